@@ -1,0 +1,1 @@
+"""One file per stage or command: read files, call `longtail`, write files."""

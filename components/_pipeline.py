@@ -1,0 +1,64 @@
+"""Reads `dvc.yaml`, the one table of stages, for orchestrators (stdlib and PyYAML only)."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table: what to run, from which files, to which files, in which image."""
+
+    name: str
+    desc: str
+    argv: tuple[str, ...]
+    deps: tuple[str, ...]
+    outs: tuple[str, ...]
+    image: str
+    upstream: tuple[str, ...]
+
+
+def load_stages(dvc_yaml: Path) -> list[Stage]:
+    """The stages of `dvc_yaml` in the order of the file, with the stages each one waits for.
+
+    Raises ValueError where a stage lacks `desc`, `cmd` or `meta.image`.
+    """
+    table: dict[str, Any] = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
+    producers = {out: name for name, row in table.items() for out in _outs(row)}
+    return [_stage(name, row, producers) for name, row in table.items()]
+
+
+def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:
+    for key in ("desc", "cmd", "meta"):
+        if key not in row:
+            raise ValueError(f"dvc.yaml: stage {name!r} has no {key!r}; add it.")
+    deps = tuple(row.get("deps", ()))
+    upstream = {
+        producer for dep in deps for out, producer in producers.items() if _overlap(dep, out)
+    }
+    return Stage(
+        name=name,
+        desc=row["desc"],
+        argv=tuple(shlex.split(row["cmd"])),
+        deps=deps,
+        outs=tuple(_outs(row)),
+        image=row["meta"]["image"],
+        upstream=tuple(sorted(upstream)),
+    )
+
+
+def _outs(row: dict[str, Any]) -> list[str]:
+    """Output paths of a row; DVC writes an output as a path or as `{path: options}`."""
+    entries = [entry for key in ("outs", "metrics", "plots") for entry in row.get(key, ())]
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def _overlap(dep: str, out: str) -> bool:
+    """Whether one path is, or lies inside, the other."""
+    a, b = PurePosixPath(dep), PurePosixPath(out)
+    return a == b or a in b.parents or b in a.parents

@@ -1,0 +1,1 @@
+"""Orchestration: loops over the stages that `dvc.yaml` declares."""
