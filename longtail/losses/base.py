@@ -1,0 +1,105 @@
+"""What every loss shares: checks, float32 under autocast, and the reduction of the sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from longtail.errors import DataError, ParameterError, unknown_name
+
+REDUCTIONS = ("mean", "sum")
+
+
+class Frequencies(NamedTuple):
+    """Label counts of the training part: `n` float64 (n_labels,) and the number of documents."""
+
+    n: Tensor
+    train_num: int
+
+    @property
+    def seen(self) -> Tensor:
+        """`n` with 1 for a label without a document, so that 1/n is finite: float64 (n_labels,)."""
+        return self.n.clamp(min=1)
+
+
+def check_frequencies(class_freq: Sequence[float] | np.ndarray | Tensor, train_num: int
+                      ) -> Frequencies:
+    """Refuse counts that no training part can have (ParameterError); see `make_loss`."""
+    n = torch.as_tensor(class_freq, dtype=torch.float64)
+    if n.ndim != 1 or not len(n):
+        raise ParameterError(f"class_freq must have shape (n_labels,), got {tuple(n.shape)}.")
+    if not float(train_num).is_integer() or train_num < 2:
+        raise ParameterError(f"train_num must be a whole number from 2, got {train_num}.")
+    wrong = ~((n >= 0) & (n <= train_num))  # also true for NaN
+    if wrong.any():
+        at = int(wrong.nonzero()[0])
+        raise ParameterError(f"class_freq[{at}] must be from 0 to train_num = {train_num}, "
+                             f"got {n[at].item()}: count the positives of the training part.")
+    return Frequencies(n, int(train_num))
+
+
+def number(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:
+    """`value` as a float when low ≤ value ≤ high; else, and for NaN, a ParameterError."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
+        raise ParameterError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+    return float(value)
+
+
+class MultiLabelLoss(nn.Module):
+    """The module that `make_loss` returns: a sum over (document, label) entries, reduced.
+
+    `entries(logits, targets, positives)` gives that sum; `positives` are the row and column
+    indices of the ones in `targets`. `reduction="sum"` divided by batch · n_labels equals
+    `"mean"`, so `loss(logits, labels) / num_items_in_batch` is right under gradient accumulation
+    in `transformers.Trainer`, which counts every entry of `labels`.
+    """
+
+    def __init__(self, entries: nn.Module, n_labels: int, loss_weight: float = 1.0,
+                 reduction: str = "mean") -> None:
+        super().__init__()
+        if reduction not in REDUCTIONS:
+            raise unknown_name("reduction", reduction, REDUCTIONS)
+        self.entries = entries
+        self.n_labels = n_labels
+        self.loss_weight = number("loss_weight", loss_weight, low=0)
+        self.reduction = reduction
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Loss of a batch.
+
+        logits (batch, n_labels), any float dtype, not changed; targets (batch, n_labels), 0 or 1,
+        any dtype. Returns () in float32, or float64 for float64 logits. DataError for another
+        shape or another target value.
+        """
+        self._check_shapes(logits, targets)
+        # Half precision cannot hold the loss of many labels: leave autocast and compute in float32.
+        with torch.autocast(logits.device.type, enabled=False):
+            logits = logits if logits.dtype == torch.float64 else logits.float()
+            targets = targets.to(logits.dtype)
+            positives = targets.nonzero(as_tuple=True)
+            _check_ones(targets, positives)
+            total = self.entries(logits, targets, positives)
+        return total * (self.loss_weight / (logits.numel() if self.reduction == "mean" else 1))
+
+    def _check_shapes(self, logits: Tensor, targets: Tensor) -> None:
+        expected = f"(batch, {self.n_labels})"
+        if logits.ndim != 2 or logits.shape[1] != self.n_labels or not len(logits):
+            raise DataError(f"logits must have shape {expected}, got {tuple(logits.shape)}.")
+        if targets.shape != logits.shape:
+            raise DataError(f"targets must have the shape of logits, {tuple(logits.shape)}, "
+                            f"got {tuple(targets.shape)}.")
+
+
+def _check_ones(targets: Tensor, positives: tuple[Tensor, ...]) -> None:
+    """Soft, masked (-100) and NaN targets are refused: the losses are defined for 0 and 1."""
+    wrong = targets[positives] != 1
+    if wrong.any():
+        row, column = (int(index[wrong][0]) for index in positives)
+        raise DataError(f"targets must be 0 or 1, got {targets[row, column].item()} "
+                        f"at row {row}, label {column}.")
