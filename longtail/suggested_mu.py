@@ -18,7 +18,7 @@ def suggest_mu(targets: sparse.csr_matrix, class_freq: np.ndarray) -> float:
     (n_labels,): positives of each label in train. Returns a float in (0, 1]. DataError where the
     shapes do not fit, no pair is positive, or a positive's label has frequency 0.
     """
-    positives = sparse.csr_matrix(targets, dtype=bool)  # copies, so the input keeps its zeros
+    positives = sparse.csr_matrix(targets, dtype=bool, copy=True)
     positives.sum_duplicates()
     positives.eliminate_zeros()
     n = np.asarray(class_freq, dtype=np.float64)
