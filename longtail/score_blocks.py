@@ -1,0 +1,176 @@
+"""Score matrices larger than memory: blocks of rows or columns, and exact counts at every cut.
+
+A score matrix may be an array or a read-only memory map; whoever walks it here holds one block
+at a time, and the pages of a memory map are handed back after each block, so that the resident
+size does not grow to the size of the file.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from longtail.errors import DataError
+
+BLOCK_BYTES = 128 * 2**20
+POSITIVES_AT_ONCE = 50_000
+TIE = 1e-6  # scores of two runs of one model may differ by this much
+
+Binary: TypeAlias = npt.ArrayLike | sp.spmatrix | sp.sparray
+Floats: TypeAlias = npt.NDArray[np.floating]
+
+
+class Cuts(NamedTuple):
+    """Ways to cut a set of scores in two, ascending: predict where `score >= threshold`."""
+
+    threshold: Floats  # (n_cuts,) float64
+    tp: npt.NDArray[np.int64]  # (n_cuts,) positives at or above the threshold
+    n_pred: npt.NDArray[np.int64]  # (n_cuts,) scores at or above the threshold
+
+
+def binary_csr(matrix: Binary, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
+    """`matrix` (n_docs, n_labels) as a canonical CSR matrix of int8 ones.
+
+    Raises DataError unless it is two-dimensional, holds only 0 and 1, and has `shape`.
+    """
+    if not sp.issparse(matrix) and np.ndim(matrix) != 2:
+        raise DataError(f"{name} must be (n_docs, n_labels), got {np.ndim(matrix)} dimensions.")
+    csr = sp.csr_matrix(matrix, copy=True)
+    csr.sum_duplicates()
+    csr.eliminate_zeros()
+    if csr.nnz and not (csr.data == 1).all():
+        wrong = csr.data[csr.data != 1][0]
+        raise DataError(f"{name} must hold only 0 and 1, got {wrong}.")
+    if shape is not None and csr.shape != shape:
+        raise DataError(f"{name} has shape {csr.shape}, expected {shape} (n_docs, n_labels).")
+    return csr.astype(np.int8)
+
+
+def check_scores(scores: Floats) -> Floats:
+    """`scores` if it is a two-dimensional float array, memory maps untouched; else DataError."""
+    scores = scores if isinstance(scores, np.ndarray) else np.asarray(scores)
+    if scores.ndim != 2 or scores.dtype.kind != "f":
+        raise DataError(
+            "scores must be a float array (n_docs, n_labels), "
+            f"got {scores.dtype} with {scores.ndim} dimensions."
+        )
+    return scores
+
+
+def row_blocks(scores: Floats) -> Iterator[tuple[int, Floats]]:
+    """Blocks of whole rows: yields (first row, values (rows, n_labels) in the stored dtype)."""
+    n_docs, n_labels = scores.shape
+    height = max(1, BLOCK_BYTES // (max(1, n_labels) * 8))
+    for start in range(0, n_docs, height):
+        block = np.array(scores[start : start + height])
+        _refuse_non_finite(block)
+        _release(scores)
+        yield start, block
+
+
+def column_blocks(
+    scores: Floats, columns: npt.NDArray[np.intp]
+) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
+    """Blocks of whole columns: yields (columns, values (columns, n_docs)), float32 or float64.
+
+    float16 is widened to float32, which keeps every value and its order.
+    """
+    dtype = np.result_type(scores.dtype, np.float32)
+    width = max(1, BLOCK_BYTES // (max(1, scores.shape[0]) * dtype.itemsize))
+    for start in range(0, len(columns), width):
+        chosen = columns[start : start + width]
+        if chosen[-1] - chosen[0] + 1 == len(chosen):
+            part = scores[:, chosen[0] : chosen[-1] + 1]
+        else:
+            part = scores[:, chosen]
+        block = np.ascontiguousarray(part.T, dtype=dtype)
+        _refuse_non_finite(block)
+        _release(scores)
+        yield chosen, block
+
+
+def positive_scores(scores: Floats, targets: sp.csr_matrix) -> Floats:
+    """The scores (n_positives,) of all (document, label) pairs that are positive in `targets`."""
+    rows = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
+    found = np.empty(targets.nnz, dtype=np.result_type(scores.dtype, np.float32))
+    for start in range(0, targets.nnz, POSITIVES_AT_ONCE):
+        part = slice(start, start + POSITIVES_AT_ONCE)
+        found[part] = scores[rows[part], targets.indices[part]]
+        _release(scores)
+    return found
+
+
+def pooled_cuts(scores: Floats, targets: sp.csr_matrix, columns: npt.NDArray[np.intp]) -> Cuts:
+    """One cut below each distinct score of a positive, over all documents and `columns` together.
+
+    No other cut can be the best by F1: lowering a threshold past a score that no positive has
+    only adds false positives. Raises DataError where `columns` hold no positive at all.
+    """
+    own = targets if len(columns) == targets.shape[1] else targets[:, columns]
+    located = sp.csr_matrix((own.data, columns[own.indices], own.indptr), shape=targets.shape)
+    positives = np.sort(positive_scores(scores, located))
+    if len(positives) == 0:
+        raise DataError("targets hold no positive: there is nothing to tune a threshold on.")
+    candidates = np.unique(positives)
+    n_pred = np.zeros(len(candidates), dtype=np.int64)
+    below = np.full(len(candidates), -np.inf)
+    for _, block in column_blocks(scores, columns):
+        ordered = np.sort(block, axis=None)
+        counted, beneath = _count(ordered, candidates)
+        n_pred += counted
+        np.maximum(below, beneath, out=below)
+    tp = len(positives) - np.searchsorted(positives, candidates)
+    return Cuts(place(candidates, below, scores.dtype), tp, n_pred)
+
+
+def label_cuts(values: Floats, positives: Floats, dtype: np.dtype) -> Cuts:
+    """As `pooled_cuts` for one label in memory; `values`, `positives` sorted, stored as `dtype`."""
+    candidates = np.unique(positives)
+    n_pred, below = _count(values, candidates)
+    tp = len(positives) - np.searchsorted(positives, candidates)
+    return Cuts(place(candidates, below, dtype), tp, n_pred)
+
+
+def place(candidates: Floats, below: Floats, dtype: np.dtype) -> Floats:
+    """Thresholds (n_cuts,) float64 between `below` (next lower score, -inf for none) and a score.
+
+    The midpoint, rounded to the stored `dtype`: a score has to move by half the gap before its
+    prediction changes, and comparing in `dtype` or in any wider one gives the same answer. Where
+    no number of that dtype lies between the two, the score itself. Below the lowest score of all
+    the threshold keeps `TIE` of distance.
+    """
+    upper = candidates.astype(np.float64)
+    lower = np.where(np.isneginf(below), upper - 2 * TIE, below)
+    middle = (lower + (upper - lower) / 2).astype(dtype).astype(np.float64)
+    return np.where((middle > lower) & (middle <= upper), middle, upper)
+
+
+def _count(
+    ordered: Floats, candidates: Floats
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Per candidate: how many of the ascending scores are at or above it; the next one below."""
+    index = np.searchsorted(ordered, candidates)
+    below = np.where(index > 0, ordered[np.maximum(index - 1, 0)], -np.inf)
+    return len(ordered) - index, below.astype(np.float64)
+
+
+def _refuse_non_finite(block: Floats) -> None:
+    if not np.isfinite(block).all():
+        kind = "NaN" if np.isnan(block).any() else "infinity"
+        raise DataError(f"scores contain {kind}; every score must be a finite number.")
+
+
+def _release(scores: Floats) -> None:
+    """Drop the resident pages of a read-only memory map; the page cache still holds them."""
+    if not (isinstance(scores, np.memmap) and scores.mode == "r"):
+        return
+    owner: object = scores
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)

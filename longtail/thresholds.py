@@ -1,0 +1,201 @@
+"""Decision thresholds tuned on validation scores: predict a label where `score >= threshold`.
+
+Every objective looks at all distinct scores, not at a grid. A threshold lies half-way between two
+neighbouring scores of the validation set, rounded to the dtype that the scores are stored in (see
+`longtail.score_blocks.place`); of several equally good ones the highest wins, which predicts
+fewest labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from longtail.errors import ParameterError, unknown_name
+from longtail.score_blocks import (
+    Binary,
+    Cuts,
+    Floats,
+    binary_csr,
+    check_scores,
+    column_blocks,
+    label_cuts,
+    pooled_cuts,
+)
+
+# A label's own evidence is joined by this many positives with the scores of all labels' positives.
+PRIOR_POSITIVES = 1.0
+PRIOR_POINTS = 200
+
+
+def tune(
+    scores: Floats,
+    targets: Binary,
+    *,
+    objective: str = "global",
+    groups: npt.ArrayLike | None = None,
+    value: float = 0.5,
+    min_support: int = 1,
+) -> Floats:
+    """One threshold per label, (n_labels,) float64, in the unit of `scores`.
+
+    Args:
+        scores: float (n_docs, n_labels), finite; float16 memory maps on disk are read in blocks.
+        targets: 0/1 (n_docs, n_labels), array or scipy sparse matrix.
+        objective: a name in `OBJECTIVES`.
+            `global` - the exact micro-F1 optimum, one value for all labels;
+            `per_group` - the same within each group of labels;
+            `per_label` - tail-safe, see `_per_label`;
+            `fixed` - `value` for every label.
+        groups: (n_labels,) int or str, read by `per_group` only; a group without a positive gets
+            the global threshold.
+        value: read by `fixed` only.
+        min_support: positives that a label needs for a threshold of its own, at least 1; read by
+            `per_label` only.
+
+    Raises:
+        DataError: shapes differ, a score is NaN or infinite, targets are not 0/1 or all zero.
+        ParameterError: unknown objective, or an option of the chosen one out of range.
+    """
+    if objective not in OBJECTIVES:
+        raise unknown_name("threshold objective", objective, OBJECTIVES)
+    scores = check_scores(scores)
+    truth = binary_csr(targets, "targets", scores.shape)
+    return OBJECTIVES[objective](scores, truth, groups=groups, value=value, min_support=min_support)
+
+
+def curve(scores: Floats, targets: Binary, *, max_points: int = 200) -> dict[str, Floats]:
+    """Micro `precision`, `recall` and `f1` against `threshold`, each (n_points,), ascending.
+
+    At most `max_points` of the exact cuts, evenly spread over the positives, the optimum always
+    among them. Raises DataError as `tune` does.
+    """
+    scores = check_scores(scores)
+    truth = binary_csr(targets, "targets", scores.shape)
+    cuts = _thin(pooled_cuts(scores, truth, np.arange(scores.shape[1])), truth.nnz, max_points)
+    return {
+        "threshold": cuts.threshold,
+        "precision": cuts.tp / cuts.n_pred,
+        "recall": cuts.tp / truth.nnz,
+        "f1": _f1(cuts.tp, cuts.n_pred, truth.nnz),
+    }
+
+
+def _f1(tp: npt.NDArray, n_pred: npt.NDArray, n_pos: float) -> Floats:
+    return 2 * tp / (n_pred + n_pos)
+
+
+def _last_best(quality: Floats) -> int:
+    return len(quality) - 1 - int(np.argmax(quality[::-1]))
+
+
+def _thin(cuts: Cuts, n_pos: int, max_points: int) -> Cuts:
+    """At most `max_points` of the cuts, the best by F1 always kept."""
+    spread = np.linspace(0, len(cuts.threshold) - 1, max_points - 1).astype(int)
+    kept = np.union1d(spread, _last_best(_f1(cuts.tp, cuts.n_pred, n_pos)))
+    return Cuts(cuts.threshold[kept], cuts.tp[kept], cuts.n_pred[kept])
+
+
+def _best_of(scores: Floats, targets: sp.csr_matrix, columns: npt.NDArray[np.intp]) -> float:
+    cuts = pooled_cuts(scores, targets, columns)
+    return float(cuts.threshold[_last_best(_f1(cuts.tp, cuts.n_pred, int(cuts.tp[0])))])
+
+
+def _global(scores: Floats, targets: sp.csr_matrix, **_: object) -> Floats:
+    n_labels = scores.shape[1]
+    return np.full(n_labels, _best_of(scores, targets, np.arange(n_labels)))
+
+
+def _per_group(
+    scores: Floats, targets: sp.csr_matrix, *, groups: npt.ArrayLike | None, **_: object
+) -> Floats:
+    if groups is None:
+        raise ParameterError("Objective 'per_group' needs groups, one per label; got none.")
+    names = np.asarray(groups)
+    if names.shape != (scores.shape[1],):
+        raise ParameterError(f"groups has shape {names.shape}, expected ({scores.shape[1]},).")
+    support = np.bincount(targets.indices, minlength=scores.shape[1])
+    thresholds = _global(scores, targets)
+    for name in np.unique(names):
+        columns = np.flatnonzero(names == name)
+        if support[columns].any():
+            thresholds[columns] = _best_of(scores, targets, columns)
+    return thresholds
+
+
+def _fixed(scores: Floats, targets: sp.csr_matrix, *, value: float, **_: object) -> Floats:
+    if not np.isfinite(value):
+        raise ParameterError(f"value must be a finite threshold, got {value}.")
+    return np.full(scores.shape[1], float(value))
+
+
+def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_: object) -> Floats:
+    """Labels from frequent to rare, each maximising running micro-F1 + running macro-F1.
+
+    Choosing the best F1 for each label alone (SCut; Yang 2001, "A study of thresholding
+    strategies for text categorization") overfits where a label has a handful of positives. Two
+    guards: the running micro-F1 makes a rare label pay for every false positive, as head labels
+    are already in the sum; and each label's counts are joined by `PRIOR_POSITIVES` positives (with
+    their share of false positives) from the curve of all labels pooled, so that a label with
+    little evidence stays near the pooled optimum and one with much ignores it. A label with fewer
+    than `min_support` positives gets the global threshold.
+    """
+    if min_support < 1:
+        raise ParameterError(f"min_support must be at least 1, got {min_support}.")
+    n_labels = scores.shape[1]
+    pooled = pooled_cuts(scores, targets, np.arange(n_labels))
+    best = _last_best(_f1(pooled.tp, pooled.n_pred, targets.nnz))
+    prior = _thin(pooled, targets.nnz, PRIOR_POINTS)
+    support = np.bincount(targets.indices, minlength=n_labels)
+    own = _own_cuts(scores, targets, np.flatnonzero(support >= min_support), prior.threshold)
+    order = sorted(own, key=lambda label: (-support[label], label))
+    thresholds = np.full(n_labels, pooled.threshold[best])
+    tp, n_pred, n_pos, f1_sum = 0, 0, 0.0, 0.0
+    for done, label in enumerate(order, start=1):
+        cuts = own[label]
+        share = PRIOR_POSITIVES / targets.nnz
+        at = np.minimum(np.searchsorted(prior.threshold, cuts.threshold), len(prior.tp) - 1)
+        tp_joined = cuts.tp + share * prior.tp[at]
+        pred_joined = cuts.n_pred + share * prior.n_pred[at]
+        positives = support[label] + PRIOR_POSITIVES
+        micro = _f1(tp + tp_joined, n_pred + pred_joined, n_pos + positives)
+        f1 = _f1(tp_joined, pred_joined, positives)
+        chosen = _last_best(micro + (f1_sum + f1) / done)
+        thresholds[label] = cuts.threshold[chosen]
+        tp, n_pred = tp + cuts.tp[chosen], n_pred + cuts.n_pred[chosen]
+        n_pos, f1_sum = n_pos + support[label], f1_sum + f1[chosen]
+    return thresholds
+
+
+def _own_cuts(
+    scores: Floats,
+    targets: sp.csr_matrix,
+    labels: npt.NDArray[np.intp],
+    shared: Floats,
+) -> dict[int, Cuts]:
+    """Per label: the counts at its own best cuts and at the `shared` thresholds."""
+    by_label = targets.tocsc()
+    found = {}
+    for columns, block in column_blocks(scores, labels):
+        for label, row in zip(columns, block, strict=True):
+            holders = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]
+            positives, values = np.sort(row[holders]), np.sort(row)
+            own = label_cuts(values, positives, scores.dtype)
+            at = np.union1d(own.threshold, shared)
+            found[int(label)] = Cuts(
+                at,
+                len(positives) - np.searchsorted(positives, at),
+                len(values) - np.searchsorted(values, at),
+            )
+    return found
+
+
+OBJECTIVES: dict[str, Callable[..., Floats]] = {
+    "global": _global,
+    "per_label": _per_label,
+    "per_group": _per_group,
+    "fixed": _fixed,
+}
