@@ -1,0 +1,37 @@
+"""The Reuters-21578 archive: SGML files read inside the tar, nothing unpacked to disk."""
+
+from __future__ import annotations
+
+import tarfile
+import zlib
+from pathlib import Path
+
+import pandas as pd
+
+from longtail.errors import DataError
+from longtail.reuters import freeze_validation, reuters_records
+
+
+def read_reuters(path: Path, n_val: int | None, seed: int) -> pd.DataFrame:
+    """The ModApte documents of the archive, `split` frozen; `n_val` train documents become val.
+
+    Raises DataError if `path` is no readable tar archive with the SGML files.
+    """
+    try:
+        with tarfile.open(path) as archive:
+            members = [m for m in archive.getmembers() if m.isfile() and m.name.endswith(".sgm")]
+            files = [
+                archive.extractfile(member).read().decode("latin-1")  # type: ignore[union-attr]
+                for member in sorted(members, key=lambda member: member.name)
+            ]
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise DataError(
+            f"{path} is not a readable tar archive ({error}); expected reuters21578.tar.gz."
+        ) from None
+    try:
+        records = reuters_records(files)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    if n_val is not None:
+        records = freeze_validation(records, n_val, seed)
+    return pd.DataFrame(records).assign(source="reuters-21578")
