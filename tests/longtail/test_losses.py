@@ -187,6 +187,8 @@ def test_buffers_move_with_the_module_and_stay_out_of_the_state(name: str, optio
     loss = make_loss(name, CLASS_FREQ, N_DOCS, **options)
     assert loss.state_dict() == {} and not list(loss.parameters())
     assert all(buffer.is_meta for buffer in loss.to("meta").buffers())
+    stray = [v for part in loss.modules() for v in vars(part).values() if torch.is_tensor(v)]
+    assert not stray  # a tensor that is no buffer would stay behind
 
 
 @every_loss
