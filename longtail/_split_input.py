@@ -76,16 +76,16 @@ def checked_fractions(fractions: Sequence[float]) -> np.ndarray:
     return shares / shares.sum()
 
 
-def checked_fixed(fixed: np.ndarray | None, n_docs: int, k: int) -> np.ndarray:
+def checked_fixed(fixed: np.ndarray | None, n_docs: int, k: int, name: str = "fixed") -> np.ndarray:
     if fixed is None:
         return np.full(n_docs, -1, np.int8)
     given = np.asarray(fixed)
     if given.shape != (n_docs,):
-        raise DataError(f"`fixed` has shape {given.shape} for {n_docs} documents; give one each.")
+        raise DataError(f"`{name}` has shape {given.shape} for {n_docs} documents; give one each.")
     wrong = ~np.isin(given, np.arange(-1, k))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"`fixed` must be -1 (free) or a part 0..{k - 1}, got {given[row]} in row {row}."
+            f"`{name}` must be -1 (free) or a part 0..{k - 1}, got {given[row]} in row {row}."
         )
     return given.astype(np.int8)

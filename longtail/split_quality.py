@@ -60,7 +60,7 @@ def quality(
     labels = split_input.checked_labels(labels)
     shares = split_input.checked_fractions(fractions)
     n_docs, k = labels.shape[0], len(shares)
-    part = split_input.checked_fixed(assignment, n_docs, k)
+    part = split_input.checked_fixed(assignment, n_docs, k, "assignment")
     if (part < 0).any():
         raise DataError(f"`assignment` leaves {(part < 0).sum()} documents without a part.")
     group = split_input.group_codes(groups, n_docs)

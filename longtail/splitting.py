@@ -226,6 +226,7 @@ def _solve(table: _stratify.Table, colptr: np.ndarray, rows: np.ndarray) -> None
         _stratify.balance(table, -table.need.size, True, -1, trail)
     _stratify.refine(table, SWEEPS, 1.0)
     _stratify.repair(table, colptr, rows, 200 + 20 * int(table.missing[0]))
+    _stratify.balance(table, 0, False, -1, trail)
 
 
 def _table(
