@@ -7,7 +7,17 @@ from collections.abc import Iterator
 from typing import Any
 
 DROPPED_FACETS = frozenset(
-    "role special suite implemented-in scope made-of junior iso15924 culture".split()
+    [
+        "role",
+        "special",
+        "suite",
+        "implemented-in",
+        "scope",
+        "made-of",
+        "junior",
+        "iso15924",
+        "culture",
+    ]
 )
 DROPPED_ROLES = frozenset(["role::shared-lib", "role::devel-lib", "role::debug-symbols"])
 MIN_PACKAGES = 5

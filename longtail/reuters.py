@@ -36,7 +36,7 @@ def reuters_records(files: Iterable[str]) -> list[dict[str, Any]]:
     kept = [story for story in stories if story["labels"]]
     if not kept:
         raise DataError(
-            "No Reuters story with TOPICS=\"YES\" and a topic in both parts (LEWISSPLIT TRAIN and "
+            'No Reuters story with TOPICS="YES" and a topic in both parts (LEWISSPLIT TRAIN and '
             "TEST); expected the SGML files reut2-000.sgm to reut2-021.sgm."
         )
     return sorted(kept, key=lambda story: int(story["id"]))
@@ -54,9 +54,7 @@ def freeze_validation(records: list[dict[str, Any]], n_val: int, seed: int) -> l
         raise ParameterError(f"--val must lie between 1 and {len(train) - 1}, got {n_val}.")
     drawn = np.random.RandomState(seed).permutation(len(train))[:n_val]
     val = {train[i] for i in drawn}
-    return [
-        {**record, "split": "val"} if i in val else record for i, record in enumerate(records)
-    ]
+    return [{**record, "split": "val"} if i in val else record for i, record in enumerate(records)]
 
 
 def _stories(text: str) -> Iterator[dict[str, Any]]:

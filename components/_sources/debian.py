@@ -7,9 +7,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import pandas as pd
-
 from components._component import TemporaryError
+from components._sources.form import Rows
 from longtail.debtags import debtags_records
 from longtail.errors import DataError, ParameterError
 
@@ -39,7 +38,7 @@ Targets: Packages Translations
 """
 
 
-def read_debian() -> pd.DataFrame:
+def read_debian() -> Rows:
     """The release's `main` archive for amd64 as a corpus; `source` names the release.
 
     Raises ParameterError where apt is not there, TemporaryError if the mirror cannot be reached,
@@ -55,7 +54,7 @@ def read_debian() -> pd.DataFrame:
     records = debtags_records(packages, translation)
     if not records:
         raise DataError(f"The {system} {codename} archive carries no debtags; use other data.")
-    return pd.DataFrame(records).assign(source=f"{system}-{codename}")
+    return Rows.of_records(f"{system}-{codename}", records)
 
 
 def release() -> tuple[str, str]:

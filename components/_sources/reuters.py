@@ -6,19 +6,18 @@ import tarfile
 import zlib
 from pathlib import Path
 
-import pandas as pd
-
+from components._sources.form import Rows, checked_file
 from longtail.errors import DataError
 from longtail.reuters import freeze_validation, reuters_records
 
 
-def read_reuters(path: Path, n_val: int | None, seed: int) -> pd.DataFrame:
+def read_reuters(path: Path, n_val: int | None, seed: int) -> Rows:
     """The ModApte documents of the archive, `split` frozen; `n_val` train documents become val.
 
     Raises DataError if `path` is no readable tar archive with the SGML files.
     """
     try:
-        with tarfile.open(path) as archive:
+        with tarfile.open(checked_file(path)) as archive:
             members = [m for m in archive.getmembers() if m.isfile() and m.name.endswith(".sgm")]
             files = [
                 archive.extractfile(member).read().decode("latin-1")  # type: ignore[union-attr]
@@ -34,4 +33,4 @@ def read_reuters(path: Path, n_val: int | None, seed: int) -> pd.DataFrame:
         raise DataError(f"{path}: {error}") from None
     if n_val is not None:
         records = freeze_validation(records, n_val, seed)
-    return pd.DataFrame(records).assign(source="reuters-21578")
+    return Rows.of_records("reuters-21578", records)

@@ -1,0 +1,140 @@
+"""New rows into the corpus that stands: added, compared, corrected; old splits stay frozen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components._corpus import COLUMNS, REQUIRED, read_corpus, write_corpus
+from components._sources.csv_files import table
+from components._sources.form import SPLITS, Form, Rows, one_type
+from longtail.errors import DataError, unknown_name
+
+Columns = dict[str, list[Any]]
+
+
+def empty() -> Columns:
+    """The columns of a corpus without a row."""
+    return {name: [] for name in REQUIRED}
+
+
+def standing(path: Path) -> Columns:
+    """The columns of the corpus at `path`; raises DataError for every fault of form."""
+    read_corpus(path)
+    return pq.ParquetFile(path).read().to_pydict()
+
+
+def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
+    """`old` with the rows of `new`, the number of rows added, and the number changed.
+
+    A row that stands there already with the same content is passed over, so that a delivery may
+    be repeated. With other content it is an error (DataError naming file, row and column), or
+    takes the old one's place if `update`; an old `split` stays where the new row gives none.
+    """
+    at = {identity: i for i, identity in enumerate(old["id"])}
+    names = [*old, *(name for name in new.columns if name not in old)]
+    size = len(old["id"])
+    merged = {name: list(old.get(name, [None] * size)) for name in names}
+    n_added = n_changed = 0
+    for k, identity in enumerate(new.columns["id"]):
+        row = {name: values[k] for name, values in new.columns.items()}
+        i = at.get(identity)
+        if i is None:
+            n_added += 1
+            for name in names:
+                merged[name].append(row.get(name))
+            continue
+        different = [name for name, value in row.items() if _differs(name, merged[name][i], value)]
+        if different and not update:
+            raise DataError(
+                f"{new.where(k)}, column {different[0]!r}: id {identity!r} stands in the corpus "
+                "with other content; give --update to take the new row, or a new id."
+            )
+        n_changed += bool(different)
+        for name in different:
+            merged[name][i] = row[name]
+    for name in names:
+        if name not in COLUMNS:
+            one_type(new.source, name, merged[name])
+    return merged, n_added, n_changed
+
+
+def _differs(name: str, old: Any, new: Any) -> bool:
+    return old != new and not (name == "split" and new is None)
+
+
+def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> int:
+    """Fill the empty `split` of old rows from the recorded assignment; returns how many."""
+    try:
+        recorded = pq.ParquetFile(assignment).read(columns=["id", "split"]).to_pydict()
+        split_of = dict(zip(recorded["id"], recorded["split"], strict=True))
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DataError(
+            f"{assignment} is no readable split assignment ({error}); expected the columns id and "
+            "split as `split` writes them. Restore it with `dvc checkout`."
+        ) from None
+    if not set(split_of.values()) <= set(SPLITS):
+        raise DataError(f"{assignment}, column 'split': expected only {', '.join(SPLITS)}.")
+    splits = columns.setdefault("split", [None] * len(columns["id"]))
+    n_filled = 0
+    for i, identity in enumerate(columns["id"]):
+        if splits[i] is None and identity in old_ids and identity in split_of:
+            splits[i] = split_of[identity]
+            n_filled += 1
+    return n_filled
+
+
+def correct(columns: Columns, path: Path) -> int:
+    """Apply accepted label corrections (CSV: id, label, action add or remove); returns how many.
+
+    Other columns are ignored, rows without an action are undecided and passed over, and a
+    correction that is in force already changes nothing. A label to add must occur in the corpus.
+    """
+    rows = table(path, Form())
+    missing = [name for name in ("id", "label", "action") if name not in rows.columns]
+    if missing:
+        raise DataError(
+            f"{path}: no column {missing[0]!r}; expected id, label, action, found "
+            f"{', '.join(map(repr, rows.columns))}."
+        )
+    at = {identity: i for i, identity in enumerate(columns["id"])}
+    known = {label for labels in columns["labels"] for label in labels}
+    n_applied = 0
+    for k in range(len(rows)):
+        identity, label, action = (rows.columns[name][k] for name in ("id", "label", "action"))
+        action = action.strip().lower()
+        if not action:
+            continue
+        _check_correction(rows.where(k), identity in at, identity, label, action, known)
+        labels = columns["labels"][at[identity]]
+        if (action == "add") != (label in labels):
+            changed = [*labels, label] if action == "add" else [x for x in labels if x != label]
+            columns["labels"][at[identity]] = changed
+            n_applied += 1
+    return n_applied
+
+
+def _check_correction(
+    where: str, found: bool, identity: str, label: str, action: str, known: set[str]
+) -> None:
+    if action not in ("add", "remove"):
+        raise DataError(f"{where}, column 'action': expected add or remove, got {action!r:.60}.")
+    if not found:
+        raise DataError(f"{where}, column 'id': no document {identity!r:.60} in the corpus.")
+    if action == "add" and label not in known:
+        raise DataError(f"{where}, column 'label': {unknown_name('label', label, known)}"[:600])
+
+
+def save(columns: Columns, path: Path) -> None:
+    """Write the corpus, sorted by id; optional columns without a value are left out."""
+    order = sorted(range(len(columns["id"])), key=columns["id"].__getitem__)
+    kept = {
+        name: pd.Series([values[i] for i in order], dtype=object)
+        for name, values in columns.items()
+        if name in REQUIRED or any(value is not None for value in values)
+    }
+    write_corpus(pd.DataFrame(kept), path)
