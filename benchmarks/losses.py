@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -89,7 +90,7 @@ def main() -> None:
         "db, chain of stock calls": lambda z: plain_db(z, targets, n),
     }
     for name in LOSSES:
-        options = {"mu": MU} if name in ("r_fl", "db", "db_0fl") else {}
+        options: dict[str, Any] = {"mu": MU} if name in ("r_fl", "db", "db_0fl") else {}
         loss = make_loss(name, n.cpu(), TRAIN_NUM, **options).to(args.device)
         peers[name] = partial(lambda loss, z: loss(z, targets), loss)
     warm_up = 5

@@ -40,6 +40,7 @@ VARIANTS = [(name, {}) for name in LOSSES] + [
     ("db", {"gamma": 1.7, "neg_scale": 0.5, "reduction": "sum", "loss_weight": 3}),
     ("asl", {"gamma_pos": 0.5, "gamma_neg": 0.5}),
     ("asl", {"gamma_pos": 1, "gamma_neg": 2, "margin": 0}),
+    ("asl", {"gamma_pos": 0.5, "gamma_neg": 0.5, "margin": 0}),
 ]
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)
 every_loss = pytest.mark.parametrize("name", LOSSES)
@@ -101,9 +102,11 @@ def test_extreme_logits_are_finite_and_half_precision_is_computed_in_float32(
         name: str, options: dict, dtype: torch.dtype) -> None:
     logits = draw_logits(2.0, dtype)
     with torch.no_grad():
-        logits[:, 1] = 100
-        logits[:, 2] = -100
+        logits[:, 1] = 200  # σ is exactly 1 or 0 in float32
+        logits[:, 2] = -200
         logits[:, 3] = 20
+        logits[:, 4] = 100
+        logits[:, 5] = -100
     loss = make_loss(name, CLASS_FREQ, N_DOCS, **options)
     with torch.autocast("cpu", torch.bfloat16):
         value, grad = value_and_grad(loss, logits)

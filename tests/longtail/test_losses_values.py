@@ -77,6 +77,11 @@ def test_by_hand(name: str, k: int, i: int, z: float, expected: float) -> None:
     assert entry(name, k, i, z) == pytest.approx(expected, rel=2e-6, abs=1e-30)
 
 
+def test_asl_negative_under_the_margin_is_free_without_focusing_too() -> None:
+    assert entry("asl", 0, 1, math.log(0.04 / 0.96), gamma_neg=0) == 0
+    assert entry("asl", 0, 1, LN3, gamma_neg=0) == pytest.approx(1.203973, rel=1e-6)  # −ln 0.3
+
+
 @pytest.mark.parametrize(("name", "k", "i", "options", "factor"), [
     # one n for a document: doc 1 has n = 1 and 2, doc 2 none (n = ∞, weight 1 − β)
     ("cb", 1, 2, {"mode": "average_n"}, 0.1 / (1 - 0.9**1.5)),
