@@ -80,17 +80,19 @@ def column_blocks(
 
     float16 is widened to float32, which keeps every value and its order.
     """
+    n_docs, n_labels = scores.shape
     dtype = np.result_type(scores.dtype, np.float32)
-    width = max(1, BLOCK_BYTES // (max(1, scores.shape[0]) * dtype.itemsize))
+    width = max(1, BLOCK_BYTES // (max(1, n_docs) * dtype.itemsize))
+    height = max(1, BLOCK_BYTES // (max(1, n_labels) * scores.itemsize))
     for start in range(0, len(columns), width):
         chosen = columns[start : start + width]
-        if chosen[-1] - chosen[0] + 1 == len(chosen):
-            part = scores[:, chosen[0] : chosen[-1] + 1]
-        else:
-            part = scores[:, chosen]
-        block = np.ascontiguousarray(part.T, dtype=dtype)
+        adjacent = chosen[-1] - chosen[0] + 1 == len(chosen)
+        picked = slice(chosen[0], chosen[-1] + 1) if adjacent else chosen
+        block = np.empty((len(chosen), n_docs), dtype=dtype)
+        for top in range(0, n_docs, height):  # every column read touches every row's pages
+            block[:, top : top + height] = scores[top : top + height, picked].T
+            _release(scores)
         _refuse_non_finite(block)
-        _release(scores)
         yield chosen, block
 
 

@@ -27,7 +27,7 @@ from longtail.score_blocks import (
 )
 
 # A label's own evidence is joined by this many positives with the scores of all labels' positives.
-PRIOR_POSITIVES = 1.0
+PRIOR_POSITIVES = 2.0
 PRIOR_POINTS = 200
 
 
@@ -135,6 +135,9 @@ def _fixed(scores: Floats, targets: sp.csr_matrix, *, value: float, **_: object)
 def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_: object) -> Floats:
     """Labels from frequent to rare, each maximising running micro-F1 + running macro-F1.
 
+    Running micro-F1 is that of the labels done so far; running macro-F1 is their sum of F1 over
+    all labels, those to come counting 0.
+
     Choosing the best F1 for each label alone (SCut; Yang 2001, "A study of thresholding
     strategies for text categorization") overfits where a label has a handful of positives. Two
     guards: the running micro-F1 makes a rare label pay for every false positive, as head labels
@@ -154,7 +157,7 @@ def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_:
     order = sorted(own, key=lambda label: (-support[label], label))
     thresholds = np.full(n_labels, pooled.threshold[best])
     tp, n_pred, n_pos, f1_sum = 0, 0, 0.0, 0.0
-    for done, label in enumerate(order, start=1):
+    for label in order:
         cuts = own[label]
         share = PRIOR_POSITIVES / targets.nnz
         at = np.minimum(np.searchsorted(prior.threshold, cuts.threshold), len(prior.tp) - 1)
@@ -163,7 +166,7 @@ def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_:
         positives = support[label] + PRIOR_POSITIVES
         micro = _f1(tp + tp_joined, n_pred + pred_joined, n_pos + positives)
         f1 = _f1(tp_joined, pred_joined, positives)
-        chosen = _last_best(micro + (f1_sum + f1) / done)
+        chosen = _last_best(micro + (f1_sum + f1) / n_labels)
         thresholds[label] = cuts.threshold[chosen]
         tp, n_pred = tp + cuts.tp[chosen], n_pred + cuts.n_pred[chosen]
         n_pos, f1_sum = n_pos + support[label], f1_sum + f1[chosen]
