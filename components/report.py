@@ -1,0 +1,117 @@
+"""Report where the model is good and where it fails: metrics, figures, one self-contained page."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
+from pydantic import Field, field_validator
+
+from components._component import Input, Output, Section, main, written
+from components._model import load_model
+from components._page import write_page
+from components._report_inputs import (
+    file_hashes,
+    read_evidence,
+    read_json,
+    read_models,
+    read_rows,
+)
+from longtail.report.build import Facts, Options, build
+from longtail.report.figures import draw
+from longtail.report.plots import csv_tables
+from longtail.report.score_histogram import N_BINS
+
+
+class Params(Section):
+    n_draws: int = Field(1000, ge=100, le=100_000, description="bootstrap draws over documents")
+    seed: int = Field(0, ge=0, description="of the draws")
+    level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals, 0 to 1")
+    worst_errors: int = Field(20, ge=0, le=500, description="errors shown with attributions")
+    attribution_steps: int = Field(32, ge=2, le=1000, description="integration steps each")
+    token_labels: int = Field(8, ge=0, le=200, description="labels examined for over-fitted tokens")
+    token_docs: int = Field(3, ge=1, le=50, description="false positives attributed per such label")
+    confusion_pairs: int = Field(30, ge=0, le=1000, description="pairs of labels in the table")
+    calibration_bins: int = Field(10, ge=2, le=100, description="reliability bins; divides 1000")
+    excerpt_chars: int = Field(600, ge=80, le=10_000, description="characters quoted a document")
+    max_suspects: int = Field(50, ge=0, le=1000, description="suspected label errors shown")
+
+    @field_validator("calibration_bins")
+    @classmethod
+    def _divides(cls, value: int) -> int:
+        if N_BINS % value:
+            raise ValueError(f"must divide {N_BINS}")
+        return value
+
+
+def run(
+    *,
+    corpus: Input,
+    assignment: Input,
+    frequencies: Input,
+    cooccurrence: Input,
+    findings: Input,
+    suspects: Input,
+    split_report: Input,
+    baseline_test_scores: Input,
+    model: Input,
+    test_scores: Input,
+    comparison: Input,
+    history: Input,
+    summary: Input,
+    thresholds: Input,
+    metrics: Output,
+    details: Output,
+    page: Output,
+    markdown: Output,
+    figures: Output,
+    params: Params,
+) -> None:
+    cuts, counted, trained = read_json(thresholds), read_json(frequencies), read_json(summary)
+    facts = Facts(
+        frequencies=counted,
+        thresholds=cuts,
+        cooccurrence=sp.load_npz(cooccurrence),
+        split=read_json(split_report),
+        findings=read_json(findings),
+        summary=trained,
+        history=read_rows(history),
+        suspects=read_rows(suspects, params.max_suspects),
+        lineage=file_hashes(
+            {"corpus": corpus, "assignment": assignment, "thresholds": thresholds}
+        ),
+    )
+    options = Options(**params.model_dump(exclude={"max_suspects"}))
+    loss = str(trained.get("loss", "model"))
+    with read_models(test_scores, baseline_test_scores, comparison, cuts, loss) as (own, models):
+        evidence = read_evidence(corpus, assignment, counted, own, models)
+        network = load_model(model)
+        record = build(evidence, facts, network, network.config.max_length, options)
+    _write_json(record["metrics"], metrics, indent=1)
+    _write_json(record, details)
+    _write_figures(record, figures)
+    write_page(details, page, markdown)
+
+
+def _write_json(value: Any, path: Path, indent: int | None = None) -> None:
+    with written(path) as temporary:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_figures(record: Mapping[str, Any], folder: Path) -> None:
+    with written(folder) as temporary:
+        temporary.mkdir()
+        for name, svg in draw(record).items():
+            (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
+        for name, rows in csv_tables(record).items():
+            with (temporary / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows(rows)
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,209 @@
+"""All evidence into one JSON-able dict, from which pages, figures and metrics are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from longtail.report import sections
+from longtail.report.attributions import Attribution, Explainable, attribute
+from longtail.report.confusion import confusion_pairs
+from longtail.report.evidence import Evidence
+from longtail.report.tokens import over_fitted_tokens
+from longtail.report.worst import worst_errors
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Options:
+    """Sizes of the report; see the `report` section of params.yaml."""
+
+    n_draws: int = 1000
+    seed: int = 0
+    level: float = 0.95
+    worst_errors: int = 20
+    attribution_steps: int = 32
+    token_labels: int = 8
+    token_docs: int = 3
+    confusion_pairs: int = 30
+    calibration_bins: int = 10
+    excerpt_chars: int = 600
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What other stages found, shown as they wrote it (JSON-able)."""
+
+    frequencies: Mapping[str, Any]
+    thresholds: Mapping[str, Any]
+    cooccurrence: sp.spmatrix
+    split: Mapping[str, Any] = field(default_factory=dict)
+    findings: Any = field(default_factory=dict)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    history: Mapping[str, Any] = field(default_factory=dict)
+    suspects: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
+
+
+def build(
+    evidence: Evidence, facts: Facts, model: Explainable, max_length: int, options: Options
+) -> dict[str, Any]:
+    """Everything that the page shows; the same input gives the same dict.
+
+    max_length: tokens that `model` reads of a text.
+
+    Raises DataError for NaN scores, and AssertionError where a partition of labels or documents
+    does not add up to the totals.
+    """
+    n_docs, n_labels = evidence.targets.shape
+    lengths, length_names = _lengths(evidence.test["text"], model, max_length)
+    slices = sections.slices(
+        evidence,
+        length_names,
+        n_draws=options.n_draws,
+        seed=options.seed,
+        level=options.level,
+    )
+    for rows in slices.values():
+        sections.check_sums(rows, n_labels, n_docs, evidence.targets.nnz)
+    predicted = sections.predicted_labels(evidence)
+    return {
+        "format": FORMAT,
+        "models": [{"name": m.name, "title": m.title} for m in evidence.models],
+        "totals": {"n_docs": n_docs, "n_labels": n_labels, "support": evidence.targets.nnz,
+                   "head": evidence.head, "tail": evidence.tail, "level": options.level,
+                   "n_draws": options.n_draws,
+                   "truncated": int((lengths > max_length).sum()),
+                   "max_length": max_length},
+        "headline": sections.headline(slices),
+        "metrics": sections.flat_metrics(slices, predicted),
+        "slices": slices,
+        "predicted_labels": predicted,
+        "labels": sections.label_table(evidence),
+        "statistics": facts.frequencies.get("statistics", {}),
+        "cooccurrence": sections.cooccurrence(
+            evidence.labels, evidence.class_freq, facts.cooccurrence
+        ),
+        "thresholds": sections.threshold_summary(
+            facts.thresholds, evidence.models, evidence.groups
+        ),
+        **sections.curves_and_calibration(evidence, n_bins=options.calibration_bins),
+        **_examples(evidence, model, max_length, options),
+        "history": facts.history,
+        "suspects": facts.suspects,
+        "split": facts.split,
+        "findings": facts.findings,
+        "summary": facts.summary,
+        "lineage": facts.lineage,
+    }
+
+
+def _lengths(
+    texts: pd.Series, model: Explainable, limit: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tokens of each text uncut, (n_docs,) int; and whether the model saw all of it, by name."""
+    if not len(texts):
+        return np.zeros(0, dtype=int), np.zeros(0, dtype=str)
+    encoded = model.tokenizer(
+        list(texts), truncation=False, return_attention_mask=False, verbose=False
+    )
+    lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+    names = np.where(lengths > limit, f"truncated (over {limit} tokens)",
+                     np.where(lengths > limit // 2, f"{limit // 2 + 1} to {limit} tokens",
+                              f"up to {limit // 2} tokens"))
+    return lengths, names
+
+
+def _examples(
+    evidence: Evidence, model: Explainable, max_length: int, options: Options
+) -> dict[str, Any]:
+    """The sections that quote documents, and `documents`: test row -> what is quoted."""
+
+    @cache
+    def explain(text: str, label: int) -> Attribution:
+        return attribute(
+            model, text, label, steps=options.attribution_steps, max_length=max_length
+        )
+
+    texts = evidence.test["text"].to_numpy()
+    errors = worst_errors(evidence, limit=options.worst_errors)
+    for row in errors:
+        found = explain(texts[row["document"]], row["label"])
+        row["attribution"] = _shown(found, options.excerpt_chars)
+    tokens = over_fitted_tokens(
+        evidence,
+        lambda text, label: explain(text, label).pieces,
+        n_labels=options.token_labels,
+        n_docs=options.token_docs,
+    )
+    pairs = confusion_pairs(
+        evidence.false_negatives, evidence.false_positives, limit=options.confusion_pairs
+    )
+    _name(evidence, errors, tokens, pairs, options.excerpt_chars)
+    quoted = {row["document"] for row in errors} | {d for row in pairs for d in row["documents"]}
+    return {
+        "errors": errors,
+        "tokens": tokens,
+        "confusion": pairs,
+        "documents": {str(row): _document(evidence, row, options) for row in sorted(quoted)},
+    }
+
+
+def _shown(found: Attribution, limit: int) -> dict[str, Any]:
+    """An attribution cut after `limit` characters of text, rounded."""
+    pieces, length = [], 0
+    for text, value in found.pieces:
+        if length >= limit:
+            break
+        pieces.append([text[: limit - length], None if value is None else round(value, 4)])
+        length += len(text)
+    cut = sum(len(text) for text, _ in found.pieces) > limit
+    return {
+        "pieces": pieces,
+        "cut": cut,
+        "logit": found.logit,
+        "baseline_logit": found.baseline_logit,
+        "gap": found.gap,
+    }
+
+
+def _document(evidence: Evidence, row: int, options: Options) -> dict[str, Any]:
+    record = evidence.test.iloc[row]
+    predicted = evidence.model.predicted
+    columns = predicted.indices[predicted.indptr[row] : predicted.indptr[row + 1]]
+    text = str(record["text"])
+    return {
+        "id": str(record["id"]),
+        "text": text[: options.excerpt_chars],
+        "cut": len(text) > options.excerpt_chars,
+        "labels": list(record["labels"]),
+        "predicted": [evidence.labels[i] for i in columns],
+    }
+
+
+def _name(
+    evidence: Evidence,
+    errors: list[dict[str, Any]],
+    tokens: list[dict[str, Any]],
+    pairs: list[dict[str, Any]],
+    limit: int,
+) -> None:
+    """Replace column and train row numbers by names and excerpts, in place."""
+    for row in [*errors, *tokens]:
+        row["label"] = evidence.labels[row["label"]]
+    for row in pairs:
+        row["missed"] = evidence.labels[row["missed"]]
+        row["predicted"] = evidence.labels[row["predicted"]]
+    for row in tokens:
+        records = [evidence.train.iloc[i] for i in row["hard_negatives"]]
+        row["hard_negatives"] = [
+            {"id": str(r["id"]), "text": str(r["text"])[: limit // 3], "labels": list(r["labels"])}
+            for r in records
+        ]

@@ -1,0 +1,91 @@
+"""What the report is built from: the test documents, the labels, and every model's scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import scipy.sparse as sp
+
+from longtail.errors import DataError
+from longtail.metrics import apply_thresholds
+from longtail.score_blocks import Floats
+from longtail.slices import frequency_groups
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model on the test documents.
+
+    scores: σ(z), float (n_docs, n_labels), may be a memory map.
+    thresholds: (n_labels,) float; a label is predicted where `scores >= thresholds`.
+    """
+
+    name: str
+    title: str
+    scores: Floats
+    thresholds: npt.NDArray[np.float64]
+
+    @cached_property
+    def predicted(self) -> sp.csr_matrix:
+        """Predictions, CSR 0/1 (n_docs, n_labels); DataError names the model for a NaN score."""
+        try:
+            return apply_thresholds(self.scores, self.thresholds)
+        except DataError as error:
+            raise DataError(
+                f"Test scores of {self.name!r}: {error} Train it again (`dvc repro -f`)."
+            ) from None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The evaluation in arrays and frames.
+
+    labels: (n_labels,) names in column order; class_freq, val_freq, test_freq: (n_labels,) int.
+    head, tail: cut-offs of `longtail.slices.frequency_groups`.
+    targets: CSR 0/1 (n_docs, n_labels) of the test documents.
+    test: one row per row of `targets`, train: the training documents; both as `read_corpus` gives
+    them (`id`, `text`, `labels` and any metadata).
+    models: the model under report first, then those it is compared with.
+    """
+
+    labels: list[str]
+    class_freq: npt.NDArray[np.int64]
+    val_freq: npt.NDArray[np.int64]
+    test_freq: npt.NDArray[np.int64]
+    head: int
+    tail: int
+    targets: sp.csr_matrix
+    test: pd.DataFrame
+    train: pd.DataFrame
+    models: list[Scored]
+
+    @property
+    def model(self) -> Scored:
+        """The model under report."""
+        return self.models[0]
+
+    @cached_property
+    def groups(self) -> npt.NDArray[np.str_]:
+        """HEAD, MEDIUM or TAIL for each label, (n_labels,)."""
+        return frequency_groups(self.class_freq, head=self.head, tail=self.tail)
+
+    @cached_property
+    def false_negatives(self) -> sp.csr_matrix:
+        """Labels that `model` missed, CSR 0/1 (n_docs, n_labels)."""
+        return _only(self.targets, self.model.predicted)
+
+    @cached_property
+    def false_positives(self) -> sp.csr_matrix:
+        """Labels that `model` predicted wrongly, CSR 0/1 (n_docs, n_labels)."""
+        return _only(self.model.predicted, self.targets)
+
+
+def _only(these: sp.csr_matrix, those: sp.csr_matrix) -> sp.csr_matrix:
+    """Entries of `these` that `those` lacks."""
+    left = (these - these.multiply(those)).tocsr()
+    left.eliminate_zeros()
+    return left
