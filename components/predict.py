@@ -1,0 +1,186 @@
+"""Predict labels for texts from stdin, CSV, JSON Lines or Parquet, with the champion's thresholds."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from components._component import Section, guarded, load_params, written
+from components._worker import Served, ServedError
+from longtail.errors import DataError, ParameterError, unknown_name
+
+CHAMPION = "models:/longtail@champion"
+Row = dict[str, Any]
+
+
+class Params(Section):
+    """Settings of `predict`."""
+
+    batch_docs: int = Field(ge=1, le=100_000, description="Documents held in memory at a time.")
+
+
+def _read_lines(path: Path | None) -> Iterator[Row]:
+    with _opened(path) as lines:
+        for line in lines:
+            yield {"text": line.rstrip("\n")}
+
+
+def _read_csv(path: Path | None) -> Iterator[Row]:
+    csv.field_size_limit(sys.maxsize)
+    with _opened(path) as lines:
+        reader = csv.DictReader(lines, strict=True)
+        try:
+            yield from reader
+        except csv.Error as error:
+            raise DataError(f"{path}, line {reader.line_num}: not CSV ({error}).") from None
+
+
+def _read_jsonl(path: Path | None) -> Iterator[Row]:
+    with _opened(path) as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}, line {number}: not JSON ({error}).") from None
+            if not isinstance(row, dict):
+                raise DataError(
+                    f"{path}, line {number}: expected an object with a text, got {row!r}."
+                )
+            yield row
+
+
+def _read_parquet(path: Path | None) -> Iterator[Row]:
+    try:
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
+            yield from batch.to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is not a readable Parquet file ({error}).") from None
+
+
+READERS: dict[str, Callable[[Path | None], Iterator[Row]]] = {
+    "csv": _read_csv,
+    "jsonl": _read_jsonl,
+    "parquet": _read_parquet,
+    "txt": _read_lines,
+}
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[IO[str]]:
+    try:
+        stream = sys.stdin if path is None else path.open(encoding="utf-8-sig", newline="")
+        with nullcontext(stream) if path is None else stream as lines:
+            yield lines
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist; expected a file of texts.") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path or 'stdin'} is not UTF-8 ({error}); convert it first.") from None
+
+
+def read_texts(path: Path | None, form: str, column: str) -> Iterator[tuple[str, str]]:
+    """(id, text) of each row; the id is the row's own or its number, from 0.
+
+    Raises DataError naming the row where there is no text.
+    """
+    for number, row in enumerate(READERS[form](path)):
+        if column not in row:
+            raise DataError(
+                f"{path or 'stdin'}, row {number}: no column {column!r}; it has "
+                f"{', '.join(map(str, row))}. Name the column with --column."
+            )
+        if not isinstance(row[column], str):
+            raise DataError(
+                f"{path or 'stdin'}, row {number}, column {column!r}: expected a text, "
+                f"got {row[column]!r}."
+            )
+        yield str(row.get("id", number)), row[column]
+
+
+def form_of(path: Path | None, given: str | None) -> str:
+    """The format of the input: as given, by the file's ending, or plain lines."""
+    if given is None:
+        given = "txt" if path is None else path.suffix.lstrip(".").replace("ndjson", "jsonl")
+    if given not in READERS:
+        raise unknown_name("input format", given, READERS)
+    return given
+
+
+def predict(
+    rows: Iterable[tuple[str, str]], model: str, size: int, **options: float
+) -> Iterator[Row]:
+    """One record a text, `size` of them in memory at a time."""
+    rows = iter(rows)
+    first = list(islice(rows, size))  # a fault in the first rows shows before the model is loaded
+    try:
+        with Served(model) as served:
+            while first:
+                answer = served.ask([text for _, text in first], **options)
+                for (name, _), labels, scores in zip(
+                    first, answer.labels, answer.scores, strict=True
+                ):
+                    yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
+                first = list(islice(rows, size))
+    except ServedError as error:
+        raise DataError(
+            f"{error} (model {model}; `python -m components.promote history` shows the champions)"
+        ) from None
+
+
+def _write(records: Iterable[Row], path: Path | None) -> None:
+    if path is None:
+        for record in records:
+            print(json.dumps(record, ensure_ascii=False))
+        return
+    with written(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for record in records:
+            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def _shown(records: Iterable[Row]) -> Iterator[Row]:
+    columns = (TextColumn("predict"), BarColumn(), TextColumn("{task.completed} documents"))
+    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+        yield from progress.track(records, total=None)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, predict, write JSON Lines."""
+    if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
+        raise ParameterError(f"--threshold must be between 0 and 1, got {arguments.threshold}.")
+    if arguments.top_k is not None and arguments.top_k < 1:
+        raise ParameterError(f"--top-k must be at least 1, got {arguments.top_k}.")
+    params = load_params("predict", Params)
+    form = form_of(arguments.input, arguments.format)
+    texts = read_texts(arguments.input, form, arguments.column)
+    options = {"threshold": arguments.threshold, "top_k": arguments.top_k}
+    chosen = {name: value for name, value in options.items() if value is not None}
+    _write(_shown(predict(texts, arguments.model, params.batch_docs, **chosen)), arguments.output)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m components.predict", description=__doc__)
+    parser.add_argument("input", nargs="?", type=Path, help="file of texts; default: stdin")
+    parser.add_argument("--model", default=CHAMPION, help="models:/… or a model folder")
+    parser.add_argument("--output", type=Path, help="JSON Lines file; default: stdout")
+    parser.add_argument("--format", metavar="|".join(READERS), help="default: the file's ending")
+    parser.add_argument("--column", default="text", help="column of the texts (default: text)")
+    parser.add_argument("--threshold", type=float, help="replaces every label's own threshold")
+    parser.add_argument("--top-k", type=int, help="at most so many labels a text")
+    return parser
+
+
+if __name__ == "__main__":
+    arguments = _parser().parse_args()
+    guarded("predict", lambda: run(arguments))
