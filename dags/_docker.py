@@ -1,0 +1,95 @@
+"""Runs a step in a container through any Docker-API socket (Docker, podman)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.docker.exceptions import DockerContainerFailedException
+from airflow.providers.docker.operators.docker import DockerOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from docker.errors import APIError, DockerException, ImageNotFound
+from docker.types import DeviceRequest, Mount
+
+from dags._runners import WORKSPACE, Step, passed_on, settle
+from dags._settings import Settings
+from dags._workspace import FOLDERS
+
+INSIDE = "/workspace"
+# Whom containers run as where Airflow itself is root: never root, and the images' own user.
+USER = 10001
+
+
+class ContainerOperator(DockerOperator):
+    """DockerOperator whose exit codes mean what they mean everywhere in this project."""
+
+    def __init__(self, *, state: Path, **kwargs: Any) -> None:
+        self.state = state
+        super().__init__(**kwargs)
+
+    def execute(self, context: Any) -> None:
+        self._normalize_mounts()
+        workspace = Path(next(m["Source"] for m in self.mounts if m["Target"] == INSIDE))
+        self.state.mkdir(parents=True, exist_ok=True)
+        self.container = None  # type: ignore[assignment]
+        try:
+            if not self.cli.images(name=self.image):
+                raise ImageNotFound(self.image)
+            self.environment["LONGTAIL_IMAGE_DIGEST"] = self.cli.inspect_image(self.image)["Id"]
+            if os.getuid() == 0:
+                hand_over([*(workspace / name for name in FOLDERS), self.state])
+            super().execute(context)
+        except DockerContainerFailedException as error:
+            code = self.cli.inspect_container(self.container["Id"])["State"]["ExitCode"]
+            settle(code, [str(line) for line in error.logs or ()][-5:])
+        except (DockerException, AirflowException) as error:
+            raise AirflowFailException(explained(error, str(self.image), self.docker_url)) from None
+        finally:
+            if self.container:
+                self.cli.remove_container(self.container["Id"], force=True)
+
+
+def hand_over(folders: list[Path]) -> None:
+    """Give the folders that steps write to the containers' user."""
+    subprocess.run(["chown", "-R", f"{USER}:{USER}", *map(str, folders)], check=True)
+
+
+def explained(error: Exception, image: str, socket: Any) -> str:
+    """One sentence for what was wrong with the image, the socket or a mount."""
+    if isinstance(error, ImageNotFound):
+        return f"There is no image {image} on this Docker host; run `make images`."
+    if isinstance(error, APIError):
+        return f"The Docker host refused to run {image}: {error.explanation or error}."
+    return f"No Docker host answers at {socket}: start it, or correct DOCKER_HOST ({error})."
+
+
+def docker_operator(
+    settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
+) -> ContainerOperator:
+    """The container of one step: its workspace at /workspace, the lasting state where it is."""
+    uid, gid = (os.getuid(), os.getgid()) if os.getuid() else (USER, USER)
+    return ContainerOperator(
+        task_id=step.task_id,
+        image=settings.image(step.image),
+        command=list(step.argv),
+        environment=dict(env),
+        private_environment=passed_on() | {"MLFLOW_TRACKING_URI": settings.tracking_uri},
+        docker_url=os.environ.get("DOCKER_HOST", "unix://var/run/docker.sock"),
+        user=f"{uid}:{gid}",
+        working_dir=INSIDE,
+        mounts=[
+            Mount(source=WORKSPACE, target=INSIDE, type="bind"),
+            Mount(source=str(settings.state), target=str(settings.state), type="bind"),
+        ],
+        state=settings.state,
+        mount_tmp_dir=False,
+        network_mode=os.environ.get("LONGTAIL_NETWORK", "bridge"),
+        mem_limit=step.memory,
+        device_requests=[DeviceRequest(count=1, capabilities=[["gpu"]])] if step.gpu else None,
+        auto_remove="never",
+        do_xcom_push=False,
+        **kwargs,
+    )

@@ -1,0 +1,68 @@
+"""Runs a step as a pod; workspaces and state are sub-folders of one shared volume."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Container, Mapping
+from typing import Any
+
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from kubernetes.client import models as k8s
+
+from dags._runners import Step, passed_on, settle
+from dags._settings import Settings
+
+INSIDE = "/workspace"
+USER = 10001
+FOLDER = "workspaces/{{ ti.xcom_pull(task_ids='workspace', key='path').rsplit('/', 1)[-1] }}"
+
+
+class ExitCodes(Container[int]):
+    """What the pod operator asks whether to skip: the one place where it tells the exit code."""
+
+    def __contains__(self, code: object) -> bool:
+        if isinstance(code, int):
+            settle(code)
+        return False
+
+
+def kubernetes_operator(
+    settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
+) -> KubernetesPodOperator:
+    """The pod of one step. Airflow mounts the same volume at `LONGTAIL_HOME`."""
+    secret = os.environ.get("LONGTAIL_SECRET")
+    limits = {"memory": step.memory} if step.memory else {}
+    if step.gpu:
+        limits["nvidia.com/gpu"] = "1"
+    return KubernetesPodOperator(
+        task_id=step.task_id,
+        name=f"longtail-{step.task_id}",
+        namespace=os.environ.get("LONGTAIL_NAMESPACE", "longtail"),
+        image=settings.image(step.image),
+        cmds=list(step.argv[:1]),
+        arguments=list(step.argv[1:]),
+        env_vars=passed_on() | dict(env),
+        env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=secret))]
+        if secret
+        else None,
+        volumes=[
+            k8s.V1Volume(
+                name="longtail",
+                persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(
+                    claim_name=os.environ.get("LONGTAIL_VOLUME_CLAIM", "longtail")
+                ),
+            )
+        ],
+        volume_mounts=[
+            k8s.V1VolumeMount(name="longtail", mount_path=INSIDE, sub_path=FOLDER),
+            k8s.V1VolumeMount(name="longtail", mount_path=str(settings.state), sub_path="state"),
+        ],
+        container_resources=k8s.V1ResourceRequirements(limits=limits, requests=limits),
+        security_context=k8s.V1PodSecurityContext(
+            run_as_non_root=True, run_as_user=USER, fs_group=USER
+        ),
+        skip_on_exit_code=ExitCodes(),
+        on_finish_action="delete_pod",
+        do_xcom_push=False,
+        **kwargs,
+    )

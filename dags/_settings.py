@@ -1,0 +1,57 @@
+"""What differs from one installation to the next, read from the environment at parse time."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+RUNNERS = ("process", "docker", "kubernetes")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where the project, its runs and its images are. `docs/operations.md` explains each name."""
+
+    runner: str
+    repo: Path
+    home: Path
+    images: str
+    source: str | None
+    keep_days: int
+
+    @property
+    def workspaces(self) -> Path:
+        """One folder per DAG run."""
+        return self.home / "workspaces"
+
+    @property
+    def state(self) -> Path:
+        """What outlives a run: the feature cache and, unless a server is set, MLflow's store."""
+        return self.home / "state"
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where runs and versions are recorded."""
+        return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state}/mlflow.db"
+
+    def image(self, target: str) -> str:
+        """Full name of the image of one Dockerfile target."""
+        return self.images.format(target=target)
+
+
+def load_settings() -> Settings:
+    """The settings of this process. Raises ValueError for a runner that does not exist."""
+    runner = os.environ.get("LONGTAIL_RUNNER", "process")
+    if runner not in RUNNERS:
+        raise ValueError(f"LONGTAIL_RUNNER is {runner!r}; expected one of {', '.join(RUNNERS)}.")
+    airflow_home = os.environ.get("AIRFLOW_HOME", "~/airflow")
+    home = os.environ.get("LONGTAIL_HOME", f"{airflow_home}/longtail")
+    return Settings(
+        runner=runner,
+        repo=Path(os.environ.get("LONGTAIL_REPO", Path(__file__).parents[1])).resolve(),
+        home=Path(home).expanduser().resolve(),
+        images=os.environ.get("LONGTAIL_IMAGES", "localhost/longtail-{target}:latest"),
+        source=os.environ.get("LONGTAIL_SOURCE"),
+        keep_days=int(os.environ.get("LONGTAIL_KEEP_DAYS", "14")),
+    )

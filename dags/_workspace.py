@@ -1,0 +1,237 @@
+"""The workspace of one run: checked out, compared with last night, recorded (git and DVC only)."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from components._pipeline import Stage, load_stages
+
+BRANCH = "nightly"
+# The last night whose version was registered and judged; behind BRANCH when a run broke off there.
+DECIDED = "nightly-decided"
+RECORDED = ("data.dvc", "dvc.lock", "params.yaml")
+FOLDERS = ("data", "artifacts", "reports")
+
+
+class WorkspaceError(Exception):
+    """A run cannot go on; the text is one sentence for the person on call."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A checkout for one run: of the code `commit`, the record `base`, when `tip` was newest."""
+
+    path: str
+    key: str
+    commit: str
+    base: str | None
+    tip: str | None
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.path)
+
+    def to_dict(self) -> dict[str, str | None]:
+        return asdict(self)
+
+
+def command(argv: Sequence[str], cwd: Path, *, check: bool = True) -> str:
+    """Output of a git or DVC command; a failure is one sentence with what the tool said."""
+    env = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
+    for name, role in (("NAME", "longtail nightly"), ("EMAIL", "nightly@longtail.invalid")):
+        env.setdefault(f"GIT_AUTHOR_{name}", role)
+        env.setdefault(f"GIT_COMMITTER_{name}", role)
+    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True)
+    if check and done.returncode:
+        words = " ".join(word for word in argv if word != sys.executable)
+        raise WorkspaceError(f"`{words}` failed in {cwd}: {done.stderr.strip()[-800:]}")
+    return done.stdout.strip()
+
+
+def git(cwd: Path, *words: str, check: bool = True) -> str:
+    return command(["git", *words], cwd, check=check)
+
+
+def dvc(cwd: Path, *words: str) -> str:
+    return command([sys.executable, "-m", "dvc", *words], cwd)
+
+
+def commit_of(cwd: Path, revision: str) -> str | None:
+    """The commit that `revision` names, None where there is none."""
+    found = git(cwd, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
+    return found or None
+
+
+def record_key(moment: datetime) -> str:
+    """Name of a logical date's record; names sort as dates do."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+
+
+def records(cwd: Path) -> list[str]:
+    """Keys of all recorded nights, oldest first."""
+    names = git(cwd, "tag", "--list", f"{BRANCH}/*").splitlines()
+    return sorted(name.removeprefix(f"{BRANCH}/") for name in names)
+
+
+def prepare(
+    repo: Path, folder: Path, key: str, revision: str | None = None, encoder: str | None = None
+) -> Workspace:
+    """Check out code and data as recorded for `key` (else the last record before) in `folder`.
+
+    Code comes from `revision`, else from the record of exactly this date, else from the
+    repository's HEAD. Data and stage outputs come from the record.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    git(repo, "clone", "--quiet", "--shared", "--no-checkout", str(repo), str(folder))
+    past = [name for name in records(folder) if name <= key]
+    base = commit_of(folder, f"{BRANCH}/{past[-1]}") if past else None
+    exact = bool(past) and past[-1] == key
+    code = revision or (base if exact else None) or git(repo, "rev-parse", "HEAD")
+    commit = commit_of(folder, code) or commit_of(folder, f"origin/{code}")
+    if commit is None:
+        raise WorkspaceError(f"Revision {code!r} is not in {repo}; give a branch, tag or commit.")
+    git(folder, "checkout", "--quiet", "--detach", commit)
+    if base:
+        held = git(folder, "ls-tree", "--name-only", base, *RECORDED[:2]).splitlines()
+        git(folder, "checkout", base, "--", *held)
+    _fetch_data(repo, folder)
+    if encoder:
+        _set_encoder(folder / "params.yaml", encoder)
+    return Workspace(str(folder), key, commit, base, commit_of(folder, f"origin/{BRANCH}"))
+
+
+def _fetch_data(repo: Path, folder: Path) -> None:
+    """Data and outputs from the shared cache, and from the remote where one is set."""
+    cache = os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache")
+    (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", "utf-8")
+    # Outputs that nobody has any more are made again; missing data is an error of its own.
+    dvc(folder, "pull" if has_remote(folder) else "checkout", "--quiet", "--force",
+        "--allow-missing")  # fmt: skip
+    for name in FOLDERS:
+        (folder / name).mkdir(exist_ok=True)
+
+
+def has_remote(folder: Path) -> bool:
+    """Whether the project's DVC settings name a default remote."""
+    settings = configparser.ConfigParser()
+    settings.read(folder / ".dvc" / "config", encoding="utf-8")
+    return settings.has_option("core", "remote")
+
+
+def _set_encoder(params_file: Path, encoder: str) -> None:
+    params = yaml.safe_load(params_file.read_text(encoding="utf-8"))
+    params["train"]["encoder"] = encoder
+    params_file.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+
+def wants_new_data(workspace: Workspace) -> bool:
+    """Whether this date may take in new texts: only when it, and no later one, has no record."""
+    return not any(name >= workspace.key for name in records(workspace.folder))
+
+
+def check_same_table(workspace: Workspace, stages: list[Stage]) -> None:
+    """Refuse a revision whose table of stages is not the one that the DAG was built from."""
+    if load_stages(workspace.folder / "dvc.yaml") != stages:
+        raise WorkspaceError(
+            "The checked-out revision has another dvc.yaml than the DAG shows; run "
+            "`dvc repro` on that revision by hand, or bring the DAG to it."
+        )
+
+
+def stale_stages(
+    workspace: Workspace, stages: list[Stage], force: bool, max_age_days: float | None
+) -> list[str]:
+    """Names of the stages to run: those DVC finds changed and all that depend on them."""
+    folder = workspace.folder
+    check_same_table(workspace, stages)
+    if not any((folder / "data").iterdir()):
+        raise WorkspaceError(
+            f"{folder}/data is empty: the cache has no data for {workspace.key}; "
+            "set a DVC remote or give the run a source."
+        )
+    dvc(folder, "add", "--quiet", "data")
+    if force or (max_age_days is not None and _age_days(workspace) > max_age_days):
+        return [stage.name for stage in stages]
+    stale = set(json.loads(dvc(folder, "status", "--json") or "{}"))
+    for stage in stages:
+        if stale.intersection(stage.upstream):
+            stale.add(stage.name)
+    return [stage.name for stage in stages if stage.name in stale]
+
+
+def _age_days(workspace: Workspace) -> float:
+    """Days since the run's base was recorded; a run without a base is as old as can be."""
+    if workspace.base is None:
+        return float("inf")
+    recorded = int(git(workspace.folder, "show", "-s", "--format=%ct", workspace.base))
+    return (time.time() - recorded) / 86_400
+
+
+def is_undecided(workspace: Workspace) -> bool:
+    """Whether the last record was never judged (or nothing was ever recorded)."""
+    decided = commit_of(workspace.folder, f"origin/{DECIDED}")
+    newest = wants_new_data(workspace) or records(workspace.folder)[-1] == workspace.key
+    return newest and (workspace.tip is None or workspace.tip != decided)
+
+
+def record(workspace: Workspace) -> str:
+    """Commit what the run made to DVC's cache and to the branch `nightly`, tagged by its date.
+
+    A date before the newest record gets its tag but leaves the branch alone. Repeating it changes
+    nothing. Raises WorkspaceError where another run has recorded since `prepare`.
+    """
+    folder = workspace.folder
+    dvc(folder, "commit", "--quiet", "--force")
+    if has_remote(folder):
+        dvc(folder, "push", "--quiet")
+    git(folder, "add", "--", *(name for name in RECORDED if (folder / name).exists()))
+    tree = git(folder, "write-tree")
+    git(folder, "fetch", "--quiet", "--tags", "--force", "origin")
+    tag = f"refs/tags/{BRANCH}/{workspace.key}"
+    newest = not any(name > workspace.key for name in records(folder))
+    last = commit_of(folder, f"origin/{BRANCH}") if newest else commit_of(folder, tag)
+    if commit_of(folder, tag) and git(folder, "rev-parse", f"{tag}^{{tree}}") == tree:
+        return str(commit_of(folder, tag))
+    if newest and last != workspace.tip:
+        raise WorkspaceError(
+            "Another run has recorded a night since this workspace was made; clear this run from "
+            "the task `workspace` so that it starts from that record."
+        )
+    parents = [word for parent in (last, commit_of(folder, "HEAD")) if parent
+               for word in ("-p", parent)]  # fmt: skip
+    commit = git(folder, "commit-tree", tree, *parents, "-m", f"Record {workspace.key}")
+    heads = [f"{commit}:refs/heads/{BRANCH}"] if newest else []
+    git(folder, "push", "--quiet", "--atomic", "origin", *heads, f"+{commit}:{tag}")
+    return commit
+
+
+def mark_decided(workspace: Workspace) -> None:
+    """Note that the newest record has been registered and judged."""
+    git(workspace.folder, "fetch", "--quiet", "origin")
+    if commit_of(workspace.folder, f"{BRANCH}/{workspace.key}") == commit_of(
+        workspace.folder, f"origin/{BRANCH}"
+    ):
+        git(workspace.folder, "push", "--quiet", "origin",
+            f"+refs/remotes/origin/{BRANCH}:refs/heads/{DECIDED}")  # fmt: skip
+
+
+def clean(workspaces: Path, keep_days: int) -> list[str]:
+    """Remove workspaces untouched for `keep_days` days; their names."""
+    limit = time.time() - keep_days * 86_400
+    old = [entry for entry in workspaces.glob("*") if entry.stat().st_mtime < limit]
+    for entry in old:
+        shutil.rmtree(entry, ignore_errors=True)
+    return sorted(entry.name for entry in old)

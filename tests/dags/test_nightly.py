@@ -1,0 +1,114 @@
+"""Whole nights of the DAG on the toy project, run by Airflow itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.dags.conftest import Nights, run
+
+STAGES = ("stages.count", "stages.total", "stages.page")
+FIRST, SECOND, THIRD = (f"2026-03-0{day}T02:00:00" for day in (1, 2, 3))
+
+
+def ran(states: dict[str, str]) -> set[str]:
+    return {name for name, state in states.items() if state == "success"}
+
+
+def drop(folder: Path, name: str, lines: str) -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(lines)
+    return str(folder)
+
+
+def data_hash(repo: Path, revision: str) -> str:
+    return yaml.safe_load(run("git", "show", f"{revision}:data.dvc", cwd=repo))["outs"][0]["md5"]
+
+
+def test_a_night_with_new_data_ends_with_a_champion(nights: Nights, tmp_path: Path) -> None:
+    states, output = nights(FIRST, source=drop(tmp_path / "in", "new.jsonl", "3\n4\n5\n"))
+    assert ran(states) == set(states) - {"approve"}, output[-3000:]
+    assert states["approve"] == "skipped"
+    assert (nights.home / "state" / "champion").read_text() == "5"
+    assert "Notification: longtail: promote." in output
+    tag = "nightly/2026-03-01T020000Z"
+    [version] = nights.versions()
+    assert version["logical_date"] == "2026-03-01T020000Z"
+    assert version["data_revision"] == run("git", "rev-parse", tag, cwd=nights.repo)
+    branches = [run("git", "rev-parse", b, cwd=nights.repo) for b in ("nightly", "nightly-decided")]
+    assert branches == [version["data_revision"]] * 2
+    changed = run("git", "diff", "--name-only", "main", "nightly", cwd=nights.repo).split()
+    assert changed == ["data.dvc", "dvc.lock"]
+    assert not (nights.repo / "artifacts").exists()
+
+
+@pytest.mark.slow
+def test_a_broken_source_stops_before_the_stages(nights: Nights, tmp_path: Path) -> None:
+    states, output = nights(FIRST, source=drop(tmp_path / "in", "empty.jsonl", ""))
+    assert states["ingest"] == "failed"
+    assert all(states[name] == "upstream_failed" for name in (*STAGES, "register", "notify"))
+    assert "longtail: ingest failed" in output
+    assert "empty.jsonl is empty; expected at least one line" in output.split("Notification:")[1]
+    assert run("git", "branch", "--list", "nightly", cwd=nights.repo) == ""
+    assert [p.name for p in (nights.repo / "data").iterdir()] == ["first.jsonl"]
+
+
+@pytest.mark.slow
+def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
+    source = drop(tmp_path / "in", "one.jsonl", "3\n")
+    assert set(STAGES) < ran(nights(FIRST, source=source)[0])
+
+    started = time.monotonic()
+    states, output = nights(SECOND, source=source)
+    assert time.monotonic() - started <= 60
+    assert ran(states) == {"workspace", "ingest", "plan", "notify"}
+    assert "longtail: unchanged" in output
+    assert len(nights.versions()) == 1
+
+    drop(tmp_path / "in", "two.jsonl", "4\n")
+    assert set(STAGES) < ran(nights(THIRD, source=source)[0])
+    assert [v["logical_date"][:10] for v in nights.versions()] == ["2026-03-01", "2026-03-03"]
+
+    tip = run("git", "rev-parse", "nightly", cwd=nights.repo)
+    states, output = nights(FIRST, source=source, force=True)
+    assert set(STAGES) < ran(states) and states["ingest"] == "skipped", output[-3000:]
+    assert len(nights.versions()) == 2
+    assert run("git", "rev-parse", "nightly", cwd=nights.repo) == tip
+    newest = max((nights.home / "workspaces").iterdir(), key=lambda p: p.stat().st_mtime)
+    assert sorted(p.name for p in (newest / "data").iterdir()) == ["first.jsonl", "one.jsonl"]
+    found = yaml.safe_load((newest / "data.dvc").read_text())["outs"][0]["md5"]
+    assert found == data_hash(nights.repo, "nightly/2026-03-01T020000Z")
+    assert found != data_hash(nights.repo, "nightly")
+
+
+@pytest.mark.slow
+def test_a_refused_model_is_not_applied_and_not_judged_again(
+    nights: Nights, tmp_path: Path
+) -> None:
+    source = drop(tmp_path / "in", "many.jsonl", "x\n" * 200)
+    states, output = nights(FIRST, source=source)
+    assert (states["decide"], states["apply"], states["notify"]) == (
+        "skipped", "skipped", "success",
+    )  # fmt: skip
+    assert "Notification: longtail: refuse." in output
+    assert not (nights.home / "state" / "champion").exists()
+    assert ran(nights(SECOND, source=source)[0]) == {"workspace", "ingest", "plan", "notify"}
+
+
+@pytest.mark.slow
+def test_a_tracking_server_away_is_caught_up_the_next_night(nights: Nights) -> None:
+    (nights.home / "state").mkdir()
+    (nights.home / "state" / "away").touch()
+    nights.extra = (("LONGTAIL_RETRIES", "0"),)
+    states, output = nights(FIRST)
+    assert states["register"] == "failed" and states["record"] == "success"
+    assert "the tracking server is away" in output.split("Notification:")[1]
+    (nights.home / "state" / "away").unlink()
+    states, _ = nights(SECOND)
+    assert ran(states) == {"workspace", "plan", "record", "register", "decide", "apply", "notify"}
+    assert len(nights.versions()) == 1
+    assert json.loads((nights.home / "state" / "champion").read_text()) == 2

@@ -1,0 +1,77 @@
+"""What an exit code means to Airflow, and how a step runs as a process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from dags._runners import ProcessOperator, passed_on, settle
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (1, AirflowFailException), (2, AirflowFailException), (3, AirflowFailException),
+        (4, AirflowSkipException), (126, AirflowFailException), (75, AirflowException),
+        (137, AirflowException), (-9, AirflowException), (143, AirflowException),
+    ],
+)  # fmt: skip
+def test_exit_codes(code: int, outcome: type[Exception]) -> None:
+    with pytest.raises(AirflowException) as caught:
+        settle(code, ["", "the reason"])
+    assert type(caught.value) is outcome
+    assert "the reason" in str(caught.value)
+
+
+def test_exit_code_zero_passes() -> None:
+    assert settle(0, ["anything"]) is None
+
+
+def step(program: str, folder: Path, **env: str) -> ProcessOperator:
+    argv = ["python", "-c", program]
+    return ProcessOperator(task_id="step", argv=argv, cwd=str(folder), env=env)
+
+
+def test_a_step_gets_its_own_environment_but_not_airflow_s(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__FERNET_KEY", "secret")
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    program = (
+        "import os; open('seen', 'w').write(','.join(sorted(n for n in os.environ "
+        "if n.startswith(('AIRFLOW', 'PYTHONPATH', 'GIVEN')))))"
+    )
+    step(program, tmp_path, GIVEN="1").execute({})
+    assert (tmp_path / "seen").read_text() == "GIVEN"
+
+
+def test_a_failing_step_quotes_its_last_lines(tmp_path: Path) -> None:
+    program = "import sys; print('one'); print('ingest: row 7 is broken'); sys.exit(3)"
+    with pytest.raises(AirflowFailException, match="ingest: row 7 is broken"):
+        step(program, tmp_path).execute({})
+
+
+def test_a_step_killed_from_outside_may_be_retried(tmp_path: Path) -> None:
+    with pytest.raises(AirflowException) as caught:
+        step("import os; os.kill(os.getpid(), 9)", tmp_path).execute({})
+    assert type(caught.value) is AirflowException
+
+
+def test_arguments_are_no_shell(tmp_path: Path) -> None:
+    program = "import sys; open('seen', 'w').write(sys.argv[1])"
+    argv = ["python", "-c", program, "$(touch bad); *"]
+    ProcessOperator(task_id="step", argv=argv, cwd=str(tmp_path), env={}).execute({})
+    assert (tmp_path / "seen").read_text() == "$(touch bad); *"
+    assert os.listdir(tmp_path) == ["seen"]
+
+
+def test_containers_get_no_airflow_secret(monkeypatch: Any) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_X", "secret")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "needed")
+    given = passed_on()
+    assert given["AWS_ACCESS_KEY_ID"] == "needed"
+    assert not [name for name in given if name.startswith("AIRFLOW")]

@@ -1,0 +1,115 @@
+"""Workspaces, plans and records against a real git repository and a real DVC cache."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from components._pipeline import load_stages
+from dags import _workspace as ws
+from tests.dags.conftest import run
+
+KEYS = [f"2026-03-0{day}T020000Z" for day in (1, 2, 3, 4)]
+
+
+def reproduce(made: ws.Workspace) -> None:
+    """What the stages' boxes do."""
+    for stage in load_stages(made.folder / "dvc.yaml"):
+        run(*stage.argv, cwd=made.folder)
+
+
+def night(repo: Path, root: Path, key: str, lines: str | None = None) -> ws.Workspace:
+    made = ws.prepare(repo, root / key, key)
+    if lines is not None:
+        (made.folder / "data" / f"{key}.jsonl").write_text(lines)
+    stages = load_stages(repo / "dvc.yaml")
+    if ws.stale_stages(made, stages, False, None):
+        reproduce(made)
+        ws.record(made)
+    return made
+
+
+def test_only_what_depends_on_a_change_is_stale(toy: Path, tmp_path: Path) -> None:
+    night(toy, tmp_path / "w", KEYS[0])
+    stages = load_stages(toy / "dvc.yaml")
+    quiet = ws.prepare(toy, tmp_path / "quiet", KEYS[1])
+    assert ws.stale_stages(quiet, stages, False, None) == []
+    assert ws.stale_stages(quiet, stages, True, None) == ["count", "total", "page"]
+    assert ws.stale_stages(quiet, stages, False, 0.0) == ["count", "total", "page"]
+    assert ws.stale_stages(quiet, stages, False, 1.0) == []
+    (quiet.folder / "toy" / "total.py").write_text(
+        (quiet.folder / "toy" / "total.py").read_text() + "# changed\n"
+    )
+    assert ws.stale_stages(quiet, stages, False, None) == ["total", "page"]
+
+
+def test_a_past_date_gets_its_own_data_and_leaves_the_branch(toy: Path, tmp_path: Path) -> None:
+    night(toy, tmp_path, KEYS[0], "a\n")
+    night(toy, tmp_path, KEYS[2], "b\n")
+    tip = ws.commit_of(toy, ws.BRANCH)
+    between = ws.prepare(toy, tmp_path / "between", KEYS[1])
+    names = sorted(p.name for p in (between.folder / "data").iterdir())
+    assert names == [f"{KEYS[0]}.jsonl", "first.jsonl"]
+    assert not ws.wants_new_data(between)
+    assert ws.wants_new_data(ws.prepare(toy, tmp_path / "next", KEYS[3]))
+    ws.stale_stages(between, load_stages(toy / "dvc.yaml"), False, None)
+    ws.record(between)
+    assert ws.commit_of(toy, ws.BRANCH) == tip
+    assert ws.records(toy) == KEYS[:3]
+
+
+def test_recording_twice_changes_nothing(toy: Path, tmp_path: Path) -> None:
+    made = night(toy, tmp_path, KEYS[0], "a\n")
+    first = ws.commit_of(toy, ws.BRANCH)
+    assert ws.record(made) == first == ws.commit_of(toy, ws.BRANCH)
+
+
+def test_two_runs_at_once_cannot_overwrite_each_other(toy: Path, tmp_path: Path) -> None:
+    slow = ws.prepare(toy, tmp_path / "slow", KEYS[1])
+    (slow.folder / "data" / "slow.jsonl").write_text("s\n")
+    night(toy, tmp_path, KEYS[0], "a\n")
+    recorded = ws.commit_of(toy, ws.BRANCH)
+    ws.stale_stages(slow, load_stages(toy / "dvc.yaml"), False, None)
+    reproduce(slow)
+    with pytest.raises(ws.WorkspaceError, match="clear this run from the task `workspace`"):
+        ws.record(slow)
+    assert ws.commit_of(toy, ws.BRANCH) == recorded and ws.records(toy) == KEYS[:1]
+
+
+def test_an_unjudged_record_is_noticed(toy: Path, tmp_path: Path) -> None:
+    made = night(toy, tmp_path, KEYS[0])
+    later = ws.prepare(toy, tmp_path / "later", KEYS[1])
+    assert ws.is_undecided(later)
+    ws.mark_decided(made)
+    assert not ws.is_undecided(ws.prepare(toy, tmp_path / "again", KEYS[1]))
+
+
+def test_the_encoder_is_changed_in_the_workspace_only(toy: Path, tmp_path: Path) -> None:
+    made = ws.prepare(toy, tmp_path / "w", KEYS[0], encoder="bert-base-uncased")
+    assert "bert-base-uncased" in (made.folder / "params.yaml").read_text()
+    assert "bert" not in (toy / "params.yaml").read_text()
+
+
+def test_faults_are_one_sentence(toy: Path, tmp_path: Path) -> None:
+    with pytest.raises(ws.WorkspaceError, match="Revision 'mian' is not in"):
+        ws.prepare(toy, tmp_path / "w", KEYS[0], revision="mian")
+    run("rm", "-rf", str(toy / ".dvc" / "cache"), cwd=toy)
+    made = ws.prepare(toy, tmp_path / "w", KEYS[0])
+    with pytest.raises(ws.WorkspaceError, match="set a DVC remote or give the run a source"):
+        ws.stale_stages(made, load_stages(toy / "dvc.yaml"), False, None)
+    table = (made.folder / "dvc.yaml").read_text().replace("--total artifacts", "--sum artifacts")
+    (made.folder / "dvc.yaml").write_text(table)
+    with pytest.raises(ws.WorkspaceError, match="another dvc.yaml than the DAG shows"):
+        ws.stale_stages(made, load_stages(toy / "dvc.yaml"), False, None)
+
+
+def test_old_workspaces_are_removed_by_age(tmp_path: Path) -> None:
+    for name, days in (("old", 15), ("young", 13)):
+        (tmp_path / name).mkdir()
+        moment = time.time() - days * 86_400
+        os.utime(tmp_path / name, (moment, moment))
+    assert ws.clean(tmp_path, 14) == ["old"]
+    assert [p.name for p in tmp_path.iterdir()] == ["young"]

@@ -1,0 +1,1 @@
+"""A pipeline small enough to run many nights in one test."""
