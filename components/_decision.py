@@ -80,10 +80,9 @@ def decide(client: mlflow.MlflowClient, params: Params, *, rebase: bool = False)
         )
     champion = registry.by_alias(client, name, registry.CHAMPION)
     facts = _facts(client, challenger, champion)
-    question = _digest(
-        [challenger.tags.get(registry.KEY), registry.number(champion), facts, rebase]
-    )
-    question = _digest([question, registry.number(challenger), params.model_dump()])
+    numbers = [registry.number(version) for version in (challenger, champion)]
+    key = challenger.tags.get(registry.KEY)
+    question = _digest([numbers, key, facts, rebase, params.model_dump()])
     past = evidence.read_json(DECISION) if DECISION.exists() else {}
     if registry.number(champion) == registry.number(challenger):
         decision = _unchanged(challenger, past)
@@ -164,7 +163,7 @@ def _judged(
 
 def smoke_lines(version: ModelVersion, limits: Limits) -> list[gate.Line]:
     """The smoke test of a version in a fresh process, and what it measured against the limits."""
-    sample = evidence.read_sample(version.run_id)
+    sample = evidence.read_sample(str(version.run_id))
     found = smoke(f"models:/{version.name}/{version.version}", sample, version.tags[registry.FILES])
     reason = " ".join(found.faults) or "A fresh process loads the version and answers as it should."
     lines = [gate.fact("smoke", not found.faults, reason)]
@@ -193,10 +192,10 @@ def _champion(champion: ModelVersion, ids: Sequence[str]) -> gate.Champion:
     digest = champion.tags.get("train_ids_digest")
     if not digest:
         raise IncomparableError("its tag train_ids_digest is missing; decide with --rebase.")
-    known = evidence.read_seen_ids(champion.run_id, digest)
+    known = evidence.read_seen_ids(str(champion.run_id), digest)
     seen = np.array([evidence.hashed(identifier) in known for identifier in ids], dtype=bool)
     fresh = np.flatnonzero(~seen)
-    texts = evidence.texts_of([ids[row] for row in fresh])
+    texts = evidence.texts_of(np.asarray(ids)[fresh])
     with Served(f"models:/{champion.name}/{champion.version}") as model:
         starts = track(range(0, len(texts), BATCH), "scoring the champion", transient=True)
         batches = [model.ask(texts[start : start + BATCH]).labels for start in starts]

@@ -83,7 +83,7 @@ def digest(text: str) -> str:
 
 
 def read_seen_ids(run_id: str, expected_digest: str) -> set[str]:
-    """The hashed ids that the run's model has seen; IncomparableError if they are not those recorded."""
+    """The hashed ids that the model has seen; IncomparableError if they were changed."""
     text = mlflow.artifacts.load_text(f"runs:/{run_id}/{SEEN_FILE}")
     if digest(text) != expected_digest:
         raise IncomparableError(

@@ -1,4 +1,4 @@
-"""Predict labels for texts from stdin, CSV, JSON Lines or Parquet, with the champion's thresholds."""
+"""Predict labels with scores for texts from stdin, CSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO, Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from components import _registry as registry
 from components._component import Section, guarded, load_params, written
-from components._worker import Served, ServedError
+from components._evidence import BASELINE, THRESHOLDS
+from components._worker import Answer, Served, ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
 
 CHAMPION = "models:/longtail@champion"
@@ -118,25 +122,67 @@ def form_of(path: Path | None, given: str | None) -> str:
     return given
 
 
+class Workspace:
+    """A model folder that `train` wrote, served in this process with the tuned thresholds."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> Workspace:
+        from components._serving import LongtailModel
+
+        paths = {"model": self.folder, "thresholds": THRESHOLDS, "baseline": BASELINE}
+        for path in (self.folder, THRESHOLDS):
+            if not path.exists():
+                raise DataError(f"{path} does not exist; run `dvc repro` or name another --model.")
+        self.model = LongtailModel()
+        self.model.load_context(SimpleNamespace(artifacts=paths))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self.model
+
+    def ask(self, texts: Sequence[str], **options: float) -> Answer:
+        found = self.model.predict(None, pd.DataFrame({"text": texts}), options)
+        return Answer(found["labels"].tolist(), found["scores"].tolist(), 0.0, 0.0)
+
+
+def opened(model: str) -> Served | Workspace:
+    """The model to ask: from the registry, an MLflow model folder, or `train`'s model folder."""
+    if model.startswith(("models:/", "runs:/")):
+        registry.connect()
+        return Served(model)
+    folder = Path(model)
+    return Served(str(folder.resolve())) if (folder / "MLmodel").exists() else Workspace(folder)
+
+
 def predict(
     rows: Iterable[tuple[str, str]], model: str, size: int, **options: float
 ) -> Iterator[Row]:
     """One record a text, `size` of them in memory at a time."""
-    rows = iter(rows)
-    first = list(islice(rows, size))  # a fault in the first rows shows before the model is loaded
+    batches = batched(rows, size)
+    first = next(batches, None)  # a fault in the first rows shows before the model is loaded
+    if first is None:
+        return
     try:
-        with Served(model) as served:
-            while first:
-                answer = served.ask([text for _, text in first], **options)
+        with opened(model) as served:
+            for batch in chain([first], batches):
+                answer = served.ask([text for _, text in batch], **options)
                 for (name, _), labels, scores in zip(
-                    first, answer.labels, answer.scores, strict=True
+                    batch, answer.labels, answer.scores, strict=True
                 ):
                     yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
-                first = list(islice(rows, size))
     except ServedError as error:
         raise DataError(
-            f"{error} (model {model}; `python -m components.promote history` shows the champions)"
+            f"{error} (`python -m components.promote history` shows the champions)"
         ) from None
+
+
+def batched(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+    """The rows in lists of `size` (itertools has it from Python 3.12 on)."""
+    rows = iter(rows)
+    while batch := list(islice(rows, size)):
+        yield batch
 
 
 def _write(records: Iterable[Row], path: Path | None) -> None:

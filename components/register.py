@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 from mlflow.data.dataset_source_registry import resolve_dataset_source
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric
+from mlflow.entities import LoggedModelOutput, Metric, Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -106,7 +106,7 @@ def _new_version(
     run = client.get_run(run_id)
     if registry.by_model(client, params.model_name) is None:
         client.create_registered_model(params.model_name)
-    model_id = run.outputs.model_outputs[0].model_id
+    model_id = _models(run)[0].model_id
     kept = {name: run.data.tags[name] for name in registry.REQUIRED_TAGS}
     return client.create_model_version(
         params.model_name, f"models:/{model_id}", run_id, tags=kept, model_id=model_id
@@ -117,11 +117,15 @@ def _finished_run(client: mlflow.MlflowClient, experiment_id: str, key: str) -> 
     """The finished run of this key; unfinished ones, left by a kill, are deleted (restorable)."""
     finished = None
     for run in client.search_runs([experiment_id], f"tags.`{registry.KEY}` = '{key}'"):
-        if run.info.status == "FINISHED" and run.outputs.model_outputs:
+        if run.info.status == "FINISHED" and _models(run):
             finished = run.info.run_id
         else:
             client.delete_run(run.info.run_id)
     return finished
+
+
+def _models(run: Run) -> list[LoggedModelOutput]:
+    return run.outputs.model_outputs if run.outputs else []
 
 
 def _log_run(params: Params, key: str, artefacts: dict[str, Path]) -> str:
