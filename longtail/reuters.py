@@ -47,11 +47,13 @@ def freeze_validation(records: list[dict[str, Any]], n_val: int, seed: int) -> l
 
     The draw is that of scikit-learn's `train_test_split(test_size=n_val, random_state=seed)` over
     the train documents in the order of their numbers. Raises ParameterError unless
-    0 < n_val < number of train documents.
+    0 < n_val < number of train documents and 0 <= seed < 2^32.
     """
     train = [i for i, record in enumerate(records) if record["split"] == "train"]
     if not 0 < n_val < len(train):
         raise ParameterError(f"--val must lie between 1 and {len(train) - 1}, got {n_val}.")
+    if not 0 <= seed < 2**32:
+        raise ParameterError(f"--val-seed must lie between 0 and 2^32 - 1, got {seed}.")
     drawn = np.random.RandomState(seed).permutation(len(train))[:n_val]
     val = {train[i] for i in drawn}
     return [{**record, "split": "val"} if i in val else record for i, record in enumerate(records)]

@@ -25,10 +25,10 @@ def synthetic_corpus(
 
     Label frequencies fall as rank^-1.4; every label beyond the first tenth (the head) has one head
     label as companion, so that tail labels mostly come with a head label. A text holds cue words
-    of its labels among common words. A wrong annotation misses a label, has one too many, or has
-    one label in place of another; some annotators are more careless than others. The same
-    arguments give the same records on any machine (numpy's frozen `RandomState`).
-    Raises ParameterError unless n_docs >= n_labels >= 2 and 0 <= wrong <= 0.4.
+    of its labels and a stray one among common words. A wrong annotation misses a label, has one
+    too many, or has one label in place of another; some annotators are more careless than others.
+    The same arguments give the same records on any machine (numpy's frozen `RandomState`).
+    Raises ParameterError unless n_docs >= n_labels >= 2, 0 <= wrong <= 0.4, 0 <= seed < 2^32.
     """
     if not n_docs >= n_labels >= 2:
         raise ParameterError(
@@ -36,12 +36,17 @@ def synthetic_corpus(
         )
     if not 0 <= wrong <= 0.4:
         raise ParameterError(f"--wrong must lie between 0 and 0.4, got {wrong}.")
+    if not 0 <= seed < 2**32:
+        raise ParameterError(f"--seed must lie between 0 and 2^32 - 1, got {seed}.")
     rng = np.random.RandomState(seed)
     names = [f"topic-{i:0{len(str(n_labels - 1))}d}" for i in range(n_labels)]
     words = _invented_words(rng, n_labels * _N_CUES + _N_COMMON_WORDS)
     cues = np.array(words[: n_labels * _N_CUES]).reshape(n_labels, _N_CUES)
     common = np.array(words[n_labels * _N_CUES :])
-    true = _true_labels(rng, n_docs, n_labels)
+    share = np.arange(1, n_labels + 1) ** -_STEEPNESS
+    share /= share.sum()
+    true = _true_labels(rng, n_docs, share)
+    stray = rng.choice(n_labels, size=n_docs, p=share)
     annotator = rng.randint(len(_ANNOTATORS), size=n_docs)
     at_fault = rng.uniform(size=n_docs) < wrong * _CARELESSNESS[annotator]
     day = rng.randint(365, size=n_docs)
@@ -53,7 +58,7 @@ def synthetic_corpus(
         records.append(
             {
                 "id": identity,
-                "text": _text(rng, labels, cues, common),
+                "text": _text(rng, labels, int(stray[k]), cues, common),
                 "labels": [names[i] for i in sorted(given)],
                 "annotator": _ANNOTATORS[annotator[k]],
                 "annotated_at": dt.datetime(2025, 1, 1) + dt.timedelta(days=int(day[k])),
@@ -71,11 +76,10 @@ def _invented_words(rng: np.random.RandomState, n_words: int) -> list[str]:
     return list(found)
 
 
-def _true_labels(rng: np.random.RandomState, n_docs: int, n_labels: int) -> list[set[int]]:
+def _true_labels(rng: np.random.RandomState, n_docs: int, share: np.ndarray) -> list[set[int]]:
     """One label by its rank (each at least once), often its head companion, often one more."""
+    n_labels = len(share)
     n_head = max(1, n_labels // 10)
-    share = np.arange(1, n_labels + 1) ** -_STEEPNESS
-    share /= share.sum()
     companion = (np.arange(n_labels) + 1) % n_head
     first = np.concatenate(
         [np.arange(n_labels), rng.choice(n_labels, size=n_docs - n_labels, p=share)]
@@ -107,12 +111,12 @@ def _wrong_labels(rng: np.random.RandomState, labels: set[int], n_labels: int) -
 
 
 def _text(
-    rng: np.random.RandomState, labels: set[int], cues: np.ndarray, common: np.ndarray
+    rng: np.random.RandomState, labels: set[int], stray: int, cues: np.ndarray, common: np.ndarray
 ) -> str:
     """Two to four cue words per label among 10 to 30 common words, and one stray cue word."""
     words = list(rng.choice(common, size=rng.randint(10, 31)))
     for label in sorted(labels):
         words += list(rng.choice(cues[label], size=rng.randint(2, 5)))
-    words.append(rng.choice(cues[rng.randint(len(cues))]))
+    words.append(rng.choice(cues[stray]))
     rng.shuffle(words)
     return " ".join(words).capitalize() + "."

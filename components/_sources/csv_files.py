@@ -16,16 +16,18 @@ from components._sources.form import (
     Form,
     Rows,
     checked_file,
+    codec,
     named,
     one_character,
     typed,
 )
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError
 
 
 def read_csv(path: Path, form: Form) -> Rows:
     """A table with a column of labels, separated by `form.label_separator` (default a comma)."""
-    separator = one_character("--label-separator", form.label_separator or ",")
+    given = "," if form.label_separator is None else form.label_separator
+    separator = one_character("--label-separator", given)
     form = dataclasses.replace(form, label_separator=separator)
     return typed(named(table(path, form), form), form)
 
@@ -104,16 +106,15 @@ def _refuse_cell(where: str, record: list[str], header: list[str], at: Sequence[
 
 def _records(path: Path, form: Form, lines: array[int]) -> Iterator[list[str]]:
     """The header, then the rows; the line where each row starts is appended to `lines`."""
-    tab = path.suffix.lower() in (".tsv", ".tab")
-    separator = one_character("--separator", form.separator or ("\t" if tab else ","))
-    encoding = "utf-8-sig" if form.encoding.lower() in ("utf-8", "utf8") else form.encoding
+    usual = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
+    given = usual if form.separator is None else form.separator
+    separator = one_character("--separator", given)
+    encoding = codec(form.encoding)
     csv.field_size_limit(MAX_TEXT)
     try:
         with open(checked_file(path), encoding=encoding, newline="") as file:
             reader = csv.reader(file, delimiter=separator, strict=True)
             yield from _checked_records(path, reader, lines)
-    except LookupError:
-        raise ParameterError(f"--encoding: unknown encoding {form.encoding!r}.") from None
     except UnicodeError:
         raise wrong_encoding(path, form.encoding) from None
 

@@ -87,8 +87,9 @@ def mirror(codename: str) -> str:
 
 def _prepare(root: Path, system: str, codename: str, uri: str) -> str:
     """Write the private apt configuration below `root`; returns the path of its main file."""
-    for folder in ("lists/partial", "cache/archives/partial", "sources"):
+    for folder in ("lists/partial", "cache/archives/partial"):
         (root / folder).mkdir(parents=True)
+    (root / "sources").mkdir(mode=0o700)  # a mirror's address may hold a password
     source = SOURCE.format(mirror=uri, codename=codename)
     keys = sorted(KEYRINGS.glob(f"{system}-archive-keyring.*"))
     if keys:  # otherwise apt trusts the keys in trusted.gpg.d

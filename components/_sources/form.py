@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -135,8 +136,10 @@ def _string(value: Any) -> str:
     if not isinstance(value, str):
         kind = "nothing (null)" if value is None else f"{type(value).__name__} {value!r:.60}"
         raise _Fault(f"expected a string, got {kind}.")
-    if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-        raise _Fault("holds half a surrogate pair, which no UTF-8 can express; mend the text.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _Fault("holds half a surrogate pair, which UTF-8 cannot express; mend it.") from None
     return value
 
 
@@ -203,6 +206,15 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "split": _split,
     "source": _optional,
 }
+
+
+def codec(encoding: str) -> str:
+    """The encoding to open a file with: UTF-8 with or without its mark, or the one named."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise ParameterError(f"--encoding: unknown encoding {encoding!r}.") from None
+    return "utf-8-sig" if name == "utf-8" else name
 
 
 def one_character(flag: str, value: str) -> str:

@@ -8,22 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from components._sources.csv_files import wrong_encoding
-from components._sources.form import Form, Rows, checked_file, named, typed
-from longtail.errors import DataError, ParameterError
+from components._sources.form import Form, Rows, checked_file, codec, named, typed
+from longtail.errors import DataError
 
 
 def read_jsonl(path: Path, form: Form) -> Rows:
     """The objects as rows; a key that some objects lack is null there. Blank lines are skipped."""
     lines, objects = array("q"), []
-    encoding = "utf-8-sig" if form.encoding.lower() in ("utf-8", "utf8") else form.encoding
+    encoding = codec(form.encoding)
     try:
         with open(checked_file(path), encoding=encoding) as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     objects.append(_object(f"{path}: line {number}", line))
                     lines.append(number)
-    except LookupError:
-        raise ParameterError(f"--encoding: unknown encoding {form.encoding!r}.") from None
     except UnicodeError:
         raise wrong_encoding(path, form.encoding) from None
     if not objects:

@@ -1,0 +1,250 @@
+"""The command as a user runs it: modes, frozen splits, corrections, exit codes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from components import ingest as command
+from components._corpus import read_corpus
+from components._sources.arguments import parser
+from longtail.errors import DataError, ParameterError
+
+ROOT = Path(__file__).parents[2]
+THREE = 'id,text,labels\n7,seven,"a,b"\n5,five,b\n6,six,\n'
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.csv").write_text(THREE, encoding="utf-8")
+    return tmp_path
+
+
+def ingest(*arguments: str) -> dict[str, list]:
+    command.ingest(parser("").parse_args(arguments))
+    frame = read_corpus(Path("data/corpus.parquet")).astype(object)
+    return {name: frame[name].where(frame[name].notna(), None).tolist() for name in frame.columns}
+
+
+def digest() -> str:
+    return hashlib.sha256(Path("data/corpus.parquet").read_bytes()).hexdigest()
+
+
+def record_assignment(**split_of: str) -> None:
+    path = Path("artifacts/split/assignment.parquet")
+    path.parent.mkdir(parents=True)
+    frame = pd.DataFrame({"id": list(split_of), "split": list(split_of.values())})
+    frame.to_parquet(path, index=False)
+
+
+def test_a_csv_becomes_the_corpus_sorted_by_id(folder):
+    assert ingest("csv", "in.csv") == {
+        "id": ["5", "6", "7"],
+        "text": ["five", "six", "seven"],
+        "labels": [["b"], [], ["a", "b"]],
+    }
+    assert sorted(p.name for p in Path("data").iterdir()) == ["corpus.parquet"]
+
+
+def test_the_same_rows_give_the_same_bytes_in_any_order_and_any_delivery(folder):
+    ingest("csv", "in.csv")
+    whole = digest()
+    head, *rows = THREE.splitlines()
+    for k, row in enumerate(rows):
+        Path(f"{k}.csv").write_text(f"{head}\n{row}\n", encoding="utf-8")
+    ingest("csv", "2.csv", "0.csv", "--replace")
+    assert digest() != whole
+    ingest("csv", "1.csv")
+    assert digest() == whole
+
+
+def test_a_quiet_night_changes_nothing(folder, capsys):
+    ingest("csv", "in.csv")
+    record_assignment(**{"5": "train", "6": "test", "7": "train"})
+    path = Path("data/corpus.parquet")
+    before, when = digest(), path.stat().st_mtime_ns
+    Path("none.csv").write_text("id,text,labels\n", encoding="utf-8")
+    for arguments in (["in.csv"], ["none.csv"], ["in.csv", "--update"]):
+        ingest("csv", *arguments)
+        assert (digest(), path.stat().st_mtime_ns) == (before, when)
+    assert capsys.readouterr().out.count("nothing new") == 3
+
+
+def test_new_rows_freeze_the_split_of_the_old_ones(folder):
+    ingest("csv", "in.csv")
+    record_assignment(**{"5": "train", "6": "test", "8": "val"})  # 7 was quarantined
+    Path("new.csv").write_text("id,text,labels\n8,eight,a\n9,nine,b\n", encoding="utf-8")
+    corpus = ingest("csv", "new.csv")
+    assert dict(zip(corpus["id"], corpus["split"], strict=True)) == {
+        "5": "train",
+        "6": "test",
+        "7": None,
+        "8": None,  # a new row is never frozen, even if an old record names its id
+        "9": None,
+    }
+
+
+def test_a_split_that_is_frozen_already_wins_over_the_record(folder):
+    Path("in.csv").write_text("id,text,labels,split\n5,five,b,test\n6,six,b,\n", encoding="utf-8")
+    ingest("csv", "in.csv")
+    record_assignment(**{"5": "train", "6": "val"})
+    Path("new.csv").write_text("id,text,labels\n9,nine,b\n", encoding="utf-8")
+    assert ingest("csv", "new.csv")["split"] == ["test", "val", None]
+
+
+def test_an_assignment_that_was_named_must_be_there_and_sound(folder):
+    ingest("csv", "in.csv")
+    before = digest()
+    Path("new.csv").write_text("id,text,labels\n9,nine,b\n", encoding="utf-8")
+    Path("broken.parquet").write_bytes(b"PAR1")
+    pd.DataFrame({"id": ["5"], "split": ["dev"]}).to_parquet("wrong.parquet")
+    for name in ("missing.parquet", "broken.parquet", "wrong.parquet"):
+        with pytest.raises(DataError, match=name):
+            ingest("csv", "new.csv", "--assignment", name)
+    assert digest() == before
+
+
+def test_an_id_with_other_content_is_refused_by_file_row_and_column(folder):
+    ingest("csv", "in.csv")
+    before = digest()
+    Path("new.csv").write_text("id,text,labels\n9,nine,b\n5,FIVE,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"new.csv: row 2 \(line 3\), column 'text': id '5'"):
+        ingest("csv", "new.csv")
+    assert digest() == before
+
+
+def test_update_takes_the_new_content_and_keeps_the_frozen_split(folder):
+    ingest("csv", "in.csv")
+    record_assignment(**{"5": "train", "6": "test", "7": "val"})
+    Path("new.csv").write_text("id,text,labels\n5,FIVE,c\n", encoding="utf-8")
+    corpus = ingest("csv", "new.csv", "--update")
+    assert corpus["text"] == ["FIVE", "six", "seven"]
+    assert corpus["labels"] == [["c"], [], ["a", "b"]]
+    assert corpus["split"] == ["train", "test", "val"]
+
+
+def test_replace_starts_anew_without_old_splits(folder):
+    ingest("csv", "in.csv")
+    record_assignment(**{"5": "test"})
+    Path("new.csv").write_text("id,text,labels\n5,other,a\n", encoding="utf-8")
+    corpus = ingest("csv", "new.csv", "--replace")
+    assert corpus == {"id": ["5"], "text": ["other"], "labels": [["a"]]}
+
+
+def test_columns_of_the_users_own_are_kept_through_an_append(folder):
+    Path("a.jsonl").write_text('{"id":"1","text":"x","labels":["a"],"n":3}\n', encoding="utf-8")
+    Path("b.jsonl").write_text(
+        '{"id":"2","text":"y","labels":[],"place":"Oslo"}\n', encoding="utf-8"
+    )
+    ingest("jsonl", "a.jsonl")
+    corpus = ingest("jsonl", "b.jsonl")
+    assert corpus["n"] == [3, None] and corpus["place"] == [None, "Oslo"]
+    Path("c.jsonl").write_text('{"id":"3","text":"y","labels":[],"n":"x"}\n', encoding="utf-8")
+    with pytest.raises(DataError, match=r"c\.jsonl, column 'n': .*not of one type"):
+        ingest("jsonl", "c.jsonl")
+
+
+def test_corrections_are_applied_and_repeating_them_changes_nothing(folder, capsys):
+    ingest("csv", "in.csv")
+    Path("fix.csv").write_text(
+        "text,id,label,action\n?,7,a,remove\n?,5,a,add\n?,6,b,\n?,7,b,ADD\n", encoding="utf-8"
+    )
+    corpus = ingest("--corrections", "fix.csv")
+    assert corpus["labels"] == [["b", "a"], [], ["b"]]
+    assert "2 labels corrected" in capsys.readouterr().out
+    Path("again.csv").write_text("id,label,action\n7,a,remove\n7,b,add\n", encoding="utf-8")
+    before = digest()
+    ingest("--corrections", "again.csv")
+    assert digest() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("8,a,add", r"row 1 \(line 2\), column 'id': no document '8'"),
+        ("5,a,delete", "column 'action': expected add or remove, got 'delete'"),
+        ("5,A,add", r"column 'label': Unknown label 'A'.*Valid: a, b"),
+    ],
+)
+def test_a_wrong_correction_is_refused(folder, row, message):
+    ingest("csv", "in.csv")
+    before = digest()
+    Path("fix.csv").write_text(f"id,label,action\n{row}\n", encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        ingest("--corrections", "fix.csv")
+    assert digest() == before
+
+
+def test_normalisation_is_applied_to_the_new_texts(folder):
+    Path("in.csv").write_text("id,text,labels\n1,<b>No</b>  42,a\n", encoding="utf-8")
+    assert ingest("csv", "in.csv", "--normalize", "whitespace,digits,html")["text"] == ["No 00"]
+    with pytest.raises(ParameterError, match="Did you mean 'html'"):
+        ingest("csv", "in.csv", "--normalize", "htlm")
+
+
+def test_nothing_is_left_where_nothing_was_ingested(folder):
+    Path("none.csv").write_text("id,text,labels\n", encoding="utf-8")
+    Path("twice.csv").write_text("id,text,labels\n5,other,b\n", encoding="utf-8")
+    for paths in (["none.csv"], ["in.csv", "twice.csv"], ["missing.csv"]):
+        with pytest.raises(DataError):
+            command.ingest(parser("").parse_args(["csv", *paths]))
+        assert not Path("data").exists()
+
+
+def test_synthetic_writes_the_truth_aside(folder):
+    arguments = ["synthetic", "--docs", "60", "--labels", "9", "--wrong", "0.3"]
+    corpus = ingest(*arguments, "--truth", "aside/truth.parquet")
+    truth = pd.read_parquet("aside/truth.parquet")
+    assert truth["id"].tolist() == corpus["id"] and corpus["source"] == ["synthetic"] * 60
+    wrong = [a != list(b) for a, b in zip(corpus["labels"], truth["labels"], strict=True)]
+    assert 3 < sum(wrong) < 40
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "components.ingest", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["csv", "in.csv"], 0, "3 documents, 2 labels, 1.00 labels each"),
+        ([], 2, "name a SOURCE"),
+        (["csv", "in.csv", "--normalize", "x"], 2, "Unknown normalisation step"),
+        (["csv", "gone.csv"], 3, "ingest: gone.csv does not exist"),
+    ],
+)
+def test_exit_codes(folder, arguments, code, message):
+    done = run(folder, *arguments)
+    assert done.returncode == code
+    assert message in done.stdout + done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_full_disk_is_temporary_and_leaves_the_corpus_whole(folder, monkeypatch):
+    ingest("csv", "in.csv")
+    before = digest()
+    monkeypatch.setattr("components._corpus.pq.write_table", _full)
+    Path("new.csv").write_text("id,text,labels\n9,nine,b\n", encoding="utf-8")
+    with pytest.raises(OSError, match="No space"):
+        ingest("csv", "new.csv")
+    assert digest() == before
+    assert [p.name for p in Path("data").iterdir()] == ["corpus.parquet"]
+
+
+def _full(table, path, **options):
+    Path(path).write_bytes(b"half")
+    raise OSError(28, "No space left on device")
