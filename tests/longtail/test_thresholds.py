@@ -259,3 +259,27 @@ def test_broken_input_is_refused():
         tune(scores, targets, objective="per_label", min_support=0)
     with pytest.raises(ParameterError, match="value must be a finite"):
         tune(scores, targets, objective="fixed", value=float("nan"))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_between_adjacent_numbers_the_score_itself_is_the_threshold(dtype):
+    """Half-way between two neighbouring numbers rounds to the even one: here the lower."""
+    lower = dtype(0.5)
+    scores = np.array([[lower], [np.nextafter(lower, dtype(1))]])
+    assert scores[0, 0].view(f"u{lower.itemsize}") % 2 == 0
+    threshold = tune(scores, np.array([[0], [1]]))
+    assert (scores >= threshold.astype(dtype)).ravel().tolist() == [False, True]
+    assert threshold[0] == scores[1, 0]
+
+
+def test_a_rare_label_pays_for_its_false_positives(monkeypatch):
+    """Alone, 1 hit in 30 predictions beats none (F1 2/31); on 100 clean positives it costs
+    200/201 - 202/231 = 0.12 of micro-F1 for 1/31 of macro-F1. 1 hit in 5 is worth its price."""
+    monkeypatch.setattr("longtail.thresholds.PRIOR_POSITIVES", 0.0)
+    scores, targets = np.full((300, 2), 0.01), np.zeros((300, 2), bool)
+    scores[:100, 0], targets[:100, 0] = 0.9, True
+    scores[:30, 1] = 0.5 - np.arange(30) / 100
+    for rank, n_pred in ((29, 0), (4, 5)):
+        targets[:, 1] = np.arange(300) == rank
+        thresholds = tune(scores, targets, objective="per_label")
+        assert (scores >= thresholds).sum(axis=0).tolist() == [100, n_pred]
