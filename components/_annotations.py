@@ -1,0 +1,81 @@
+"""What may stand beside the corpus: several annotators' judgements, and the allowed labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from longtail.errors import DataError
+
+
+@dataclass(frozen=True)
+class AllowedLabels:
+    """`data/labels.yaml`: allowed labels (None: any), and alias → label."""
+
+    labels: frozenset[str] | None = None
+    aliases: dict[str, str] = field(default_factory=dict)
+
+
+def read_annotations(path: Path) -> dict[str, list[Any]] | None:
+    """Columns id, annotator and labels of `annotations.parquet`; None where there is no file."""
+    if not path.exists():
+        return None
+    wanted = {"id": pa.string(), "annotator": pa.string(), "labels": pa.list_(pa.string())}
+    try:
+        table = pq.read_table(path)
+        missing = set(wanted) - set(table.column_names)
+        if missing:
+            raise DataError(
+                f"{path}: column(s) {', '.join(sorted(missing))} missing; "
+                f"expected {', '.join(wanted)}, got {', '.join(table.column_names)}."
+            )
+        columns = {name: table.column(name).cast(kind) for name, kind in wanted.items()}
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read as judgements ({error}); expected id string, annotator "
+            "string, labels list of strings. Write it again or take it away."
+        ) from None
+    for name, column in columns.items():
+        if column.null_count:
+            row = column.is_null().to_pylist().index(True)
+            raise DataError(f"{path}: row {row}, column {name!r} is null; remove or fill the row.")
+    return {name: column.to_pylist() for name, column in columns.items()}
+
+
+def read_allowed(path: Path) -> AllowedLabels:
+    """`labels.yaml`: a mapping with `labels` (a list) and `aliases` (alias: label), both optional.
+
+    Raises DataError where it has another form, or an alias stands for a label that is not allowed.
+    """
+    if not path.exists():
+        return AllowedLabels()
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not YAML in UTF-8: {error}") from None
+    if not isinstance(document, dict) or set(document) - {"labels", "aliases"}:
+        raise DataError(f"{path}: expected the keys 'labels' and 'aliases' only, got {document!r}.")
+    labels, aliases = document.get("labels"), document.get("aliases") or {}
+    if labels is not None and not _strings(labels):
+        raise DataError(f"{path}: 'labels' must be a list of strings; quote numbers, yes and no.")
+    if not isinstance(aliases, dict) or not _strings([*aliases, *aliases.values()]):
+        raise DataError(
+            f"{path}: 'aliases' must map strings to strings; quote numbers, yes and no."
+        )
+    allowed = None if labels is None else frozenset(labels)
+    for alias, label in aliases.items():
+        if label in aliases or (allowed is not None and label not in allowed):
+            raise DataError(
+                f"{path}: alias {alias!r} stands for {label!r}, which is not an allowed label; "
+                "name the label itself or add it to 'labels'."
+            )
+    return AllowedLabels(allowed, aliases)
+
+
+def _strings(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)

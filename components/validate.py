@@ -1,0 +1,180 @@
+"""Check the annotations; keep the sound documents, quarantine the rest with reasons."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from components._annotations import read_allowed, read_annotations
+from components._component import Input, Output, Section, main, written
+from components._corpus import read_corpus, write_corpus
+from components._expectations import Expectation, expect
+from components._validation_params import LimitParams, PolicyByRule, SuspectParams
+from longtail.errors import DataError
+from longtail.label_matrix import encode, vocabulary
+from longtail.validation import label_errors
+from longtail.validation.findings import all_findings, excerpt
+from longtail.validation.label_cleaning import clean_labels
+from longtail.validation.rules import RULES, Flags, flag_documents
+from longtail.validation.spreadsheet import harmless
+from longtail.validation.subject import Limits, Rows, Subject
+from longtail.validation.verdict import Verdict, judge
+
+SCHEMA = "columns and types are those of the contract"
+
+
+class Params(Section):
+    """Policy by rule, limits, and the list of suspected label errors."""
+
+    quarantine_share: float = Field(
+        default=0.05, ge=0, le=1, description="of documents, 0 to 1, at most"
+    )
+    policy: PolicyByRule = PolicyByRule()
+    limits: LimitParams = LimitParams()
+    suspects: SuspectParams = SuspectParams()
+
+
+def run(
+    *,
+    data: Input,
+    corpus: Output,
+    quarantine: Output,
+    findings: Output,
+    data_docs: Output,
+    suspects: Output,
+    params: Params,
+) -> None:
+    """Findings and Data Docs are always written, the other files only where nothing stops."""
+    for path in (corpus, quarantine, suspects):
+        path.unlink(missing_ok=True)  # none of an earlier run may be taken for this one's
+    policy = params.policy.by_code()
+    try:
+        frame, subject = _read(data, params, policy)
+    except DataError as error:
+        _report_form(str(error), findings, data_docs)
+        raise
+    flags = flag_documents(subject, policy)
+    verdict = judge(flags, policy, subject.labels, params.quarantine_share)
+    record = {
+        "outcome": _outcome(verdict.refusal),
+        "counts": _counts(verdict),
+        "expectations": expect(subject.ids, _expectations(flags, policy), data_docs),
+        **all_findings(subject, flags, policy),
+    }
+    _write_json(record, findings)
+    if verdict.refusal:
+        raise DataError(f"{data}: {verdict.refusal}. See {findings} and {data_docs}/index.html.")
+    frame["labels"] = subject.labels
+    _write_frames(frame, verdict, corpus, quarantine)
+    _write_suspects(subject, verdict.kept, params.suspects, suspects)
+
+
+def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.DataFrame, Subject]:
+    frame = read_corpus(data / "corpus.parquet")
+    allowed = read_allowed(data / "labels.yaml")
+    cleaned = clean_labels(frame["labels"].tolist(), policy, allowed.aliases)
+    subject = Subject(
+        ids=frame["id"].tolist(),
+        texts=frame["text"].tolist(),
+        labels=cleaned.labels,
+        limits=Limits(**params.limits.model_dump()),
+        flags=cleaned.flags,
+        allowed=allowed.labels,
+        splits=_optional(frame, "split"),
+        annotators=_optional(frame, "annotator"),
+        dates=frame["annotated_at"].to_numpy() if "annotated_at" in frame else None,
+        rows=_judgements(data, policy, allowed.aliases),
+    )
+    return frame, subject
+
+
+def _judgements(data: Path, policy: Mapping[str, str], aliases: Mapping[str, str]) -> Rows | None:
+    table = read_annotations(data / "annotations.parquet")
+    if table is None:
+        return None
+    labels = clean_labels(table["labels"], policy, aliases).labels
+    return Rows(table["id"], table["annotator"], labels)
+
+
+def _optional(frame: pd.DataFrame, name: str) -> list[str | None] | None:
+    if name not in frame:
+        return None
+    return [None if pd.isna(value) else str(value) for value in frame[name]]
+
+
+def _outcome(refusal: str | None) -> dict[str, str | None]:
+    return {"status": "refused" if refusal else "passed", "why": refusal}
+
+
+def _counts(verdict: Verdict) -> dict[str, int]:
+    out = int(verdict.kept.sum())
+    quarantined = sum(bool(codes) for codes in verdict.reasons)
+    if out + quarantined != len(verdict.kept):
+        raise RuntimeError(f"{len(verdict.kept)} documents in, {out} out, {quarantined} set aside.")
+    return {"in": len(verdict.kept), "out": out, "quarantined": quarantined}
+
+
+def _expectations(flags: Mapping[str, Flags], policy: Mapping[str, str]) -> list[Expectation]:
+    """One for every rule that is on and applies."""
+    return [
+        Expectation(code, RULES[code].finds, policy[code], flag)
+        for code, flag in flags.items()
+        if flag is not None
+    ]
+
+
+def _report_form(why: str, findings: Path, data_docs: Path) -> None:
+    """The corpus cannot be read under the contract: that is the one finding."""
+    form = Expectation("form", "the file breaks the data contract", "error", np.array([True]))
+    record = {
+        "outcome": _outcome(why),
+        "counts": None,
+        "expectations": expect(["corpus"], [form], data_docs),
+        "rules": [{"code": "form", "finds": why, "policy": "error", "status": "failed"}],
+    }
+    _write_json(record, findings)
+
+
+def _write_json(record: dict[str, Any], path: Path) -> None:
+    with written(path) as temporary:
+        text = json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_frames(frame: pd.DataFrame, verdict: Verdict, corpus: Path, quarantine: Path) -> None:
+    write_corpus(frame[verdict.kept], corpus)
+    aside = frame[~verdict.kept].copy()
+    aside["reasons"] = pd.Series([codes for codes in verdict.reasons if codes], index=aside.index)
+    write_corpus(aside, quarantine)
+
+
+def _write_suspects(subject: Subject, kept: np.ndarray, params: SuspectParams, path: Path) -> None:
+    """A table for people and annotation tools; cells that a spreadsheet would run are defused."""
+    rows = np.flatnonzero(kept)
+    texts = [subject.texts[k] for k in rows]
+    lists = [subject.labels[k] for k in rows]
+    labels = vocabulary(lists)
+    found = []
+    if params.top:
+        found = label_errors.suspects(texts, encode(lists, labels), **params.model_dump())
+    with written(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["rank", "kind", "id", "label", "score", "text"])
+        ranks = {"wrong": count(1), "missing": count(1)}
+        for s in found:
+            name, label = subject.ids[rows[s.document]], labels[s.label]
+            text, score = excerpt(texts[s.document], 300), f"{s.score:.4f}"
+            cells = harmless(name), harmless(label), score, harmless(text)
+            table.writerow([next(ranks[s.kind]), s.kind, *cells])
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,1 @@
+"""Annotations checked: one frame of per-document flags, agreement, suspected label errors."""

@@ -1,0 +1,125 @@
+"""The same text twice: exactly (but for case and punctuation) or nearly, and what it shows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.feature_extraction.text import HashingVectorizer
+
+CHARACTERS_READ = 50_000  # of each text, for near duplicates: the cost per document has a ceiling
+SHINGLE = 3  # words
+BANDS, ROWS = 16, 8  # two texts that share 80 % of their shingles meet with probability 0.947
+_PRIME = np.uint64((1 << 31) - 1)
+
+
+def text_keys(texts: Sequence[str]) -> list[str]:
+    """Texts in lower case with every run of non-word characters as one space, `n_docs` of them.
+
+    A text without a single word character gets the key "" and is nobody's duplicate.
+    """
+    return [re.sub(r"\W+", " ", text.lower()).strip() for text in texts]
+
+
+def duplicate_groups(keys: Sequence[str]) -> np.ndarray:
+    """Number of each document's group of equal keys, −1 where it stands alone, `(n_docs,)` int."""
+    codes = _codes(keys)
+    blank = np.array([key == "" for key in keys], dtype=bool)
+    alone = (np.bincount(codes)[codes] == 1) | blank
+    group = np.full(len(codes), -1)
+    group[~alone] = np.unique(codes[~alone], return_inverse=True)[1]
+    return group
+
+
+def _codes(values: Sequence[Hashable]) -> np.ndarray:
+    """Equal values to equal numbers from 0, `(n,)` int."""
+    seen: dict[Hashable, int] = {}
+    return np.array([seen.setdefault(value, len(seen)) for value in values], dtype=np.int64)
+
+
+def mixed_groups(group: np.ndarray, values: Sequence[Hashable | None]) -> np.ndarray:
+    """Documents of a group (≥ 0) in which `values` differ, `(n_docs,)` bool; None is left out."""
+    known = (group >= 0) & np.array([value is not None for value in values], dtype=bool)
+    pairs = np.unique(np.stack([group, _codes(values)])[:, known], axis=1)
+    kinds = np.bincount(pairs[0], minlength=int(group.max(initial=-1)) + 2)
+    return (group >= 0) & (kinds[group] > 1)
+
+
+def near_duplicate_pairs(keys: Sequence[str], similarity: float, seed: int = 0) -> np.ndarray:
+    """Pairs of documents whose sets of three-word shingles have a Jaccard index ≥ `similarity`.
+
+    MinHash with locality-sensitive hashing (Broder 1997; Indyk and Motwani 1998): candidates
+    share one of 16 bands of 8 hashes and are then compared exactly. Within a bucket each document
+    is compared with the first one and with its neighbour only, so that the cost grows with the
+    number of documents however many copies of one form letter there are; the pairs found still
+    connect the bucket. Exact duplicates of an earlier document are left out, as are texts of
+    fewer than three words. Returns `(n_pairs, 2)` int, first index < second.
+    """
+    first = np.unique(_codes(keys), return_index=True)[1] if len(keys) else np.zeros(0, int)
+    kept = np.array([i for i in sorted(first) if keys[i].count(" ") >= SHINGLE - 1], dtype=np.int64)
+    if len(kept) < 2:
+        return np.zeros((0, 2), dtype=np.int64)
+    shingles = _shingles([keys[i][:CHARACTERS_READ] for i in kept])
+    pairs = _candidates(_min_hashes(shingles, seed))
+    pairs = pairs[_jaccard(shingles, pairs) >= similarity]
+    return kept[pairs]
+
+
+def _shingles(keys: Sequence[str]) -> sp.csr_matrix:
+    vectorizer = HashingVectorizer(
+        analyzer=_word_triples,
+        n_features=2**30,
+        norm=None,
+        alternate_sign=False,
+        binary=True,
+        dtype=np.float32,
+    )
+    return vectorizer.transform(keys).tocsr()
+
+
+def _word_triples(key: str) -> list[str]:
+    words = key.split(" ")
+    return [" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)]
+
+
+def _min_hashes(shingles: sp.csr_matrix, seed: int) -> np.ndarray:
+    """The least of each random hash over a row's shingles, `(n_docs, BANDS · ROWS)` uint64."""
+    rng = np.random.default_rng(seed)
+    factor = rng.integers(1, int(_PRIME), BANDS * ROWS, dtype=np.uint64)
+    shift = rng.integers(0, int(_PRIME), BANDS * ROWS, dtype=np.uint64)
+    values = shingles.indices.astype(np.uint64)
+    starts = shingles.indptr[:-1]
+    columns = [
+        np.minimum.reduceat((values * a + b) % _PRIME, starts)
+        for a, b in zip(factor, shift, strict=True)
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _candidates(hashes: np.ndarray) -> np.ndarray:
+    """Pairs that share a band: each bucket's members with its first one and with the next one."""
+    mix = np.random.default_rng(0).integers(1, 2**63, ROWS, dtype=np.uint64)
+    found = []
+    for band in range(BANDS):
+        bucket = hashes[:, band * ROWS : (band + 1) * ROWS] @ mix  # modulo 2⁶⁴
+        order = np.argsort(bucket, kind="stable")
+        same = np.flatnonzero(bucket[order][1:] == bucket[order][:-1])
+        starts = np.concatenate([[True], bucket[order][1:] != bucket[order][:-1]])
+        head = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
+        found.append(np.stack([order[same], order[same + 1]], axis=1))
+        found.append(np.stack([head[same + 1], order[same + 1]], axis=1))
+    pairs = np.sort(np.concatenate(found), axis=1)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    return np.unique(pairs, axis=0) if len(pairs) else pairs
+
+
+def _jaccard(shingles: sp.csr_matrix, pairs: np.ndarray, block: int = 20_000) -> np.ndarray:
+    size = np.diff(shingles.indptr)
+    result = np.zeros(len(pairs))
+    for start in range(0, len(pairs), block):
+        a, b = pairs[start : start + block].T
+        common = np.asarray(shingles[a].multiply(shingles[b]).sum(axis=1)).ravel()
+        result[start : start + block] = common / (size[a] + size[b] - common)
+    return result

@@ -1,0 +1,206 @@
+"""What the rules look at: the corpus in columns, with what several of them need computed once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from longtail.label_matrix import encode, vocabulary
+from longtail.validation.agreement import Judgements
+from longtail.validation.duplicates import duplicate_groups, near_duplicate_pairs, text_keys
+from longtail.validation.label_cleaning import LabelLists
+from longtail.validation.label_variants import (
+    Variants,
+    case_variants,
+    space_variants,
+    spelling_variants,
+)
+from longtail.validation.language import language
+from longtail.validation.shifts import Shift, periods, shifts
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Where the rules draw their lines; `components/validate.py` documents each."""
+
+    least_words: int
+    most_characters: int
+    most_labels: int
+    least_support: int
+    near_similarity: float
+    usual_language_share: float
+    most_disagreement: float
+    periods: int
+    significance: float
+    least_rate_ratio: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Judgements as they stand in `annotations.parquet`, one per document and annotator."""
+
+    ids: list[str]
+    annotators: list[str]
+    labels: LabelLists
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The corpus, labels already repaired as far as the policy allows. None: no such column.
+
+    `dates` is `(n_docs,)` datetime64; `flags` holds what the repairs found.
+    """
+
+    ids: list[str]
+    texts: list[str]
+    labels: LabelLists
+    limits: Limits
+    flags: dict[str, np.ndarray]
+    allowed: frozenset[str] | None = None
+    splits: list[str | None] | None = None
+    annotators: list[str | None] | None = None
+    dates: np.ndarray | None = None
+    rows: Rows | None = None
+
+    def each(self, test: Callable[[list[str]], bool]) -> np.ndarray:
+        """`test` of every document's labels, `(n_docs,)` bool."""
+        return np.fromiter((test(labels) for labels in self.labels), bool, len(self.labels))
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The texts as duplicates are compared, see `text_keys`."""
+        return text_keys(self.texts)
+
+    @cached_property
+    def n_words(self) -> np.ndarray:
+        """Words of each text, `(n_docs,)` int."""
+        return np.array([key.count(" ") + 1 if key else 0 for key in self.keys], dtype=np.int64)
+
+    @cached_property
+    def duplicates(self) -> np.ndarray:
+        """Group of equal texts, −1 where there is no other, `(n_docs,)` int."""
+        return duplicate_groups(self.keys)
+
+    @cached_property
+    def near_duplicates(self) -> np.ndarray:
+        """Pairs of documents with nearly the same text, `(n_pairs, 2)` int."""
+        return near_duplicate_pairs(self.keys, self.limits.near_similarity)
+
+    def differing(self, values: Sequence[Hashable | None]) -> np.ndarray:
+        """Near-duplicate pairs whose two values are known and differ, `(n, 2)` int."""
+        unlike = [
+            values[a] is not None and values[b] is not None and values[a] != values[b]
+            for a, b in self.near_duplicates
+        ]
+        return self.near_duplicates[np.array(unlike, dtype=bool)]
+
+    @cached_property
+    def label_sets(self) -> list[frozenset[str]]:
+        """Each document's labels without order."""
+        return [frozenset(labels) for labels in self.labels]
+
+    @cached_property
+    def label_freq(self) -> Counter[str]:
+        """Documents per label."""
+        return Counter(label for labels in self.label_sets for label in labels)
+
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """All labels, sorted; the columns of `targets`."""
+        return vocabulary(self.labels)
+
+    @cached_property
+    def targets(self) -> sp.csr_matrix:
+        """Labels as 0/1, `(n_docs, n_labels)`."""
+        return encode(self.labels, self.vocabulary)
+
+    @cached_property
+    def languages(self) -> list[str | None]:
+        """The language of each text, None where it is unclear."""
+        return [language(text) for text in self.texts]
+
+    @cached_property
+    def case_variants(self) -> Variants:
+        """Label → more frequent label that differs by case."""
+        return case_variants(self.label_freq)
+
+    @cached_property
+    def space_variants(self) -> Variants:
+        """Label → more frequent label that differs by white space, hyphen or underscore."""
+        return space_variants(self.label_freq)
+
+    @cached_property
+    def spelling_variants(self) -> Variants:
+        """Rare label → frequent label one edit away."""
+        columns = {label: set(rows) for label, rows in self._documents_by_label().items()}
+        return spelling_variants(
+            self.label_freq, lambda a, b: not columns[a].isdisjoint(columns[b])
+        )
+
+    def _documents_by_label(self) -> dict[str, np.ndarray]:
+        by_label = self.targets.tocsc()
+        return {
+            label: by_label.indices[by_label.indptr[i] : by_label.indptr[i + 1]]
+            for i, label in enumerate(self.vocabulary)
+        }
+
+    @cached_property
+    def period_shifts(self) -> list[Shift]:
+        """Labels that a period uses unlike the others; empty without dates."""
+        if self.dates is None:
+            return []
+        number, names = self.period_names
+        limits = self.limits
+        return shifts(self.targets, number, names, limits.significance, limits.least_rate_ratio)
+
+    @cached_property
+    def period_names(self) -> tuple[np.ndarray, list[str]]:
+        """Each document's period, −1 without a date, and the periods' names."""
+        assert self.dates is not None
+        return periods(self.dates, self.limits.periods)
+
+    @cached_property
+    def judged(self) -> tuple[list[str], list[str], Judgements] | None:
+        """Annotators' names, labels and who gave what to which document (its index).
+
+        From `annotations.parquet` where there is one, else from the corpus's own column; None
+        where neither names an annotator. Rows about documents that the corpus lacks are left out.
+        """
+        position = {document: k for k, document in enumerate(self.ids)}
+        if self.rows is not None:
+            r = self.rows
+            triples = list(zip(r.ids, r.annotators, r.labels, strict=True))
+        elif self.annotators is not None:
+            triples = list(zip(self.ids, self.annotators, self.labels, strict=True))  # type: ignore[arg-type]
+        else:
+            return None
+        triples = [t for t in triples if t[0] in position and t[1] is not None]
+        names = sorted({who for _, who, _ in triples})
+        code = {name: i for i, name in enumerate(names)}
+        labels = vocabulary(given for _, _, given in triples)
+        judgements = Judgements(
+            np.array([position[document] for document, _, _ in triples], dtype=np.int64),
+            np.array([code[who] for _, who, _ in triples], dtype=np.int64),
+            encode([given for _, _, given in triples], labels),
+        )
+        return names, labels, judgements
+
+    @cached_property
+    def annotator_shifts(self) -> list[Shift]:
+        """Labels that an annotator uses unlike the others; empty without annotators."""
+        if self.judged is None:
+            return []
+        names, _, judgements = self.judged
+        limits = self.limits
+        return shifts(
+            judgements.targets,
+            judgements.annotator,
+            names,
+            limits.significance,
+            limits.least_rate_ratio,
+        )
