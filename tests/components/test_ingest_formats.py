@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components._sources.csv_files import read_csv, read_onehot
-from components._sources.form import MAX_TEXT, Form
+from components._sources.form import Form
 from components._sources.json_lines import read_jsonl
 from components._sources.parquet import read_parquet
 from longtail.errors import DataError, ParameterError
