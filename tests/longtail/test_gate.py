@@ -1,0 +1,209 @@
+"""The gate on small hand-made contests: each verdict, and the reason that it gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from longtail import gate
+from longtail.errors import DataError
+from longtail.metrics import compute
+
+N_DOCS, LABELS = 600, ["a", "b", "c", "d"]
+GROUPS = ["HEAD", "HEAD", "MEDIUM", "TAIL"]
+RULES = gate.Rules(
+    max_loss={"HEAD": 0.02, "MEDIUM": 0.03, "TAIL": 0.05},
+    floors={"micro_f1": 0.2},
+    over_baseline={"micro_f1": 0.0},
+)
+
+
+def targets(seed: int = 0) -> sp.csr_matrix:
+    rng = np.random.default_rng(seed)
+    return sp.csr_matrix((rng.random((N_DOCS, 4)) < [0.5, 0.4, 0.3, 0.2]).astype(np.int8))
+
+
+def predictions(wrong: float | list[float], seed: int) -> sp.csr_matrix:
+    """The targets with a share of all cells flipped, per label if `wrong` is a list."""
+    rng = np.random.default_rng(seed)
+    flips = rng.random((N_DOCS, 4)) < wrong
+    return sp.csr_matrix(np.abs(targets().toarray() - flips).astype(np.int8))
+
+
+def contest(
+    challenger: float | list[float] = 0.1, champion: float | list[float] | None = 0.1, **fields
+) -> gate.Contest:
+    held = None
+    if champion is not None:
+        held = gate.Champion(predictions(champion, 2), LABELS, np.zeros(N_DOCS, dtype=bool))
+    made = gate.Contest(
+        LABELS, GROUPS, targets(), predictions(challenger, 1), predictions(0.4, 3), held
+    )
+    return replace(made, **fields)
+
+
+def failed(lines: list[gate.Line]) -> list[tuple[str, str]]:
+    return [(line.rule, line.slice) for line in lines if line.verdict == gate.FAILED]
+
+
+def test_better_is_promoted_and_every_rule_leaves_a_line():
+    lines = gate.judge(contest(0.05, 0.15), RULES)
+    assert gate.passed(lines)
+    assert {line.rule for line in lines} == {"floor", "baseline", "labels", "gain", "loss"}
+    gain = next(line for line in lines if line.rule == "gain" and line.verdict == "passed")
+    ours = compute("micro_f1", predictions(0.05, 1), targets())
+    theirs = compute("micro_f1", predictions(0.15, 2), targets())
+    assert (gain.challenger, gain.champion) == (ours, theirs)
+    assert gain.difference == pytest.approx(ours - theirs)
+    assert 0 < gain.interval[0] < gain.difference < gain.interval[1]
+    assert gate.summary(lines) == gain.reason
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(0.1, 0.1), (0.15, 0.05)])
+def test_equal_and_worse_are_refused_for_want_of_gain(ours: float, theirs: float):
+    assert ("gain", "all") in failed(gate.judge(contest(ours, theirs), RULES))
+
+
+def test_the_same_predictions_are_no_gain_even_with_a_limit_of_zero():
+    same = predictions(0.1, 2)
+    lines = gate.judge(replace(contest(), challenger=same), RULES)
+    gain = next(line for line in lines if line.rule == "gain")
+    assert gain.interval == (0.0, 0.0)
+    assert gain.verdict == gate.FAILED
+
+
+def test_better_overall_but_worse_on_one_group_is_refused():
+    lines = gate.judge(contest([0.02, 0.02, 0.02, 0.3], 0.15), RULES)
+    assert failed(lines) == [("loss", "TAIL")]
+    assert "TAIL" in gate.summary(lines)
+
+
+def test_a_group_with_too_few_positives_reports_only():
+    rules = replace(RULES, min_support=10_000)
+    lines = gate.judge(contest([0.02, 0.02, 0.02, 0.3], 0.15), rules)
+    assert gate.passed(lines)
+    tail = next(line for line in lines if line.rule == "loss" and line.slice == "TAIL")
+    assert tail.verdict == gate.REPORTED
+    assert "too few" in tail.reason
+
+
+def test_support_at_the_limit_decides():
+    tail = int(targets()[:, 3].sum())
+    lines = gate.judge(contest([0.02, 0.02, 0.02, 0.3], 0.15), replace(RULES, min_support=tail))
+    assert ("loss", "TAIL") in failed(lines)
+    lines = gate.judge(contest([0.02, 0.02, 0.02, 0.3], 0.15), replace(RULES, min_support=tail + 1))
+    assert ("loss", "TAIL") not in failed(lines)
+
+
+def test_a_loss_exactly_at_the_limit_is_allowed():
+    lines = gate.judge(contest([0.02, 0.02, 0.02, 0.3], 0.15), RULES)
+    loss = next(line for line in lines if line.slice == "TAIL" and line.metric == "micro_f1")
+    rules = replace(RULES, max_loss={"TAIL": -loss.difference})
+    assert gate.passed(gate.judge(contest([0.02, 0.02, 0.02, 0.3], 0.15), rules))
+
+
+def test_the_first_version_passes_floors_and_baseline_alone():
+    lines = gate.judge(contest(champion=None), RULES)
+    assert gate.passed(lines)
+    assert {line.rule for line in lines} == {"floor", "baseline"}
+    assert gate.summary(lines).startswith("First version")
+
+
+def test_the_first_version_is_refused_below_a_floor_or_the_baseline():
+    lines = gate.judge(contest(champion=None), replace(RULES, floors={"macro_f1": 0.99}))
+    assert failed(lines) == [("floor", "all")]
+    poor = contest(0.45, None)
+    assert ("baseline", "all") in failed(gate.judge(poor, RULES))
+
+
+def test_a_floor_that_is_just_reached_passes():
+    value = compute("micro_f1", predictions(0.1, 1), targets())
+    assert gate.passed(
+        gate.judge(contest(champion=None), replace(RULES, floors={"micro_f1": value}))
+    )
+
+
+def test_documents_that_the_champion_has_seen_do_not_count():
+    """A champion that is right on what it saw and useless elsewhere must not win by leaking."""
+    seen = np.arange(N_DOCS) < 300
+    theirs = predictions(0.3, 2).toarray()
+    theirs[seen] = targets().toarray()[seen]
+    leaking = gate.Champion(sp.csr_matrix(theirs), LABELS, seen)
+    honest = gate.judge(replace(contest(0.2), champion=leaking), RULES)
+    assert gate.passed(honest)
+    blind = replace(leaking, seen=np.zeros(N_DOCS, dtype=bool))
+    assert failed(gate.judge(replace(contest(0.2), champion=blind), RULES))
+
+
+def test_no_document_left_is_a_refusal_in_words():
+    held = gate.Champion(predictions(0.1, 2), LABELS, np.ones(N_DOCS, dtype=bool))
+    lines = gate.judge(replace(contest(0.0), champion=held), RULES)
+    assert failed(lines) == [("overlap", "all")]
+    assert "every test document" in gate.summary(lines)
+
+
+def test_no_test_document_at_all_is_a_refusal():
+    empty = sp.csr_matrix((0, 4), dtype=np.int8)
+    lines = gate.judge(gate.Contest(LABELS, GROUPS, empty, empty, empty), RULES)
+    assert failed(lines) == [("overlap", "all")]
+
+
+def test_an_added_label_is_listed_and_left_out_of_the_comparison():
+    """The champion lacks `d`; on the shared labels both predict the same, so there is no gain."""
+    held = gate.Champion(predictions(0.1, 1)[:, :3], LABELS[:3], np.zeros(N_DOCS, dtype=bool))
+    made = replace(contest(0.1), champion=held)
+    assert gate.label_changes(made) == (["d"], [])
+    gain = next(line for line in gate.judge(made, RULES) if line.rule == "gain")
+    assert gain.difference == 0.0
+    assert gain.challenger == compute("micro_f1", predictions(0.1, 1)[:, :3], targets()[:, :3])
+
+
+def test_shared_labels_are_matched_by_name_not_by_column():
+    order = [2, 0, 3, 1]
+    held = gate.Champion(
+        predictions(0.1, 1)[:, order], [LABELS[i] for i in order], np.zeros(N_DOCS, dtype=bool)
+    )
+    gain = next(
+        line
+        for line in gate.judge(replace(contest(0.1), champion=held), RULES)
+        if line.rule == "gain"
+    )
+    assert gain.difference == 0.0
+
+
+@pytest.mark.parametrize(("least", "verdict"), [(0.8, gate.PASSED), (0.81, gate.FAILED)])
+def test_a_removed_label_counts_against_the_shared_share(least: float, verdict: str):
+    wider = sp.hstack([predictions(0.3, 2), sp.csr_matrix((N_DOCS, 1), dtype=np.int8)]).tocsr()
+    held = gate.Champion(wider, [*LABELS, "gone"], np.zeros(N_DOCS, dtype=bool))
+    made = replace(contest(0.02), champion=held)
+    assert gate.label_changes(made) == ([], ["gone"])
+    lines = gate.judge(made, replace(RULES, min_shared_labels=least))
+    line = next(line for line in lines if line.rule == "labels")
+    assert (line.verdict, line.challenger) == (verdict, 0.8)
+    assert ("--rebase" in line.reason) == (verdict == gate.FAILED)
+
+
+def test_no_shared_label_is_refused_even_without_a_least_share():
+    held = gate.Champion(predictions(0.1, 2), list("wxyz"), np.zeros(N_DOCS, dtype=bool))
+    lines = gate.judge(replace(contest(0.0), champion=held), replace(RULES, min_shared_labels=0.0))
+    assert failed(lines) == [("labels", "all")]
+
+
+def test_the_same_seed_gives_the_same_lines():
+    assert gate.judge(contest(), RULES) == gate.judge(contest(), RULES)
+
+
+def test_matrices_that_do_not_fit_are_named():
+    with pytest.raises(DataError, match="do not fit"):
+        gate.judge(contest(challenger=0.1, targets=targets()[:10]), RULES)
+
+
+def test_measured_and_fact_lines():
+    assert gate.measured("size_mb", 5.0, 5.0, "MB").verdict == gate.PASSED
+    assert gate.measured("size_mb", 5.1, 5.0, "MB").verdict == gate.FAILED
+    assert gate.fact("smoke", False, "It does not load.").verdict == gate.FAILED
+    assert gate.passed([gate.Line("x", gate.REPORTED, "")])
+    assert not gate.passed([])
