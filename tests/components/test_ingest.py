@@ -96,7 +96,11 @@ def test_a_split_that_is_frozen_already_wins_over_the_record(folder):
     ingest("csv", "in.csv")
     record_assignment(**{"5": "train", "6": "val"})
     Path("new.csv").write_text("id,text,labels\n9,nine,b\n", encoding="utf-8")
-    assert ingest("csv", "new.csv")["split"] == ["test", "val", None]
+    frozen = ["test", "val", None]
+    assert ingest("csv", "new.csv")["split"] == frozen
+    before = digest()
+    assert ingest("csv", "in.csv", "--update")["split"] == frozen  # its empty split says nothing
+    assert digest() == before
 
 
 def test_an_assignment_that_was_named_must_be_there_and_sound(folder):

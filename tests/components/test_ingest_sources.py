@@ -25,6 +25,7 @@ needs_apt = pytest.mark.skipif(
 LISTS = {
     "sources.list": "deb [trusted=yes] http://deb.example.org/{0} testing-{0} main contrib\n"
     "deb http://security.example.org/x {0}-security main\n"
+    "deb http://contrib.example.org/debian {0} contrib\n"
     "deb http://first.example.org/debian {0} contrib main\n"
     "deb http://second.example.org/debian {0} main\n",
     "parts/x.sources": "Types: deb\nURIs: http://first.example.org/debian\n"
