@@ -99,7 +99,7 @@ def test_a_split_that_is_frozen_already_wins_over_the_record(folder):
     frozen = ["test", "val", None]
     assert ingest("csv", "new.csv")["split"] == frozen
     before = digest()
-    assert ingest("csv", "in.csv", "--update")["split"] == frozen  # its empty split says nothing
+    assert ingest("csv", "in.csv")["split"] == frozen  # its empty split says nothing
     assert digest() == before
 
 
