@@ -22,9 +22,9 @@ CANDIDATES = 32  # documents tried to cover one missing label: bounds one repair
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`numba.njit` with an on-disk cache where any is writable, else compiled in each process."""
     try:
-        return numba.njit(cache=True)(function)
+        return numba.njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # numba's word for "no writable cache folder" (read-only installation)
-        return numba.njit(function)
+        return numba.njit(error_model="numpy")(function)
 
 
 class Table(NamedTuple):
@@ -132,8 +132,8 @@ def greedy(s: Table, colptr: np.ndarray, rows: np.ndarray) -> None:
     whose number fell is put again into the lower bucket and its old entry is skipped when met.
     """
     n_columns = len(colptr) - 1
-    left = np.diff(colptr)
-    head = np.full(left.max() + 1 if n_columns else 1, -1, np.int64)
+    left = colptr[1:] - colptr[:-1]
+    head = np.full(len(s.part) + 1, -1, np.int64)
     following = np.full(n_columns, -1, np.int64)
     previous = np.full(n_columns, -1, np.int64)
     for col in range(n_columns - 1, -1, -1):
@@ -204,7 +204,7 @@ def refine(s: Table, sweeps: int, tolerance: float) -> None:
             if best >= 0:
                 shift(s, a, best)
                 moved += 1
-        if moved == 0:
+        if moved <= len(s.part) // 1000:
             break
 
 
@@ -219,7 +219,7 @@ def correct_size(s: Table, p: int, q: int, least_gain: int, held: int, start: in
     best, best_gain, best_cost, seen = -1, 0, 0.0, 0
     n = len(s.part)
     for i in range(n):
-        a = (start + i) % n
+        a = start + i if start + i < n else start + i - n
         if s.part[a] != p or a == held or s.weight[a] >= gap - EPS:
             continue
         gain = coverage_gain(s, a, q)
@@ -254,20 +254,24 @@ def balance(s: Table, least_gain: int, until_within: bool, held: int, trail: np.
     Returns the number of moves.
     """
     n_moves, start, k = 0, 0, len(s.size)
+    tried = np.zeros((k, k), np.bool_)
     while n_moves < len(trail) and not (until_within and within(s)):
-        order = np.argsort(-(s.size - s.target), kind="mergesort")
-        moved = -1
+        p, q, widest = -1, -1, 0.0
         for i in range(k):
-            for j in range(k - 1, i, -1):
-                p, q = order[i], order[j]
-                if moved < 0 and s.open[q]:
-                    moved = correct_size(s, p, q, least_gain, held, start)
-                    if moved >= 0:
-                        trail[n_moves, 0], trail[n_moves, 1] = moved, p
-        if moved < 0:
+            for j in range(k):
+                gap = (s.size[i] - s.target[i]) - (s.size[j] - s.target[j])
+                if s.open[j] and not tried[i, j] and gap > widest + EPS:
+                    p, q, widest = i, j, gap
+        if p < 0:
             break
+        moved = correct_size(s, p, q, least_gain, held, start)
+        if moved < 0:
+            tried[p, q] = True
+            continue
+        trail[n_moves, 0], trail[n_moves, 1] = moved, p
         n_moves += 1
         start = moved + 1
+        tried[:] = False
     return n_moves
 
 
@@ -287,9 +291,11 @@ def cover(
             if walk:
                 keys[i] += 2 * ((s.tie[atoms[i]] ^ (now * 2654435761)) % 251) / 251
     before, trail = s.missing[0], np.empty((16, 2), np.int64)
-    for i in np.argsort(keys, kind="mergesort")[:CANDIDATES]:
+    for _ in range(min(len(atoms), CANDIDATES)):
+        i = keys.argmin()
         if keys[i] == np.inf:
             break
+        keys[i] = np.inf
         a, p = atoms[i], s.part[atoms[i]]
         shift(s, a, j)
         n_moves = balance(s, s.missing[0] - before, True, a, trail)
@@ -303,14 +309,15 @@ def cover(
 
 
 @compiled
-def repair(s: Table, colptr: np.ndarray, rows: np.ndarray, steps: int) -> None:
+def repair(
+    s: Table, colptr: np.ndarray, rows: np.ndarray, by_rarity: np.ndarray, steps: int
+) -> None:
     """Cover what the coverage rule still misses, rarest label first, by `cover`.
 
     Every other pass tries the candidates in a hashed order instead of the best first, since the
     best first walks in circles where two labels compete for one document.
     """
     tabu = np.zeros(len(s.part), np.int64)
-    by_rarity = np.argsort(s.holders.sum(axis=1), kind="mergesort")
     now, walk = 0, False
     while s.missing[0] > 0 and now < steps:
         for col in by_rarity:

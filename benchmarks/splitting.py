@@ -1,0 +1,207 @@
+"""The split beside scikit-multilearn and iterative-stratification: quality and seconds.
+
+python -m benchmarks.splitting peers --reuters reuters21578.tar.gz --corpus data/corpus.parquet
+python -m benchmarks.splitting large      # simulated 224,897 x 18,211, a process for each order
+python -m benchmarks.splitting compile    # first call of a process, without and with numba's cache
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Hashable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+
+from longtail.label_matrix import encode, vocabulary
+from longtail.reuters import reuters_records
+from longtail.split_quality import quality
+from longtail.splitting import SPLITS, iterative_split, scikit_multilearn_split
+
+FRACTIONS = (0.6, 0.2, 0.2)
+LARGE = (224_897, 18_211, 12.3)  # documents, labels, labels per document
+MEASURES = ("label_share_deviation", "ld", "rld", "dcp")
+
+
+def iterative_stratification(labels: sp.csr_matrix, ids: list[str], seed: int) -> np.ndarray:
+    """MultilabelStratifiedShuffleSplit twice: test off first, then val off the rest."""
+    dense, rows = labels.toarray(), np.arange(labels.shape[0])
+    assignment = np.zeros(len(rows), np.int8)
+    for j, share in ((2, FRACTIONS[2]), (1, FRACTIONS[1] / (FRACTIONS[0] + FRACTIONS[1]))):
+        splitter = MultilabelStratifiedShuffleSplit(1, test_size=share, random_state=seed)
+        rest, part = next(splitter.split(rows, dense[rows]))
+        assignment[rows[part]] = j
+        rows = rows[rest]
+    return assignment
+
+
+def read_reuters(path: str) -> tuple[sp.csr_matrix, list[str], None]:
+    with tarfile.open(path) as archive:
+        members = [m for m in archive.getmembers() if m.name.endswith(".sgm")]
+        members.sort(key=lambda member: member.name)
+        files = [archive.extractfile(m).read().decode("latin-1") for m in members]  # type: ignore
+    records = reuters_records(files)
+    lists = [record["labels"] for record in records]
+    return encode(lists, vocabulary(lists)), [record["id"] for record in records], None
+
+
+def read_corpus(path: str) -> tuple[sp.csr_matrix, list[str], list[Hashable]]:
+    frame = pd.read_parquet(path, columns=["id", "labels", "group"])
+    lists = frame["labels"].tolist()
+    return encode(lists, vocabulary(lists)), frame["id"].tolist(), frame["group"].tolist()
+
+
+def peers(reuters: str | None, corpus: str | None, rounds: int) -> None:
+    for name, path, read in (("Reuters", reuters, read_reuters), ("default", corpus, read_corpus)):
+        if path:
+            labels, ids, groups = read(path)
+            print(f"\n{name}: {labels.shape[0]} documents x {labels.shape[1]} labels")
+            compare(labels, ids, groups, rounds)
+
+
+def compare(
+    labels: sp.csr_matrix, ids: list[str], groups: list[Hashable] | None, rounds: int
+) -> None:
+    """Run all methods turn about on `rounds` seeds; print medians."""
+
+    def ours(order: int, groups: list[Hashable] | None, seed: int) -> np.ndarray:
+        return iterative_split(labels, FRACTIONS, ids=ids, groups=groups, order=order, seed=seed)
+
+    methods: dict[str, tuple[Callable[..., np.ndarray], list[Hashable] | None]] = {
+        "ours, order 1": (partial(ours, 1, None), None),
+        "ours, order 2": (partial(ours, 2, None), None),
+        "scikit-multilearn": (
+            lambda seed: scikit_multilearn_split(labels, FRACTIONS, ids=ids, seed=seed),
+            None,
+        ),
+        "iterative-stratification": (
+            lambda seed: iterative_stratification(labels, ids, seed),
+            None,
+        ),
+    }
+    if groups is not None:
+        methods["ours, order 1, groups"] = (partial(ours, 1, groups), groups)
+    for order in (1, 2):
+        ours(order, None, 0)  # loads the compiled loops
+    seconds: dict[str, list[float]] = {name: [] for name in methods}
+    reports: dict[str, list[dict]] = {name: [] for name in methods}
+    for seed in range(rounds):
+        for name, (split, grouped) in methods.items():
+            start = time.perf_counter()
+            assignment = split(seed=seed)
+            seconds[name].append(time.perf_counter() - start)
+            reports[name].append(quality(labels, assignment, FRACTIONS, groups=grouped))
+    print_table(seconds, reports)
+
+
+def print_table(seconds: dict[str, list[float]], reports: dict[str, list[dict]]) -> None:
+    print(f"medians over {len(next(iter(seconds.values())))} seeds; worst seed for missing, sizes")
+    print("| method | s | share dev. | LD | rLD | DCP | pair share dev. | missing | size error |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, found in reports.items():
+        figures = [np.median([report[m] for report in found]) for m in MEASURES]
+        pairs = np.median([report["pairs"]["share_deviation"] for report in found])
+        missing = "/".join(str(max(len(r["missing"][part]) for r in found)) for part in SPLITS)
+        error = max(
+            abs(size["docs"] - size["docs_wanted"]) for r in found for size in r["sizes"].values()
+        )
+        shown = " | ".join(f"{figure:.3g}" for figure in [*figures, pairs])
+        print(f"| {name} | {np.median(seconds[name]):.3f} | {shown} | {missing} | {error:.1f} |")
+
+
+def zipf_corpus(n_docs: int, n_labels: int, mean: float, seed: int = 0) -> sp.csr_matrix:
+    """Labels drawn with probability 1/rank; a document has about a Poisson number of them."""
+    rng = np.random.default_rng(seed)
+    cumulative = np.cumsum(1 / np.arange(1, n_labels + 1))
+    wanted = np.maximum(1, rng.poisson(mean, n_docs))
+    keys = np.empty(0, np.int64)
+    for _ in range(6):  # a label drawn twice counts once: draw again what is lacking
+        lack = wanted - np.bincount(keys // n_labels, minlength=n_docs)
+        row = np.repeat(np.arange(n_docs), lack)
+        column = np.searchsorted(cumulative, rng.random(len(row)) * cumulative[-1])
+        keys = np.unique(np.concatenate([keys, row * n_labels + column]))
+    at = (keys // n_labels, keys % n_labels)
+    return sp.csr_matrix((np.ones(len(keys), np.int8), at), shape=(n_docs, n_labels))
+
+
+def large(order: int) -> None:
+    labels = zipf_corpus(*LARGE)
+    ids = [f"doc-{i}" for i in range(labels.shape[0])]
+    iterative_split(labels[:100], FRACTIONS, order=order)  # loads the compiled loops
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start, cpu_start = time.perf_counter(), time.process_time()
+    assignment = iterative_split(labels, FRACTIONS, ids=ids, order=order)
+    taken, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    report = quality(labels, assignment, FRACTIONS)
+    missing = "/".join(str(len(report["missing"][part])) for part in SPLITS)
+    sizes = "/".join(str(report["sizes"][part]["docs"]) for part in SPLITS)
+    print(
+        f"| {order} | {labels.nnz / labels.shape[0]:.1f} | {taken:.1f} | {cpu:.1f} "
+        f"| {peak / 2**20:.2f} | {before / 2**20:.2f} "
+        f"| {report['label_share_deviation']:.3g} | {report['ld']:.3g} "
+        f"| {report['rld']:.3g} | {missing} | {sizes} |",
+        flush=True,
+    )
+
+
+FIRST_CALL = """
+import time
+import numpy as np, scipy.sparse as sp
+from longtail.splitting import iterative_split
+start = time.perf_counter()
+iterative_split(sp.csr_matrix(np.ones((10, 2))), (0.6, 0.2, 0.2))
+print(f"{time.perf_counter() - start:.2f} s")
+"""
+
+
+def first_call() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for state in ("empty", "filled"):
+            print(f"first call of a process, cache {state}:", end=" ", flush=True)
+            environment = os.environ | {"NUMBA_CACHE_DIR": folder}
+            root = Path(__file__).parents[1]
+            subprocess.run(
+                [sys.executable, "-c", FIRST_CALL], env=environment, cwd=root, check=True
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("peers", "large", "compile"))
+    parser.add_argument("--reuters", help="the archive reuters21578.tar.gz")
+    parser.add_argument("--corpus", help="a corpus.parquet with id, labels, group")
+    parser.add_argument("--rounds", type=int, default=3, help="seeds per method")
+    parser.add_argument("--order", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.what == "peers":
+        peers(options.reuters, options.corpus, options.rounds)
+    elif options.what == "compile":
+        first_call()
+    elif options.order:
+        large(options.order)
+    else:
+        print(
+            "| order | labels/doc | s | CPU s | peak GiB | before | share dev. | LD | rLD "
+            "| missing | sizes |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+        for order in ("1", "2"):  # a process each, so that the peak is its own
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.splitting", "large", "--order", order]
+            )
+
+
+if __name__ == "__main__":
+    main()
