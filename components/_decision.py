@@ -92,7 +92,7 @@ def decide(client: mlflow.MlflowClient, params: Params, *, rebase: bool = False)
         decision = _judged(challenger, champion, facts, params, rebase)
     decision |= {"question": question, "model_name": name}
     _write(client, challenger, decision)
-    return decision
+    return evidence.read_json(DECISION)
 
 
 def _facts(

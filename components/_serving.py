@@ -45,7 +45,9 @@ class LongtailModel(PythonModel):
             return scores
         return blend(scores, self.baseline.scores(texts), self.blend_weight)
 
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(
+        self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> pd.DataFrame:
         """A frame with `labels` and `scores`, lists in falling order of score, a row a text.
 
         `params`: `threshold` replaces every label's own threshold; `top_k` keeps the best k.

@@ -1,0 +1,136 @@
+"""Reading texts in every form, and predictions from a workspace and from the registry."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from registry_workspace import WORDS, build
+
+from components import _evidence as evidence
+from components import _registry as registry
+from components import predict, register
+from longtail.errors import DataError, ParameterError
+from longtail.metrics import apply_thresholds
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = [("a", "one, with a comma"), ("b", 'a "quote"\nand a new line'), ("c", "Grüße 世界")]
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+def test_every_form_gives_the_same_rows(tmp_path: Path, form: str):
+    frame = pd.DataFrame(ROWS, columns=["id", "text"])
+    path = tmp_path / f"texts.{form}"
+    if form == "csv":
+        frame.to_csv(path, index=False)
+    elif form == "jsonl":
+        frame.to_json(path, orient="records", lines=True)
+    else:
+        frame.to_parquet(path)
+    assert list(predict.read_texts(path, predict.form_of(path, None), "text")) == ROWS
+
+
+def test_stdin_is_one_text_a_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("one\n\ntwo"))
+    assert list(predict.read_texts(None, "txt", "text")) == [("0", "one"), ("1", ""), ("2", "two")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("a.csv", b"id,words\n1,x\n", "row 0: no column 'text'; it has id, words"),
+        ("a.csv", b'text\n"unclosed\n', "not CSV"),
+        ("a.csv", "text\nGrüße\n".encode("latin-1"), "not UTF-8"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2: not JSON"),
+        ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2: expected an object"),
+        ("a.jsonl", b'{"text": null}\n', "row 0, column 'text': expected a text, got None"),
+        ("a.parquet", b"PAR1 but no more", "not a readable Parquet file"),
+    ],
+)
+def test_broken_input_names_file_and_row(tmp_path: Path, name: str, content: bytes, match: str):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=match):
+        list(predict.read_texts(path, predict.form_of(path, None), "text"))
+
+
+def test_a_missing_file_and_an_unknown_form_are_named(tmp_path: Path):
+    with pytest.raises(DataError, match="does not exist"):
+        list(predict.read_texts(tmp_path / "none.csv", "csv", "text"))
+    with pytest.raises(ParameterError, match="Did you mean 'jsonl'"):
+        predict.form_of(None, "json")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    home = tmp_path_factory.mktemp("predict")
+    build(home, wrong=1, blend_weight=0.3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
+        yield home
+
+
+def test_a_workspace_predicts_what_the_thresholds_say(home: Path):
+    scores, _ = evidence.test_scores()
+    table = evidence.read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
+    expected = apply_thresholds(scores.scores, table).toarray()
+    rows = zip(scores.ids, evidence.texts_of(scores.ids), strict=True)
+    records = list(predict.predict(rows, "artifacts/train/model", 7))
+    assert [record["id"] for record in records] == scores.ids
+    found = [[label in record["labels"] for label in WORDS] for record in records]
+    np.testing.assert_array_equal(np.array(found, dtype=np.int8), expected)
+
+
+def test_no_more_than_a_batch_is_read_ahead(home: Path):
+    read: list[int] = []
+
+    def rows() -> Iterator[tuple[str, str]]:
+        for number in range(100):
+            read.append(number)
+            yield str(number), "ant"
+
+    records = predict.predict(rows(), "artifacts/train/model", 10)
+    next(records)
+    assert len(read) == 10
+
+
+def test_no_text_gives_no_record_and_loads_no_model(home: Path):
+    assert list(predict.predict([], "models:/nothing@champion", 10)) == []
+
+
+def test_a_model_folder_that_is_not_there_is_named(home: Path):
+    with pytest.raises(DataError, match="nowhere does not exist"):
+        list(predict.predict([("0", "ant")], "nowhere", 10))
+
+
+@pytest.mark.slow
+def test_the_champion_answers_on_the_command_line(home: Path):
+    register.run()
+    client = registry.connect()
+    command = [sys.executable, "-m", "components.predict", "--top-k", "1"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with open("params.yaml", "a") as handle:
+        handle.write("predict: {batch_docs: 2}\n")
+
+    def ask() -> subprocess.CompletedProcess:
+        return subprocess.run(
+            command, input="ant\nbee\nfox\n", env=environment, capture_output=True, text=True
+        )
+
+    missing = ask()
+    assert missing.returncode == 3
+    assert "champion not found" in missing.stderr
+    client.set_registered_model_alias("longtail", "champion", "1")
+    records = [json.loads(line) for line in ask().stdout.splitlines()]
+    assert [record["labels"] for record in records][2] == ["fox"]
+    assert [record["id"] for record in records] == ["0", "1", "2"]

@@ -1,0 +1,372 @@
+"""Decide, apply, roll back: on real versions in a real registry (a SQLite file per test).
+
+The fresh processes are replaced by loading in this process where a test is about something else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+from registry_workspace import PARAMS, WORDS, InProcess, build
+
+from components import _champion, _decision, promote, register
+from components import _registry as registry
+from components._component import GateNotPassed, TemporaryError
+from components._smoke import Smoke
+from components._worker import ServedError
+from longtail import gate
+from longtail.errors import DataError, ParameterError
+
+VARIANTS = {
+    "middling": {"wrong": 4},
+    "good": {"wrong": 0},
+    "equal": {"wrong": 0, "blend_weight": 0.01},
+    "poor": {"wrong": 7},
+    "narrow": {"labels": WORDS[:6]},
+    "leaking": {"wrong": 0, "shift": 60},
+}
+MEASURED = {"size_mb": 1.0, "start_seconds": 1.0, "seconds_per_doc": 0.1, "memory_mb": 1.0}
+ARGUMENTS = argparse.Namespace(reason="a reason", approved_by="Ada", version=None, rebase=False)
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a workspace per variant, each registered in `mlflow.db` in that order."""
+    home = tmp_path_factory.mktemp("versions")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
+        for name, options in VARIANTS.items():
+            build(home / name, **options)
+            patch.chdir(home / name)
+            register.run()
+    return home
+
+
+class Bench:
+    """One test's registry and workspaces."""
+
+    def __init__(self, versions: Path, home: Path, patch: pytest.MonkeyPatch) -> None:
+        shutil.copyfile(versions / "mlflow.db", home / "mlflow.db")
+        self.versions, self.home, self.patch = versions, home, patch
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
+        self.client = registry.connect()
+        self.client.delete_registered_model_alias("longtail", "challenger")
+
+    def enter(self, variant: str) -> None:
+        """Work in a copy of the variant's workspace, its version being the challenger."""
+        folder = self.home / variant
+        if not folder.exists():
+            shutil.copytree(self.versions / variant, folder)
+        self.patch.chdir(folder)
+
+    def decide(self, variant: str, *, rebase: bool = False) -> dict:
+        self.enter(variant)
+        params = _decision.Params.model_validate(PARAMS["promote"])
+        return _decision.decide(self.client, params, rebase=rebase)
+
+    def apply(self) -> None:
+        promote.run_apply(ARGUMENTS)
+
+    def promoted(self, variant: str) -> None:
+        assert self.decide(variant)["verdict"] == "promoted"
+        self.apply()
+
+    def alias(self, name: str) -> str | None:
+        return registry.number(registry.by_alias(self.client, "longtail", name))
+
+    def crown(self, version: str) -> None:
+        self.client.set_registered_model_alias("longtail", "champion", version)
+
+    def history(self) -> list[tuple[str, str | None, str | None]]:
+        entries = registry.history(self.client, "longtail")
+        return [(entry["action"], entry["from"], entry["to"]) for entry in entries]
+
+
+@pytest.fixture
+def bench(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setattr(_decision, "Served", InProcess)
+    monkeypatch.setattr(_decision, "smoke", lambda *_: Smoke([], MEASURED))
+    return Bench(versions, tmp_path, monkeypatch)
+
+
+def failed(decision: dict) -> list[tuple[str, str]]:
+    rules = decision["rules"]
+    return [(rule["rule"], rule["slice"]) for rule in rules if rule["verdict"] == gate.FAILED]
+
+
+def test_the_first_version_then_a_better_one(bench: Bench):
+    bench.promoted("middling")
+    assert (bench.alias("champion"), bench.alias("previous_champion")) == ("1", None)
+    decision = bench.decide("good")
+    assert decision["verdict"] == "promoted"
+    assert (
+        decision["challenger"]["metrics"]["micro_f1"] > decision["champion"]["metrics"]["micro_f1"]
+    )
+    bench.apply()
+    assert (bench.alias("champion"), bench.alias("previous_champion")) == ("2", "1")
+    assert bench.history() == [("promote", None, "1"), ("promote", "1", "2")]
+    entry = registry.history(bench.client, "longtail")[-1]
+    assert (entry["decision_id"], entry["approved_by"]) == (decision["decision_id"], "Ada")
+    lines = Path("reports/promotions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["to"] for line in lines] == ["1", "2"]
+
+
+def test_the_champion_is_scored_now_and_agrees_with_its_own_workspace(bench: Bench):
+    """The champion's metrics in a decision are those of its own test predictions."""
+    own = bench.decide("good")["challenger"]["metrics"]["micro_f1"]
+    bench.crown("2")
+    decision = bench.decide("equal")
+    assert decision["champion"]["metrics"]["micro_f1"] == pytest.approx(own, abs=1e-9)
+
+
+@pytest.mark.parametrize("variant", ["poor", "equal"])
+def test_worse_and_equal_are_refused_with_exit_code_4(bench: Bench, variant: str):
+    bench.crown("2")
+    decision = bench.decide(variant)
+    assert decision["verdict"] == "refused"
+    assert ("gain", "all") in failed(decision)
+    with pytest.raises(GateNotPassed):
+        bench.apply()
+    assert bench.alias("champion") == "2"
+
+
+def test_the_decision_is_written_for_people_and_for_the_registry(bench: Bench):
+    decision = bench.decide("middling")
+    assert json.loads(Path("reports/decision.json").read_text()) == decision
+    text = Path("reports/decision.md").read_text()
+    assert decision["summary"] in text
+    assert all(rule["reason"] in text for rule in decision["rules"])
+    assert bench.client.get_model_version("longtail", "1").description == text
+
+
+def test_the_same_question_is_not_scored_again(bench: Bench):
+    bench.crown("2")
+    first = bench.decide("poor")
+    bench.patch.setattr(_decision, "Served", None)
+    assert bench.decide("poor") == first
+
+
+def test_the_champion_as_challenger_is_unchanged(bench: Bench):
+    bench.promoted("middling")
+    decision = bench.decide("middling")
+    assert decision["verdict"] == "unchanged"
+    assert decision["rules"], "what was decided then is kept"
+    bench.apply()
+    assert bench.history() == [("promote", None, "1")]
+
+
+@pytest.mark.parametrize("tag", registry.REQUIRED_TAGS)
+def test_a_missing_tag_is_refused_by_name(bench: Bench, tag: str):
+    bench.client.delete_model_version_tag("longtail", "1", tag)
+    decision = bench.decide("middling")
+    assert failed(decision) == [("tags", "all")]
+    assert tag in decision["summary"]
+
+
+def test_documents_of_the_champions_training_are_taken_out(bench: Bench):
+    """`leaking` is split otherwise: 60 of the present test documents were its training."""
+    bench.crown("6")
+    assert bench.decide("good")["overlap"] == 60
+
+
+def test_no_document_left_is_a_refusal(bench: Bench):
+    bench.crown("1")
+    bench.patch.setattr(_decision.evidence, "read_seen_ids", lambda *_: _Everything())
+    assert failed(bench.decide("good")) == [("overlap", "all")]
+
+
+class _Everything:
+    def __contains__(self, item: object) -> bool:
+        return True
+
+
+def test_changed_evidence_is_refused(bench: Bench):
+    bench.crown("1")
+    bench.client.set_model_version_tag("longtail", "1", "train_ids_digest", "0" * 64)
+    decision = bench.decide("good")
+    assert failed(decision) == [("champion", "all")]
+    assert "seen_ids" in decision["summary"]
+
+
+def test_labels_added_and_removed(bench: Bench):
+    bench.crown("5")
+    assert bench.decide("middling")["labels_added"] == ["gnu", "hen"]
+    bench.crown("2")
+    decision = bench.decide("narrow")
+    assert decision["labels_removed"] == ["gnu", "hen"]
+
+
+def test_too_few_shared_labels_need_a_rebase(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    bench.crown("2")
+    monkeypatch.setitem(PARAMS["promote"], "min_shared_labels", 0.9)
+    assert ("labels", "all") in failed(bench.decide("narrow"))
+    assert bench.decide("narrow", rebase=True)["verdict"] == "promoted"
+
+
+def test_a_champion_that_does_not_load_is_a_refusal(bench: Bench):
+    class Broken(InProcess):
+        def __enter__(self):
+            raise ServedError("models:/longtail/1 does not load")
+
+    bench.crown("1")
+    bench.patch.setattr(_decision, "Served", Broken)
+    decision = bench.decide("good")
+    assert failed(decision) == [("champion", "all")]
+    assert "does not load" in decision["summary"]
+
+
+def test_a_failed_smoke_test_or_a_limit_blocks(bench: Bench):
+    bench.patch.setattr(_decision, "smoke", lambda *_: Smoke(["scores differ."], {}))
+    assert failed(bench.decide("middling")) == [("smoke", "all")]
+    slow = MEASURED | {"seconds_per_doc": 5.1}
+    bench.patch.setattr(_decision, "smoke", lambda *_: Smoke([], slow))
+    decision = bench.decide("good")
+    assert [r["metric"] for r in decision["rules"] if r["verdict"] == "failed"] == [
+        "seconds_per_doc"
+    ]
+
+
+def test_a_version_that_breaks_between_decide_and_apply_stays_out(bench: Bench):
+    assert bench.decide("middling")["verdict"] == "promoted"
+    bench.patch.setattr(_decision, "smoke", lambda *_: Smoke(["files changed."], {}))
+    with pytest.raises(GateNotPassed, match="files changed"):
+        bench.apply()
+    assert bench.alias("champion") is None
+
+
+def test_a_champion_that_moved_in_between_is_decided_again(bench: Bench):
+    """Decided against nobody; meanwhile the better version became champion."""
+    assert bench.decide("middling")["verdict"] == "promoted"
+    bench.crown("2")
+    with pytest.raises(GateNotPassed):
+        bench.apply()
+    assert bench.alias("champion") == "2"
+    assert json.loads(Path("reports/decision.json").read_text())["champion"]["version"] == "2"
+    assert bench.history() == [("found", None, "2")]
+
+
+def test_an_alias_moved_by_another_client_at_the_same_moment_is_noticed(bench: Bench):
+    def overtaken(name: str, alias: str, version: str) -> None:
+        set_alias(name, alias, "4")
+
+    set_alias = bench.client.set_registered_model_alias
+    bench.patch.setattr(bench.client, "set_registered_model_alias", overtaken)
+    with pytest.raises(TemporaryError, match="another client moved it"):
+        registry.move_alias(bench.client, "longtail", "champion", "1")
+
+
+def test_rollback_and_rollback_of_the_rollback(bench: Bench):
+    bench.promoted("middling")
+    bench.promoted("good")
+    promote.run_rollback(ARGUMENTS)
+    assert (bench.alias("champion"), bench.alias("previous_champion")) == ("1", "2")
+    decision = bench.decide("good")
+    assert failed(decision) == [("rolled_back", "all")]
+    assert "never promoted again by itself" in decision["summary"]
+    promote.run_rollback(ARGUMENTS)
+    assert (bench.alias("champion"), bench.alias("previous_champion")) == ("2", "1")
+    assert registry.ROLLED_BACK not in bench.client.get_model_version("longtail", "2").tags
+    assert registry.ROLLED_BACK in bench.client.get_model_version("longtail", "1").tags
+    actions = [("promote", None, "1"), ("promote", "1", "2")]
+    assert bench.history() == [*actions, ("rollback", "2", "1"), ("rollback", "1", "2")]
+
+
+def test_a_rollback_between_decide_and_apply_wins(bench: Bench):
+    bench.promoted("middling")
+    bench.decide("good")
+    bench.client.set_model_version_tag("longtail", "2", registry.ROLLED_BACK, "broke the shop")
+    with pytest.raises(GateNotPassed):
+        bench.apply()
+    assert bench.alias("champion") == "1"
+
+
+def test_a_rollback_to_a_version_that_does_not_answer_is_refused(bench: Bench):
+    bench.promoted("middling")
+    bench.promoted("good")
+    bench.patch.setattr(_decision, "smoke", lambda *_: Smoke(["files changed."], {}))
+    with pytest.raises(GateNotPassed):
+        promote.run_rollback(ARGUMENTS)
+    assert bench.alias("champion") == "2"
+
+
+def test_a_rollback_names_what_is_not_there(bench: Bench):
+    with pytest.raises(DataError, match="no previous champion"):
+        promote.run_rollback(ARGUMENTS)
+    with pytest.raises(DataError, match="no version 77"):
+        promote.run_rollback(argparse.Namespace(**vars(ARGUMENTS) | {"version": "77"}))
+    bench.promoted("middling")
+    with pytest.raises(ParameterError, match="champion already"):
+        promote.run_rollback(argparse.Namespace(**vars(ARGUMENTS) | {"version": "1"}))
+
+
+def test_a_champion_deleted_by_hand_is_judged_anew_and_said(bench: Bench):
+    bench.promoted("good")
+    bench.client.delete_model_version("longtail", "2")
+    decision = bench.decide("middling")
+    assert decision["verdict"] == "promoted"
+    assert any("version 2 was the last champion" in rule["reason"] for rule in decision["rules"])
+    bench.apply()
+    assert bench.history() == [
+        ("promote", None, "2"),
+        ("found", None, None),
+        ("promote", None, "1"),
+    ]
+
+
+def test_a_challenger_deleted_by_hand_is_named(bench: Bench):
+    bench.client.delete_model_version("longtail", "1")
+    with pytest.raises(DataError, match="gone from the registry"):
+        bench.decide("middling")
+
+
+@pytest.mark.parametrize("step", ["previous", "champion", "record"])
+def test_a_kill_at_every_step_of_the_move_ends_right_on_the_next_try(bench: Bench, step: str):
+    class Killed(BaseException): ...
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    bench.promoted("middling")
+    bench.decide("good")
+    with pytest.MonkeyPatch.context() as patch:
+        if step == "record":
+            patch.setattr(_champion, "_record", killed)
+        else:
+            real = registry.move_alias
+            alias = {"previous": registry.PREVIOUS, "champion": registry.CHAMPION}[step]
+            patch.setattr(
+                _champion.registry,
+                "move_alias",
+                lambda c, n, a, v: killed() if a == alias else real(c, n, a, v),
+            )
+        with pytest.raises(Killed):
+            bench.apply()
+    bench.apply()
+    assert (bench.alias("champion"), bench.alias("previous_champion")) == ("2", "1")
+    assert [entry[1:] for entry in bench.history()] == [(None, "1"), ("1", "2")]
+
+
+def test_wrong_rules_are_all_reported_at_once(bench: Bench):
+    bench.enter("middling")
+    wrong = PARAMS["promote"] | {"level": 2.0, "n_draws": 5, "gain": 1}
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"promote": wrong}))
+    with pytest.raises(ParameterError) as caught:
+        promote.run_decide(ARGUMENTS)
+    assert all(word in str(caught.value) for word in ("3 wrong", "level", "n_draws", "gain"))
+
+
+def test_the_history_is_numbered_and_never_rewritten(bench: Bench):
+    for number in range(3):
+        registry.append_history(bench.client, "longtail", {"n": number, "to": None})
+    bench.client.delete_registered_model_tag("longtail", "history.000001")
+    registry.append_history(bench.client, "longtail", {"n": 3, "to": None})
+    assert [entry["n"] for entry in registry.history(bench.client, "longtail")] == [1, 2, 3]
+    assert mlflow.get_tracking_uri() == f"sqlite:///{bench.home}/mlflow.db"

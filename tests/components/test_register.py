@@ -1,0 +1,236 @@
+"""Registering once per data, code and parameters; what a version carries; a kill at every step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+import yaml
+from registry_workspace import build
+
+from components import _evidence as evidence
+from components import _provenance, register
+from components import _registry as registry
+from components._component import TemporaryError
+from longtail.errors import DataError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace that is not registered yet, beside an empty store."""
+    home = tmp_path_factory.mktemp("template")
+    build(home / "workspace", wrong=2, blend_weight=0.3)
+    mlflow.MlflowClient(f"sqlite:///{home}/workspace/mlflow.db").search_registered_models()
+    return home / "workspace"
+
+
+@pytest.fixture
+def workspace(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[mlflow.MlflowClient]:
+    shutil.copytree(template, tmp_path / "workspace")
+    monkeypatch.chdir(tmp_path / "workspace")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/workspace/mlflow.db")
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
+    yield registry.connect()
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+def params() -> registry.RegisterParams:
+    return registry.RegisterParams(model_name="longtail", experiment="longtail", sample=8)
+
+
+def one_version(client: mlflow.MlflowClient, key: str) -> None:
+    """Exactly one run and one version of the key, and the alias on it."""
+    versions = client.search_model_versions("name = 'longtail'")
+    assert [version.tags["key"] for version in versions] == [key]
+    experiment = client.get_experiment_by_name("longtail")
+    runs = client.search_runs([experiment.experiment_id])
+    assert [(run.info.run_id, run.info.status) for run in runs] == [
+        (versions[0].run_id, "FINISHED")
+    ]
+    alias = registry.by_alias(client, "longtail", registry.CHALLENGER)
+    assert registry.number(alias) == registry.number(versions[0])
+
+
+def test_a_version_carries_its_origin_evidence_and_results(workspace: mlflow.MlflowClient):
+    register.run()
+    found = json.loads(Path("reports/registered.json").read_text())
+    assert (found["name"], found["version"], found["reused"]) == ("longtail", "1", False)
+    one_version(workspace, found["key"])
+    version = workspace.get_model_version("longtail", "1")
+    assert set(registry.REQUIRED_TAGS) <= set(version.tags)
+    assert (version.tags["image_digest"], version.tags["logical_date"]) == ("process", "manual")
+    run = workspace.get_run(found["run_id"])
+    assert run.data.params["promote.level"] == "0.95"
+    assert run.data.metrics["model/micro_f1"] == 0.5
+    history = workspace.get_metric_history(found["run_id"], "db/val_micro_f1")
+    assert [(point.step, point.value) for point in history] == [(0, 0.2), (1, 0.3)]
+    assert run.inputs.dataset_inputs[0].dataset.name == "corpus"
+    seen = evidence.read_seen_ids(found["run_id"], version.tags["train_ids_digest"])
+    assert seen == {evidence.hashed(f"d{i}") for i in range(260)}
+
+
+def test_the_sample_has_the_scores_that_the_pipeline_computed(workspace: mlflow.MlflowClient):
+    register.run()
+    run_id = json.loads(Path("reports/registered.json").read_text())["run_id"]
+    sample = evidence.read_sample(run_id)
+    scores, _ = evidence.test_scores()
+    texts = evidence.texts_of(scores.ids)
+    assert len(sample.texts) == len(set(sample.texts)) == 8
+    for text, row in zip(sample.texts, sample.scores, strict=True):
+        assert row == pytest.approx(scores.scores[texts.index(text)].tolist(), abs=1e-7)
+
+
+def test_the_same_inputs_never_make_a_second_version(workspace: mlflow.MlflowClient):
+    first, second = register.register(params()), register.register(params())
+    assert second == first | {"reused": True}
+    one_version(workspace, first["key"])
+
+
+def test_environment_tells_a_container_what_it_is(
+    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    told = {
+        "LONGTAIL_IMAGE_DIGEST": "sha256:1",
+        "LONGTAIL_LOGICAL_DATE": "2026-01-02",
+        "LONGTAIL_GIT_COMMIT": "c0ffee",
+        "LONGTAIL_DATA_REVISION": "beef",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    Path("data.dvc").write_text("outs:\n- md5: abc.dir\n  path: data\n")
+    tags = _provenance.origin_tags(evidence.ASSIGNMENT)
+    names = ("image_digest", "logical_date", "git_commit", "data_revision", "data_md5")
+    assert [tags[name] for name in names] == [*told.values(), "abc.dir"]
+
+
+LOCK = {
+    stage: {
+        "cmd": f"python -m components.{stage}",
+        "deps": [{"path": f"components/{stage}.py", "md5": "1"}],
+        "params": {"params.yaml": {stage: {"seed": 0}}},
+        "outs": [{"path": f"artifacts/{stage}", "md5": "2"}],
+    }
+    for stage in _provenance.STAGES
+}
+
+
+def key_of(table: dict, profile: str = "probe") -> str:
+    Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": table}))
+    return _provenance.model_key([], profile)
+
+
+def changed(stage: str, **fields: object) -> dict:
+    return LOCK | {stage: LOCK[stage] | fields}
+
+
+def test_the_key_reads_sources_and_parameters_from_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    key = key_of(LOCK)
+    source = [{"path": "components/train.py", "md5": "changed"}]
+    assert key_of(changed("train", deps=source)) != key
+    assert key_of(changed("train", params={"params.yaml": {"train": {"seed": 1}}})) != key
+    assert key_of(changed("train", cmd="python -m components.train --x")) != key
+    assert key_of(LOCK, "finetune") != key
+    # What comes out, and the report, do not make another model.
+    assert key_of(changed("train", outs=[{"path": "artifacts/train", "md5": "3"}])) == key
+    assert key_of(LOCK | {"report": LOCK["train"] | {"cmd": "report"}}) == key
+    handed_on = [*LOCK["train"]["deps"], {"path": "artifacts/split", "md5": "9"}]
+    assert key_of(changed("train", deps=handed_on)) == key
+
+
+def test_without_a_lock_the_key_follows_the_files(workspace: mlflow.MlflowClient, tmp_path: Path):
+    def key() -> str:
+        return _provenance.model_key([evidence.MODEL, evidence.THRESHOLDS], "probe")
+
+    first = key()
+    assert key() == first
+    evidence.THRESHOLDS.write_text(evidence.THRESHOLDS.read_text() + " ")
+    assert key() != first
+
+
+def test_the_packed_code_is_the_import_closure_of_the_served_model(tmp_path: Path):
+    _provenance.pack_code(tmp_path)
+    packed = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.py")}
+    assert {"longtail/__init__.py", "longtail/classifier.py", "longtail/batching.py"} <= packed
+    assert not any(name.startswith(("components", "longtail/report")) for name in packed)
+
+
+STEPS = ["log_text", "log_params", "log_input", "pyfunc.log_model"]
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing may catch it."""
+
+
+def killed(*_: object, **__: object) -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("step", ["log_text", "create_model_version", "move_alias", "written"])
+def test_a_kill_at_a_step_is_finished_by_the_next_try(workspace: mlflow.MlflowClient, step: str):
+    with pytest.MonkeyPatch.context() as patch:
+        if step == "create_model_version":
+            patch.setattr(mlflow.MlflowClient, step, killed)
+        elif step == "move_alias":
+            patch.setattr(registry, step, killed)
+        elif step == "written":
+            patch.setattr(register, step, killed)
+        else:
+            patch.setattr(mlflow, step, killed)
+        with pytest.raises(Killed):
+            register.run()
+    register.run()
+    one_version(workspace, json.loads(Path("reports/registered.json").read_text())["key"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", STEPS)
+def test_sigkill_while_the_run_is_open_is_finished_by_the_next_try(
+    workspace: mlflow.MlflowClient, step: str
+):
+    """A run that a killed process left open (RUNNING, half its contents) is done again."""
+    script = (
+        "import os, signal, mlflow, mlflow.pyfunc, components.register as register\n"
+        f"mlflow.{step} = lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "register.run()\n"
+    )
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True)
+    assert done.returncode == -9
+    register.run()
+    one_version(workspace, json.loads(Path("reports/registered.json").read_text())["key"])
+
+
+def test_a_version_deleted_by_hand_is_made_again(workspace: mlflow.MlflowClient):
+    first = register.register(params())
+    workspace.delete_model_version("longtail", first["version"])
+    second = register.register(params())
+    assert (second["version"], second["reused"]) == ("2", False)
+    assert second["run_id"] == first["run_id"]
+
+
+def test_missing_artefacts_and_an_unreachable_server_are_named(
+    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    with monkeypatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+        with pytest.raises(TemporaryError, match=r"127\.0\.0\.1:9 cannot be reached"):
+            register.run()
+    evidence.THRESHOLDS.unlink()
+    with pytest.raises(DataError, match=r"thresholds\.json does not exist; run `dvc repro`"):
+        register.run()
+    assert not Path("reports/registered.json").exists()
