@@ -82,6 +82,9 @@ def write_corpus(frame: pd.DataFrame, path: Path) -> None:
     extra = [name for name in frame.columns if name not in COLUMNS]
     table = pa.Table.from_pandas(frame[[f.name for f in fields]], pa.schema(fields), False)
     for name in extra:
-        table = table.append_column(name, pa.Array.from_pandas(frame[name]))
+        column = pa.Array.from_pandas(frame[name])
+        # pandas 3 hands text over as large_string, older ones as string: the bytes would differ.
+        large = pa.types.is_large_string(column.type)
+        table = table.append_column(name, column.cast(pa.string()) if large else column)
     with written(path) as temporary:
         pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")

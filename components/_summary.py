@@ -1,0 +1,51 @@
+"""Prints what a run ended with: model against baseline, the decision, where to look."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+REPORTS = Path("reports")
+GROUPS = ("HEAD", "MEDIUM", "TAIL")
+
+
+def summarise(metrics: dict[str, Any], decision: dict[str, Any] | None) -> Table:
+    """A table of micro and macro F1 in per cent, overall and by label group, a row per model."""
+    table = Table(title="Test set, F1 in %: micro / macro", title_justify="left")
+    table.add_column("model")
+    for column in ("all labels", *GROUPS):
+        table.add_column(column, justify="right")
+    for name, row in metrics.items():
+        cells = [_pair(row), *(_pair(row.get(group)) for group in GROUPS)]
+        table.add_row(name, *cells, style="bold" if name == "model" else None)
+    if decision:
+        table.caption = f"{decision['verdict'].upper()}: {decision['summary']}"
+        table.caption_justify = "left"
+    return table
+
+
+def _pair(row: dict[str, Any] | None) -> str:
+    if not row:
+        return "–"
+    return f"{100 * row['micro_f1']:.1f} / {100 * row['macro_f1']:.1f}"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def main() -> None:
+    console = Console()
+    metrics = _read(REPORTS / "metrics.json")
+    if metrics is None:
+        raise SystemExit("reports/metrics.json does not exist; run `dvc repro` first.")
+    console.print(summarise(metrics, _read(REPORTS / "decision.json")))
+    console.print("Report: reports/report.html   Decision: reports/decision.md   MLflow: make ui")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Count labels and label pairs in train, cut HEAD, MEDIUM and TAIL, suggest the loss's μ."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
+from pydantic import Field, model_validator
+
+from components._assignment import read_parts
+from components._component import Input, Output, Section, main, written
+from longtail.frequency import class_frequencies, cooccurrence, statistics
+from longtail.slices import frequency_cutoffs, frequency_groups
+from longtail.suggested_mu import suggest_mu
+
+
+class Params(Section):
+    head: int | None = Field(
+        None, ge=2, description="HEAD: train documents at least; null: by share"
+    )
+    tail: int | None = Field(
+        None, ge=1, description="TAIL: train documents at most; null: by share"
+    )
+    tail_share: float = Field(
+        0.4, gt=0, lt=1, description="share of the labels in TAIL where no cut-off is given"
+    )
+    head_share: float = Field(
+        0.2, gt=0, lt=1, description="share of the labels in HEAD where no cut-off is given"
+    )
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Params:
+        if (self.head is None) != (self.tail is None):
+            raise ValueError("give both head and tail, or neither (null)")
+        if self.head is not None and self.tail is not None and self.tail >= self.head:
+            raise ValueError(f"tail must be below head, got {self.tail} and {self.head}")
+        if self.tail_share + self.head_share > 1:
+            raise ValueError("tail_share + head_share must be at most 1")
+        return self
+
+
+def run(
+    *,
+    corpus: Input,
+    assignment: Input,
+    frequencies: Output,
+    cooccurrences: Output,
+    label_counts: Output,
+    params: Params,
+) -> None:
+    labels, parts = read_parts(corpus, assignment)
+    train = parts["train"].targets
+    class_freq = class_frequencies(train)
+    head, tail = params.head, params.tail
+    if head is None or tail is None:
+        head, tail = frequency_cutoffs(class_freq, (params.tail_share, 1 - params.head_share))
+    groups = frequency_groups(class_freq, head=head, tail=tail).tolist()
+    counts = {name: class_frequencies(part.targets).tolist() for name, part in parts.items()}
+    result: dict[str, Any] = {
+        "train_num": train.shape[0],
+        "labels": labels,
+        "class_freq": counts["train"],
+        "val_freq": counts["val"],
+        "test_freq": counts["test"],
+        "groups": groups,
+        "head": head,
+        "tail": tail,
+        "mu": round(suggest_mu(train, class_freq), 4),
+        "statistics": {name: statistics(part.targets) for name, part in parts.items()},
+    }
+    with written(frequencies) as path:
+        path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
+    with written(cooccurrences) as path:
+        sp.save_npz(path, cooccurrence(train))
+    _write_plot(label_counts, sorted(zip(class_freq.tolist(), labels, groups, strict=True))[::-1])
+
+
+def _write_plot(path: Path, rows: list[tuple[int, str, str]]) -> None:
+    """Labels from frequent to rare, for `dvc plots show`."""
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["rank", "documents", "label", "group"])
+        for rank, row in enumerate(rows, 1):
+            writer.writerow([rank, *row])
+
+
+if __name__ == "__main__":
+    main(run)

@@ -1,0 +1,138 @@
+"""Assign each document to train, val or test: iterative stratification, groups kept together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+from pydantic import Field, model_validator
+
+from components._component import Input, Output, Section, main, written
+from components._corpus import read_corpus
+from longtail import label_matrix, splitting
+from longtail.errors import DataError
+from longtail.split_quality import quality
+
+# Above this the dense matrix of the reference would cost more time than its figures are worth.
+REFERENCE_BYTES = 64 << 20
+
+
+class Fractions(Section):
+    train: float = Field(0.6, gt=0, lt=1, description="share of the documents")
+    val: float = Field(0.2, gt=0, lt=1, description="share of the documents")
+    test: float = Field(0.2, gt=0, lt=1, description="share of the documents")
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> Fractions:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + val + test must be 1, got {total:g}")
+        return self
+
+
+class Params(Section):
+    method: Literal["iterative", "scikit_multilearn"] = Field(
+        "iterative", description="ours, or the library's published procedure"
+    )
+    fractions: Fractions = Fractions()
+    order: int = Field(1, ge=1, le=2, description="1: labels; 2: pairs of labels first")
+    seed: int = Field(0, ge=0, description="breaks ties by a hash of (seed, id)")
+
+
+def run(*, corpus: Input, assignment: Output, split_report: Output, params: Params) -> None:
+    frame = read_corpus(corpus)
+    labels = label_matrix.vocabulary(frame["labels"])
+    targets = label_matrix.encode(frame["labels"].tolist(), labels)
+    groups = frame["group"].tolist() if "group" in frame else None
+    shares = list(params.fractions.model_dump().values())
+    parts = _assign(frame, targets, groups, shares, params)
+    report = {
+        "method": params.method,
+        "frozen": int((frozen_parts(frame) >= 0).sum()),
+        "labels": labels,
+        "quality": quality(targets, parts, shares, groups=groups, fixed=frozen_parts(frame)),
+        "reference": _reference(frame, targets, shares, groups, params.seed),
+    }
+    write_assignment(frame["id"].tolist(), parts, assignment)
+    with written(split_report) as path:
+        path.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def frozen_parts(frame: pd.DataFrame) -> np.ndarray:
+    """Part codes `(n_docs,)` of the rows whose `split` is filled, -1 for the free ones."""
+    if "split" not in frame:
+        return np.full(len(frame), -1, dtype=np.int8)
+    known = {part: code for code, part in enumerate(splitting.SPLITS)}
+    filled = frame["split"].dropna()
+    unknown = filled[~filled.isin(known)]
+    if len(unknown):
+        row = unknown.index[0]
+        raise DataError(
+            f"Document {frame['id'][row]!r}: split is {unknown[row]!r}, expected train, val, test "
+            "or nothing; correct the source and ingest it again."
+        )
+    return frame["split"].map(known).fillna(-1).to_numpy(dtype=np.int8)
+
+
+def _assign(
+    frame: pd.DataFrame,
+    targets: sp.csr_matrix,
+    groups: list[Any] | None,
+    shares: list[float],
+    params: Params,
+) -> np.ndarray:
+    ids, fixed = frame["id"].tolist(), frozen_parts(frame)
+    if params.method == "iterative":
+        return splitting.iterative_split(
+            targets,
+            shares,
+            ids=ids,
+            groups=groups,
+            fixed=fixed,
+            order=params.order,
+            seed=params.seed,
+        )
+    # The library knows neither groups nor frozen rows: it gets the free rows only.
+    parts, free = fixed.copy(), np.flatnonzero(fixed < 0)
+    parts[free] = splitting.scikit_multilearn_split(
+        targets[free], shares, ids=[ids[row] for row in free], seed=params.seed
+    )
+    return parts
+
+
+def _reference(
+    frame: pd.DataFrame,
+    targets: sp.csr_matrix,
+    shares: list[float],
+    groups: list[Any] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """The same figures for scikit-multilearn's split of all rows, or why there are none."""
+    try:
+        parts = splitting.scikit_multilearn_split(
+            targets, shares, ids=frame["id"].tolist(), seed=seed, max_bytes=REFERENCE_BYTES
+        )
+    except ValueError as error:
+        return {"method": "scikit_multilearn", "skipped": str(error)}
+    return {"method": "scikit_multilearn", **quality(targets, parts, shares, groups=groups)}
+
+
+def write_assignment(ids: list[str], parts: np.ndarray, path: Path) -> None:
+    """Write the columns `id` and `split`, sorted by id."""
+    order = np.argsort(np.array(ids, dtype=object), kind="stable")
+    columns = {
+        "id": [ids[row] for row in order],
+        "split": [splitting.SPLITS[parts[row]] for row in order],
+    }
+    with written(path) as temporary:
+        pq.write_table(pa.table(columns), temporary, compression="zstd")
+
+
+if __name__ == "__main__":
+    main(run)

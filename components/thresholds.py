@@ -1,0 +1,111 @@
+"""Tune the decision thresholds of every model on its val scores."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from components._assignment import read_assignment
+from components._component import Input, Output, Section, main, written
+from components._scores import Scores, read_scores
+from longtail import metrics
+from longtail.blending import best_weight, blend
+from longtail.errors import DataError
+from longtail.thresholds import curve, tune
+
+
+class Params(Section):
+    objective: Literal["global", "per_label", "fixed"] = Field(
+        "global", description="global: exact micro-F1 optimum; per_label: tail-safe; fixed: `value`"
+    )
+    value: float = Field(0.5, ge=0, le=1, description="the threshold of `fixed`")
+    min_support: int = Field(
+        1, ge=1, description="val documents a label needs for a threshold of its own"
+    )
+    blend: bool = Field(False, description="mix the SVM into the model, its weight tuned on val")
+
+
+def run(
+    *,
+    assignment: Input,
+    val_scores: Input,
+    baseline_val_scores: Input,
+    comparison: Input,
+    thresholds: Output,
+    curves: Output,
+    params: Params,
+) -> None:
+    model, baseline = read_scores(val_scores), read_scores(baseline_val_scores)
+    _check_only_val(model, assignment, val_scores)
+    _check_same_rows(model, baseline, baseline_val_scores)
+    weight = 0.0
+    if params.blend:
+        weight = best_weight(model.scores, baseline.scores, model.targets)
+    candidates = {
+        "model": blend(model.scores, baseline.scores, weight),
+        "baseline": baseline.scores,
+        **{folder.name: read_scores(folder / "val").scores for folder in _folders(comparison)},
+    }
+    tuned = {name: _tune(scores, model, params) for name, scores in candidates.items()}
+    result = {
+        "objective": params.objective,
+        "blend_weight": weight,
+        "labels": model.labels,
+        "models": tuned,
+    }
+    with written(thresholds) as path:
+        path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
+    _write_curves(curves, {name: curve(s, model.targets) for name, s in candidates.items()})
+
+
+def _folders(comparison: Path) -> list[Path]:
+    return sorted(path for path in comparison.iterdir() if path.is_dir())
+
+
+def _check_only_val(model: Scores, assignment: Path, where: Path) -> None:
+    """Thresholds tuned on a test document would make every later figure a lie."""
+    parts = read_assignment(assignment)
+    wrong = sorted(set(model.ids) ^ set(parts.index[parts == "val"]))
+    if wrong:
+        raise DataError(
+            f"{where} holds other documents than the val part of {assignment}, such as "
+            f"{wrong[0]!r}; run `dvc repro`, which scores exactly the val documents."
+        )
+
+
+def _check_same_rows(model: Scores, other: Scores, where: Path) -> None:
+    if (model.ids, model.labels) != (other.ids, other.labels):
+        raise DataError(f"{where}: documents or labels differ from the model's; run `dvc repro`.")
+
+
+def _tune(scores: np.ndarray, model: Scores, params: Params) -> dict[str, Any]:
+    values = tune(
+        scores,
+        model.targets,
+        objective=params.objective,
+        value=params.value,
+        min_support=params.min_support,
+    )
+    predicted = metrics.apply_thresholds(scores, values)
+    names = ("micro_f1", "macro_f1")
+    val = {name: metrics.compute(name, predicted, model.targets) for name in names}
+    return {"thresholds": values.tolist(), "val": val}
+
+
+def _write_curves(path: Path, curves: dict[str, dict[str, np.ndarray]]) -> None:
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        columns = list(next(iter(curves.values())))
+        writer.writerow(["model", *columns])
+        for name, points in curves.items():
+            for row in zip(*points.values(), strict=True):
+                writer.writerow([name, *(f"{value:.6g}" for value in row)])
+
+
+if __name__ == "__main__":
+    main(run)

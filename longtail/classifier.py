@@ -1,0 +1,195 @@
+"""The model: transformer encoder, pooled features, and a small head with one logit a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from longtail.batching import token_budget_batches
+
+N_POOLS = 4
+
+
+class ClassifierConfig(PretrainedConfig):
+    """What the model's `config.json` holds: the encoder's own config, the head, the labels."""
+
+    model_type = "longtail"
+
+    def __init__(
+        self,
+        encoder: dict[str, Any] | None = None,
+        hidden: int = 512,
+        dropout: float = 0.3,
+        max_length: int = 128,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder or {"model_type": "bert"}
+        self.hidden, self.dropout, self.max_length = hidden, dropout, max_length
+
+
+class Head(nn.Module):
+    """Standardised features `(batch, n_features)` to logits `(batch, n_labels)`.
+
+    `hidden` units with GELU and dropout in between, or a linear layer if `hidden` is 0.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, n_features: int, n_labels: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("std", torch.ones(n_features))
+        inner = hidden or n_features
+        self.layers = nn.Sequential()
+        if hidden:
+            self.layers.extend([nn.Linear(n_features, hidden), nn.GELU(), nn.Dropout(dropout)])
+        self.layers.append(nn.Linear(inner, n_labels))
+
+    def standardise_by(self, features: Tensor) -> None:
+        """Take mean and standard deviation from the train features `(n_docs, n_features)`."""
+        self.mean.copy_(features.mean(0))
+        # A dead feature would divide by zero; it carries nothing, so it stays at zero.
+        self.std.copy_(features.std(0, correction=0).clamp_min(1e-6))
+
+    def start_from_prior(self, class_freq: Tensor, train_num: int) -> None:
+        """Set the last bias to the labels' log odds, smoothed by one document on either side."""
+        prior = (class_freq + 1.0) / (train_num + 2.0)
+        with torch.no_grad():
+            self.layers[-1].bias.copy_(torch.logit(prior))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers((features - self.mean) / self.std)
+
+
+class Classifier(PreTrainedModel):
+    """Encoder, pooling and head; `forward` gives logits, `scores` gives σ(z) for texts."""
+
+    config_class = ClassifierConfig
+    base_model_prefix = "encoder"
+    tokenizer: PreTrainedTokenizerBase
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__(config)
+        settings = dict(config.encoder)
+        encoder = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        self.encoder = AutoModel.from_config(encoder)
+        n_features = N_POOLS * encoder.hidden_size
+        self.head = Head(n_features, config.num_labels, config.hidden, config.dropout)
+        self.post_init()
+
+    @property
+    def labels(self) -> list[str]:
+        """Label names in column order."""
+        return [self.config.id2label[i] for i in range(self.config.num_labels)]
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pooled features `(batch, 4 · hidden_size)`: mean, first token and maximum of the last
+        layer, mean of the middle layer (which keeps more of the words than the last one)."""
+        out = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
+        )
+        last, middle = out.last_hidden_state, out.hidden_states[len(out.hidden_states) // 2]
+        mask = attention_mask.unsqueeze(-1).to(last.dtype)
+        n_tokens = mask.sum(1).clamp_min(1)
+        highest = last.masked_fill(mask == 0, torch.finfo(last.dtype).min).amax(1)
+        return torch.cat(
+            [
+                (last * mask).sum(1) / n_tokens,
+                last[:, 0],
+                highest,
+                (middle * mask).sum(1) / n_tokens,
+            ],
+            dim=1,
+        )
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
+        """`{"logits": (batch, n_labels)}` for token ids and mask `(batch, seq_len)`."""
+        return {"logits": self.logits(input_ids, attention_mask)}
+
+    def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits z `(batch, n_labels)` for token ids and mask `(batch, seq_len)`."""
+        return self.head(self.features(input_ids, attention_mask))
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, cut at `config.max_length`."""
+        return tokenize(self.tokenizer, texts, self.config.max_length)
+
+    @torch.inference_mode()
+    def scores(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> np.ndarray:
+        """Scores σ(z) float32 `(n_docs, n_labels)` of `texts`, in their order."""
+        self.eval()
+        out = np.empty((len(texts), self.config.num_labels), dtype=np.float32)
+        for rows, input_ids, mask in self.batches(self.tokenize(texts), batch_tokens):
+            out[rows] = self.logits(input_ids, mask).float().sigmoid().cpu().numpy()
+        return out
+
+    def batches(
+        self, token_ids: Sequence[Sequence[int]], batch_tokens: int
+    ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+        """Rows, padded ids and mask of each length-sorted batch of at most `batch_tokens`."""
+        lengths = np.array([len(ids) for ids in token_ids])
+        for rows in token_budget_batches(lengths, batch_tokens):
+            batch = {"input_ids": [list(token_ids[row]) for row in rows]}
+            padded = self.tokenizer.pad(batch, return_tensors="pt").to(self.device)
+            yield rows, padded["input_ids"], padded["attention_mask"]
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
+) -> list[list[int]]:
+    """Token ids of each text with the special tokens, cut at `max_length` tokens."""
+    if not texts:
+        return []
+    return tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+
+
+def build(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    *,
+    hidden: int,
+    dropout: float,
+    max_length: int,
+) -> Classifier:
+    """A classifier over `encoder` with a fresh head for `labels`."""
+    config = ClassifierConfig(
+        encoder=encoder.config.to_dict(),
+        hidden=hidden,
+        dropout=dropout,
+        max_length=max_length,
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+    )
+    model = Classifier(config)
+    model.encoder.load_state_dict(encoder.state_dict())
+    model.tokenizer = tokenizer
+    return model
+
+
+def load(folder: Path) -> Classifier:
+    """The classifier that `save` wrote to `folder`, in evaluation mode."""
+    model = Classifier.from_pretrained(folder)
+    model.tokenizer = AutoTokenizer.from_pretrained(folder)
+    return model.eval()
+
+
+def save(model: Classifier, folder: Path) -> None:
+    """Write `model` and its tokenizer to `folder` (config.json, safetensors, tokenizer files)."""
+    model.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)

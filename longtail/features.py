@@ -1,0 +1,27 @@
+"""Pooled features of all documents, computed once by the frozen encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from longtail.classifier import N_POOLS, Classifier
+
+
+@torch.inference_mode()
+def extract_features(
+    model: Classifier, texts: Sequence[str], *, batch_tokens: int = 8192
+) -> np.ndarray:
+    """Features float32 `(n_docs, 4 · hidden_size)` of `texts`, in their order."""
+    model.eval()
+    token_ids = model.tokenize(texts)
+    width = N_POOLS * model.encoder.config.hidden_size
+    features = np.empty((len(texts), width), dtype=np.float32)
+    with tqdm(total=len(texts), desc="features", unit="doc", disable=None) as progress:
+        for rows, input_ids, mask in model.batches(token_ids, batch_tokens):
+            features[rows] = model.features(input_ids, mask).float().cpu().numpy()
+            progress.update(len(rows))
+    return features

@@ -1,0 +1,76 @@
+"""Each stage reads only what it declares, writes exactly what it declares, twice the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from small_project import ROOT, environment, make_project
+
+from components._pipeline import load_stages
+
+STAGES = load_stages(ROOT / "dvc.yaml")
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    """Path and content hash of every file below `folder`."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def copy(source: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, to, dirs_exist_ok=True)
+    else:
+        shutil.copy(source, to)
+
+
+def run_alone(stage, inputs_from: Path, folder: Path, cache: Path) -> dict[str, str]:
+    """Run `stage` in an empty folder with its declared inputs; return the files it left."""
+    inputs = ["params.yaml", *(dep for dep in stage.deps if not dep.endswith(".py"))]
+    for name in inputs:
+        copy(inputs_from / name, folder / name)
+    before = files_in(folder)
+    done = subprocess.run(
+        [sys.executable, *stage.argv[1:]],
+        cwd=folder,
+        env=environment(cache),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, f"{stage.name}:\n{done.stderr[-3000:]}"
+    after = files_in(folder)
+    assert before.items() <= after.items(), f"{stage.name} changed one of its inputs"
+    return {name: digest for name, digest in after.items() if name not in before}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_project(tmp_path_factory.mktemp("hermetic") / "project")
+
+
+@pytest.mark.timeout(1200)
+def test_stages_are_hermetic_and_reproducible(project: Path, tmp_path: Path) -> None:
+    for stage in STAGES:
+        first = run_alone(stage, project, tmp_path / stage.name, tmp_path / "cache1")
+        strangers = [
+            name
+            for name in first
+            if not any(name == out or name.startswith(f"{out}/") for out in stage.outs)
+        ]
+        assert not strangers, f"{stage.name} wrote what it does not declare: {strangers}"
+        for out in stage.outs:
+            assert (tmp_path / stage.name / out).exists(), f"{stage.name} did not write {out}"
+            copy(tmp_path / stage.name / out, project / out)
+        # The second time in another folder and without the first one's cache.
+        second = run_alone(stage, project, tmp_path / f"{stage.name}2", tmp_path / "cache2")
+        changed = sorted(name for name in first if first[name] != second.get(name))
+        assert not changed, f"{stage.name}: other bytes the second time: {changed}"

@@ -1,0 +1,109 @@
+"""`dvc.yaml`, `components/`, `params.yaml` and the Dockerfile name the same things, both ways."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from components._component import paths_of
+from components._pipeline import Stage, load_stages
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = {"ingest", "register", "promote", "predict", "drift"}
+STAGES = load_stages(ROOT / "dvc.yaml")
+NAMES = [stage.name for stage in STAGES]
+
+
+def params() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+
+def flags_of(stage: Stage) -> dict[str, str]:
+    """`--flag path` pairs of a stage's command, after `python -m components.<stage>`."""
+    rest = stage.argv[3:]
+    assert len(rest) % 2 == 0, f"{stage.name}: flags and paths do not pair up: {rest}"
+    return dict(zip(rest[::2], rest[1::2], strict=True))
+
+
+def test_every_stage_has_a_file_and_every_file_a_stage() -> None:
+    files = {p.stem for p in (ROOT / "components").glob("[!_]*.py")}
+    assert files - COMMANDS == set(NAMES)
+    assert len(NAMES) == 7
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=NAMES)
+def test_flags_are_the_arguments_of_run(stage: Stage) -> None:
+    module = importlib.import_module(f"components.{stage.name}")
+    given = flags_of(stage)
+    for kind, declared in (("input", stage.deps), ("output", stage.outs)):
+        flags = {"--" + name.replace("_", "-") for name in paths_of(module.run, kind)}
+        assert flags <= given.keys(), f"{stage.name}: {kind} flags missing in dvc.yaml"
+        paths = {path for flag, path in given.items() if flag in flags}
+        files = {path for path in declared if not path.endswith(".py")}
+        assert paths == files, f"{stage.name}: {kind}s of cmd and of dvc.yaml differ"
+    assert len(given) == len(paths_of(module.run, "input") + paths_of(module.run, "output"))
+    assert stage.argv[:3] == ("python", "-m", f"components.{stage.name}")
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=NAMES)
+def test_desc_is_the_first_docstring_line(stage: Stage) -> None:
+    source = (ROOT / "components" / f"{stage.name}.py").read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(source))
+    assert docstring is not None
+    assert stage.desc == docstring.splitlines()[0]
+
+
+def test_a_section_of_params_for_each_stage() -> None:
+    table = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    assert {name: row["params"] for name, row in table.items()} == {n: [n] for n in NAMES}
+    assert set(NAMES) <= params().keys() <= set(NAMES) | COMMANDS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_params_section_has_every_field_and_no_other(name: str) -> None:
+    model = get_type_hints(importlib.import_module(f"components.{name}").run)["params"]
+    section = params()[name]
+    model.model_validate(section)
+    assert_same_fields(model, section, name)
+
+
+def assert_same_fields(model: type[BaseModel], section: dict[str, Any], where: str) -> None:
+    """Field names, both ways and in depth; at most 12 a level, each scalar described."""
+    assert section.keys() == model.model_fields.keys(), where
+    assert len(section) <= 12, f"{where} has more than 12 fields; nest them"
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            assert_same_fields(kind, section[name], f"{where}.{name}")
+        else:
+            assert field.description, f"{where}.{name} has no description"
+
+
+def test_images_are_targets_of_the_dockerfile() -> None:
+    dockerfile = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^FROM\s+\S+\s+AS\s+(\S+)", dockerfile, re.M | re.I))
+    used = {stage.image for stage in STAGES}
+    assert used and used <= targets
+
+
+def test_edges_are_those_of_dvc() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "dvc", "dag", "--dot"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    found = set(re.findall(r'"([^"]+)" -> "([^"]+)"', printed))
+    ours = {(upstream, stage.name) for stage in STAGES for upstream in stage.upstream}
+    assert {(a, b) for a, b in found if a in NAMES} == ours
+    assert len(ours) > len(NAMES)
