@@ -115,9 +115,16 @@ def _lengths(
         list(texts), truncation=False, return_attention_mask=False, verbose=False
     )
     lengths = np.array([len(ids) for ids in encoded["input_ids"]])
-    names = np.where(lengths > limit, f"truncated (over {limit} tokens)",
-                     np.where(lengths > limit // 2, f"{limit // 2 + 1} to {limit} tokens",
-                              f"up to {limit // 2} tokens"))
+    half = limit // 2  # the names sort from short to long
+    names = np.where(
+        lengths <= half,
+        f"1 to {half} tokens",
+        np.where(
+            lengths <= limit,
+            f"{half + 1} to {limit} tokens",
+            f"over {limit} tokens (truncated)",
+        ),
+    )
     return lengths, names
 
 

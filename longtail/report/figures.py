@@ -25,6 +25,7 @@ SERIES = ("#2f6f8f", "#c2703d", "#8a93a0", "#7d6aa8", "#5f9465")
 PALETTE = {"ink": INK, "muted": MUTED, "line": GRID} | {
     f"series-{i + 1}": colour for i, colour in enumerate(SERIES)
 }
+TITLES = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
 STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -65,7 +66,7 @@ def draw(details: Details) -> dict[str, str]:
 
 def _svg(name: str, make: Callable[[Figure, Details], bool], details: Details) -> str:
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
-        figure = Figure(figsize=(6.2, 3.3))
+        figure = Figure(figsize=(5.4, 3.6))
         if not make(figure, details):
             return ""
         buffer = io.StringIO()
@@ -88,7 +89,7 @@ def label_frequency(figure: Figure, details: Details) -> bool:
     rank = np.arange(1, len(freq) + 1)
     axes.fill_between(rank, np.maximum(freq, 0.5), 0.5, step="mid", color=SERIES[0], alpha=0.25)
     axes.step(rank, np.maximum(freq, 0.5), where="mid", color=SERIES[0], linewidth=1.6)
-    axes.set_yscale("log")
+    _log_scale(axes)
     head, tail = details["totals"]["head"], details["totals"]["tail"]
     for edge in (int((freq >= head).sum()), int((freq > tail).sum())):
         axes.axvline(edge + 0.5, color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
@@ -101,10 +102,11 @@ def cooccurrence(figure: Figure, details: Details) -> bool:
     percent = np.array(details["cooccurrence"]["percent"], dtype=float)
     if not percent.size:
         return False
-    figure.set_size_inches(4.6, 3.9)
     axes: Axes = figure.subplots()
     axes.grid(False)
-    image = axes.imshow(percent / 100, cmap=HEAT, vmin=0, vmax=1, interpolation="nearest")
+    edges = (0.5, len(percent) + 0.5)
+    image = axes.imshow(percent / 100, extent=(*edges, *edges[::-1]), cmap=HEAT, vmin=0, vmax=1,
+                        interpolation="nearest")
     axes.set(xlabel="given label j, by rank", ylabel="label i, by rank")
     figure.colorbar(image, ax=axes, label="p(i | j)").outline.set_visible(False)
     return True
@@ -126,7 +128,7 @@ def group_sizes(figure: Figure, details: Details) -> bool:
         for line in [*boxes["whiskers"], *boxes["caps"], *boxes["medians"]]:
             line.set_color(INK)
         axes.plot([], [], "s", color=SERIES[part], label=("train", "val", "test")[part])
-    axes.set_yscale("log")
+    _log_scale(axes)
     axes.set_xticks(range(len(FREQUENCY_GROUPS)), FREQUENCY_GROUPS)
     axes.set_ylabel("documents per label")
     axes.legend(ncols=3, loc="upper right")
@@ -150,7 +152,7 @@ def metrics_by_group(figure: Figure, details: Details) -> bool:
                      label=model["title"])
             axes.errorbar(places, values, errors, fmt="none", ecolor=INK, elinewidth=0.8)
         axes.set_xticks(range(len(FREQUENCY_GROUPS)), FREQUENCY_GROUPS)
-        axes.set_title(metric.replace("_f1", "-F1").capitalize(), fontsize=9, color=INK)
+        axes.set_title(TITLES[metric], fontsize=9, color=INK)
         axes.grid(axis="x", visible=False)
     _legend(figure)
     return True
@@ -175,7 +177,6 @@ def labels_predicted(figure: Figure, details: Details) -> bool:
 
 def precision_recall(figure: Figure, details: Details) -> bool:
     """Micro precision against recall of every model; the dot is where its thresholds put it."""
-    figure.set_size_inches(4.6, 3.9)
     axes: Axes = figure.subplots()
     for i, model in enumerate(details["models"]):
         curve, total = details["curves"][model["name"]], details["slices"][model["name"]][0]
@@ -190,7 +191,6 @@ def precision_recall(figure: Figure, details: Details) -> bool:
 
 def reliability(figure: Figure, details: Details) -> bool:
     """Share of positives against mean score, by group; on the diagonal a score is a probability."""
-    figure.set_size_inches(4.6, 3.9)
     axes: Axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     for i, group in enumerate(FREQUENCY_GROUPS):
@@ -214,10 +214,16 @@ def history(figure: Figure, details: Details) -> bool:
             own = [row for row in rows if row[at["loss"]] == loss]
             axes.plot([row[at["epoch"]] for row in own], [row[at[f"val_{metric}"]] for row in own],
                       color=SERIES[i % len(SERIES)], linewidth=1.4, label=str(loss))
-        axes.set_title(f"Val {metric.replace('_f1', '-F1')}", fontsize=9, color=INK)
+        axes.set_title(f"{TITLES[metric]} on val", fontsize=9, color=INK)
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
     _legend(figure)
     return True
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
 
 
 def _legend(figure: Figure) -> None:

@@ -63,17 +63,21 @@ thead th{color:var(--muted);font-weight:550;vertical-align:bottom;
 border-bottom:1px solid var(--muted)}
 tbody th{font-weight:550}
 .text,th.text,td.text{text-align:left;white-space:normal;min-width:7rem}
-.name{max-width:26rem}
+.name{max-width:26rem;min-width:13rem}
+.name bdi{display:inline-block;max-height:4.7em;overflow:hidden}
+#label-table th,#label-table td{padding:.32rem .5rem}
+tbody.part td:first-child{padding-left:.7rem}
 td.small,tr.small td,tr.small th{color:var(--muted);font-style:italic}
 .ci{display:block;font-size:.76rem;color:var(--muted)}
-.heat{background:color-mix(in srgb,var(--accent) calc(var(--v)*26%),transparent)}
+.heat{background:color-mix(in srgb,var(--accent) calc(var(--v)*24%),transparent)}
+.heat .ci{color:inherit}tr.small .heat{background:none}
 tbody.part{border-top:2px solid var(--line)}
 .tall thead th{position:sticky;top:0;background:var(--paper);z-index:1}
 th button{all:unset;cursor:pointer;color:inherit}
 th button:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-th button::after{content:"\\2195";opacity:.4;padding-left:.25em}
-th[aria-sort=ascending] button::after{content:"\\2191";opacity:1}
-th[aria-sort=descending] button::after{content:"\\2193";opacity:1}
+th button::after{content:"\\2195";content:"\\2195" / "";opacity:.4;padding-left:.25em}
+th[aria-sort=ascending] button::after{content:"\\2191";content:"\\2191" / "";opacity:1}
+th[aria-sort=descending] button::after{content:"\\2193";content:"\\2193" / "";opacity:1}
 .tools{display:flex;flex-wrap:wrap;gap:.8rem 1.2rem;align-items:end;margin:1rem 0 .4rem}
 .tools[hidden]{display:none}
 .tools label{display:grid;gap:.2rem;font-size:.84rem;color:var(--muted)}
@@ -92,11 +96,12 @@ background:var(--plain-tint);font-size:.84rem}
 .quote{border:1px solid var(--line);background:var(--raised);border-radius:8px;
 padding:1rem 1.2rem;margin:0 0 1rem}
 .quote h4{margin:0 0 .35rem;font-size:.95rem;font-weight:600}
-.quote p{margin:.3rem 0}.quote .meta{font-size:.84rem;color:var(--muted)}
+.quote p{margin:.3rem 0;max-width:78ch}.tag{max-width:100%}
+.quote .meta{font-size:.84rem;color:var(--muted)}
 .words{line-height:1.8;unicode-bidi:isolate}
 .words i{font-style:normal;border-radius:3px;padding:.05em 0}
-.words i.p{background:color-mix(in srgb,var(--series-1) calc(var(--a)*55%),transparent)}
-.words i.n{background:color-mix(in srgb,var(--series-2) calc(var(--a)*55%),transparent);
+.words i.p{background:color-mix(in srgb,var(--series-1) calc(var(--a)*36%),transparent)}
+.words i.n{background:color-mix(in srgb,var(--series-2) calc(var(--a)*36%),transparent);
 text-decoration:underline dotted}
 bdi{unicode-bidi:isolate}
 dl.facts{display:grid;grid-template-columns:minmax(8rem,15rem) 1fr;gap:.25rem 1.4rem;

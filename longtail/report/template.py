@@ -10,8 +10,9 @@ MACROS = """
 –{{ number(high, plain) }}</span>{% endif %}
 {%- endmacro -%}
 {%- macro cell(row, metric) -%}
-<td class="heat" style="--v:{{ '%.3f'|format(row[metric] or 0) }}">{{ value(row[metric], \
-row.intervals[metric][0], row.intervals[metric][1]) }}</td>
+{% if row.support %}<td class="heat" style="--v:{{ '%.3f'|format(row[metric] or 0) }}">\
+{{ value(row[metric], row.intervals[metric][0], row.intervals[metric][1]) }}</td>\
+{% else %}<td>–</td>{% endif %}
 {%- endmacro -%}
 {%- macro figure(name, text) -%}
 {% if figures[name] is defined %}<figure><div role="img" aria-label="{{ text }}">\
@@ -25,9 +26,10 @@ row.intervals[metric][0], row.intervals[metric][1]) }}</td>
 {%- macro table(columns, rows, caption) -%}
 <div class="wide" role="region" tabindex="0" aria-label="{{ caption }}"><table>
 <caption>{{ caption }}</caption>
-<thead><tr>{% for c in columns %}<th scope="col" class="text">{{ c }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in rows %}<tr>{% for v in row %}<td class="text"><bdi>{{ plain(v) }}</bdi></td>\
-{% endfor %}</tr>{% endfor %}</tbody></table></div>
+<thead><tr>{% for c in columns %}<th scope="col"{% if not rows or rows[0][loop.index0] is string \
+%} class="text"{% endif %}>{{ c }}</th>{% endfor %}</tr></thead>
+<tbody>{% for row in rows %}<tr>{% for v in row %}<td{% if v is string %} class="text"{% endif %}>\
+<bdi>{{ plain(v) }}</bdi></td>{% endfor %}</tr>{% endfor %}</tbody></table></div>
 {%- endmacro -%}
 {%- macro facts(mapping) -%}
 <dl class="facts">{% for k, v in mapping.items() %}{% if v is mapping %}<dt>{{ k }}</dt>\
@@ -110,8 +112,9 @@ SLICES = """
 <tr{% if row.greyed %} class="small"{% endif %}>{% if loop.first %}<th scope="rowgroup" \
 class="text" rowspan="{{ rows|length }}">{{ name }}</th>{% endif %}\
 <td class="text">{{ title }}</td><td>{{ row.n_labels }}</td><td>{{ row.support }}</td>\
-{% for metric in matrix_metrics %}\
-{{ m.cell(row, metric) }}{% endfor %}</tr>{% endfor %}</tbody>
+{% if name == "ZERO" %}<td colspan="{{ matrix_metrics|length }}" class="text note">none of them\
+ found on any test document</td>{% else %}{% for metric in matrix_metrics %}\
+{{ m.cell(row, metric) }}{% endfor %}{% endif %}</tr>{% endfor %}</tbody>
 {% endfor %}</table></div></section>
 """
 
@@ -150,9 +153,10 @@ LABELS = """
  "Threshold", "P", "R", "F1", "TP", "FP", "FN") %}<th scope="col">{{ h }}</th>{% endfor %}\
 <th scope="col">Δ baseline</th><th scope="col">Δ champion</th></tr></thead><tbody>
 {% for r in label_rows %}<tr data-group="{{ r.group }}" data-flags="{{ r.flags }}">\
-<th scope="row" class="text name"><bdi>{{ r.label }}</bdi>{% if r.never %} <span class="tag wrong">\
-never predicted</span>{% endif %}</th><td class="text">{{ r.group }}</td><td>{{ r.train }}</td>\
-<td>{{ r.val }}</td><td>{{ r.test }}</td><td>{{ '%.3f'|format(r.threshold) }}</td>\
+<th scope="row" class="text name"><bdi title="{{ r.label }}">{{ r.label }}</bdi>\
+{% if r.never %} <span class="tag wrong">never predicted</span>{% endif %}</th>\
+<td class="text">{{ r.group }}</td>\
+<td>{{ r.train }}</td><td>{{ r.val }}</td><td>{{ r.test }}</td><td>{{ '%.3f'|format(r.threshold) }}</td>\
 <td>{{ number(r.precision) }}</td><td>{{ number(r.recall) }}</td><td>{{ number(r.f1) }}</td>\
 <td>{{ r.tp }}</td><td>{{ r.fp }}</td><td>{{ r.fn }}</td>{% for x in (r.over_baseline,\
  r.over_champion) %}<td data-v="{{ '%.4f'|format(x) if x is not none else '' }}"\

@@ -31,8 +31,8 @@ aria-label="Pairs of confused labels"><table>
 <td class="text"><bdi>{{ p.predicted }}</bdi></td><td>{{ p.n_docs }}</td>\
 <td>{{ p.n_missed }}</td><td>{{ p.n_predicted }}</td><td>{{ '%.1f'|format(p.lift) }}</td>\
 <td class="text">{% for row in p.documents %}<a href="#doc-{{ row }}">\
-<bdi>{{ d.documents[row|string].id }}</bdi></a>{{ ", " if not loop.last }}{% endfor %}</td></tr>{% endfor %}\
-</tbody></table></div>
+<bdi>{{ d.documents[row|string].id }}</bdi></a>{{ ", " if not loop.last }}{% endfor %}</td></tr>\
+{% endfor %}</tbody></table></div>
 <details id="quoted"><summary>The documents quoted</summary>
 {% for row in quoted %}{% set doc = d.documents[row] %}<article class="quote" id="doc-{{ row }}">\
 <h4><bdi>{{ doc.id }}</bdi></h4><p class="words">{{ doc.text }}{{ " …" if doc.cut }}</p>
@@ -64,8 +64,8 @@ ERRORS = """
  in training documents with and without the label, and training documents that could teach the\
  difference.</p>
 {% for t in d.tokens %}<article class="quote"><h4><bdi>{{ t.label }}</bdi></h4>
-<p class="meta">{{ t.n_wrong }} false positives, {{ t.n_explained }} of them explained</p>
-<div class="wide" role="region" tabindex="0" aria-label="Tokens driving a label"><table>
+<p class="meta">False positives: {{ t.n_wrong }}, of which explained: {{ t.n_explained }}</p>
+<div class="wide" role="region" tabindex="0" aria-label="Tokens driving {{ t.label }}"><table>
 <thead><tr><th scope="col" class="text">Word</th><th scope="col">Mean push on the logit</th>\
 <th scope="col">Training documents with the label</th><th scope="col">without it</th></tr></thead>\
 <tbody>{% for w in t.words %}<tr><th scope="row" class="text"><bdi>{{ w.word }}</bdi></th>\

@@ -133,8 +133,8 @@ def verdict(decision: Details | None) -> dict[str, str]:
     """Title, text and colour of the decision."""
     if not decision:
         return {"title": "Not decided yet", "tone": "", "text":
-                "The promotion gate has not judged this model; `make run` or "
-                "`python -m components.promote decide` does."}
+                "The promotion gate has not judged this model; make run does, or "
+                "python -m components.promote decide."}
     word = str(decision.get("verdict") or "unknown")
     tone = "good" if word in GOOD else "bad" if word in BAD else ""
     text = str(decision.get("summary") or "")
@@ -183,6 +183,8 @@ def tiles(d: Details) -> list[dict[str, Any]]:
     found = []
     for name, metric, text in TILES:
         value, (low, high) = rows[own][name][metric], rows[own][name]["intervals"][metric]
+        if not rows[own][name]["support"]:
+            continue
         known = "baseline" in rows
         difference = value - rows["baseline"][name][metric] if known else None
         found.append({
@@ -256,7 +258,7 @@ def tables(d: Details) -> dict[str, Any]:
     ]
     title = {m["name"]: m["title"] for m in d["models"]}
     thresholds = [
-        [title[name], group, *(f"{q:.3f}" for q in spread)]
+        [title[name], group, *(round(q, 4) for q in spread)]
         for name, groups in d["thresholds"]["spread"].items()
         for group, spread in groups.items()
     ]

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from components._corpus import write_corpus
@@ -33,14 +35,10 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 def tiny_model(labels: list[str], seed: int = 0) -> classifier.Classifier:
     """A two-layer encoder with random weights, and a tokenizer of whole words."""
-    import torch
-
     torch.manual_seed(seed)
     vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    from tokenizers.processors import TemplateProcessing
-
     words.post_processor = TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
@@ -92,11 +90,11 @@ def corpus(n_docs: int = 400, n_labels: int = 20, seed: int = 0, plain: bool = F
 def write_inputs(root: Path, frame: pd.DataFrame, *, seed: int = 0, blend_weight: float = 0.0,
                  nan: bool = False) -> dict[str, Path]:
     """Write every input file under `root`; returns argument name of `report.run` -> path."""
-    names = (
-        "corpus.parquet assignment.parquet frequencies.json cooccurrence.npz findings.json "
-        "suspects.csv split_report.json baseline_test_scores model test_scores comparison "
-        "history.csv summary.json thresholds.json"
-    ).split()
+    names = [
+        "corpus.parquet", "assignment.parquet", "frequencies.json", "cooccurrence.npz",
+        "findings.json", "suspects.csv", "split_report.json", "baseline_test_scores", "model",
+        "test_scores", "comparison", "history.csv", "summary.json", "thresholds.json",
+    ]  # fmt: skip
     paths = {name.split(".")[0]: root / name for name in names}
     parts = np.resize(["train", "train", "train", "val", "test"], len(frame))
     labels = label_matrix.vocabulary(frame["labels"])

@@ -1,0 +1,200 @@
+"""The report stage on a small set of files: contents, escaping, refusals, the same bytes twice."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_fixture import HOSTILE, corpus, write_inputs
+from sklearn.metrics import f1_score
+
+from components import report
+from components._page import write_page
+from components._scores import read_scores
+from longtail.errors import DataError
+from longtail.report import render
+from longtail.report.render import CONTENTS
+
+DECISION = {
+    "verdict": "refused",
+    "summary": "TAIL lost <b>6.0</b> points.",
+    "challenger": {"version": 3},
+    "champion": {"version": 2, "metrics": {"macro_f1": [0.2, 0.1, 0.3]},
+                 "label_f1": {"label 00": 0.99}},
+    "rules": [
+        {"rule": "gain", "metric": "micro_f1", "slice": "all", "champion": 0.61,
+         "challenger": 0.6, "difference": -0.01, "interval": [-0.02, 0.0], "limit": 0.0,
+         "verdict": "failed", "reason": "below <i>limit</i>"},
+        {"rule": "smoke", "verdict": "passed", "reason": "loads"},
+    ],
+    "decided_at": "2026-11-20",
+    "labels_added": ["<img src=x>"],
+}  # fmt: skip
+OUTPUTS = {"metrics": "metrics.json", "details": "report.json", "page": "report.html",
+           "markdown": "report.md", "figures": "figures"}  # fmt: skip
+
+
+def outputs(root: Path) -> dict[str, Path]:
+    return {name: root / file for name, file in OUTPUTS.items()}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    root = tmp_path_factory.mktemp("report")
+    paths = write_inputs(root / "in", corpus(), blend_weight=0.3)
+    out = outputs(root / "out")
+    report.run(**paths, **out, params=PARAMS)
+    return paths, out
+
+
+PARAMS = report.Params(n_draws=100, worst_errors=6, token_labels=2, attribution_steps=8)
+
+
+class Elements(HTMLParser):
+    """Collects what a browser would make of the page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_metrics_agree_with_scikit_learn(made):
+    paths, out = made
+    metrics = json.loads(out["metrics"].read_text())
+    scores = read_scores(paths["baseline_test_scores"])
+    limits = json.loads(paths["thresholds"].read_text())["models"]["baseline"]["thresholds"]
+    predicted = (np.asarray(scores.scores) >= limits).astype(int)
+    for average in ("micro", "macro"):
+        expected = f1_score(scores.targets.toarray(), predicted, average=average, zero_division=0)
+        assert metrics["baseline"][f"{average}_f1"] == pytest.approx(expected, abs=1e-6)
+    groups = np.array(json.loads(paths["frequencies"].read_text())["groups"])
+    medium = groups == "MEDIUM"
+    expected = f1_score(scores.targets.toarray()[:, medium], predicted[:, medium], average="macro")
+    assert metrics["baseline"]["MEDIUM"]["macro_f1"] == pytest.approx(expected, abs=1e-6)
+    assert metrics["baseline"]["labels_predicted"] == (predicted.sum(0) > 0).sum()
+    assert list(metrics) == ["model", "baseline", "bce"]
+
+
+def test_the_model_is_scored_as_it_is_served_blended(made):
+    paths, out = made
+    z = [np.log(s / (1 - s)) for s in (
+        np.asarray(read_scores(paths[name]).scores, dtype=float)
+        for name in ("test_scores", "baseline_test_scores"))]
+    limits = json.loads(paths["thresholds"].read_text())["models"]["model"]["thresholds"]
+    blended = 1 / (1 + np.exp(-(0.7 * z[0] + 0.3 * z[1])))
+    expected = f1_score(read_scores(paths["test_scores"]).targets.toarray(),
+                        (blended >= limits).astype(int), average="micro")
+    assert json.loads(out["metrics"].read_text())["model"]["micro_f1"] == pytest.approx(expected)
+
+
+def test_supports_add_up_in_every_partition(made):
+    details = json.loads(made[1]["details"].read_text())
+    totals = details["totals"]
+    rows = details["slices"]["model"]
+    kinds = {row["kind"] for row in rows}
+    assert {"frequency", "zero", "labels_per_document", "metadata:length", "metadata:source",
+            "metadata:annotator", "metadata:annotated_at"} <= kinds
+    for kind in kinds - {"zero"}:
+        assert sum(r["support"] for r in rows if r["kind"] == kind) == totals["support"], kind
+
+
+def test_the_page_holds_every_section_in_order(made):
+    page = made[1]["page"].read_text()
+    places = [page.index(f'id="{anchor}"') for anchor in CONTENTS]
+    assert places == sorted(places)
+    for anchor in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{anchor}"' in page, anchor
+
+
+def test_corpus_text_is_only_ever_text(made):
+    page = made[1]["page"].read_text()
+    found = Elements(page)
+    names = [tag for tag, _ in found.tags]
+    assert names.count("script") == 1 and "b" not in names and "img" not in names
+    assert not any(name.startswith("on") for _, attrs in found.tags for name in attrs)
+    shown = "".join(found.text)
+    for label in HOSTILE:
+        assert label.strip() in shown
+    assert not [a for t, a in found.tags if t in ("link", "iframe") or "src" in a]
+    ids = [attrs["id"] for _, attrs in found.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+
+
+def test_csv_cells_are_harmless(made):
+    with (made[1]["figures"] / "labels.csv").open(newline="") as file:
+        labels = [row[0] for row in csv.reader(file)]
+    assert "'" + HOSTILE[1] in labels
+    assert not any(label.startswith(("=", "+", "-", "@")) for label in labels)
+
+
+def test_the_same_files_give_the_same_bytes(made, tmp_path):
+    paths, out = made
+    again = outputs(tmp_path)
+    report.run(**paths, **again, params=PARAMS)
+    for name in ("metrics", "details", "page", "markdown"):
+        assert again[name].read_bytes() == out[name].read_bytes(), name
+    for file in sorted(out["figures"].iterdir()):
+        assert (again["figures"] / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def test_the_decision_is_shown_when_it_is_there(made, tmp_path):
+    _, out = made
+    assert "Not decided yet" in out["page"].read_text()
+    write_page(out["details"], tmp_path / "p.html", tmp_path / "p.md", decision=DECISION,
+               drift={"documents": 7})
+    page = (tmp_path / "p.html").read_text()
+    assert "Not decided yet" not in page and "Refused" in page
+    assert "TAIL lost &lt;b&gt;6.0" in page and "below &lt;i&gt;limit" in page
+    assert "&lt;img src=x&gt;" in page
+    assert ">61.0<" in page.replace("\n", "")  # the champion's micro-F1, from the rule
+    assert '20.0<span class="ci">10.0–30.0' in page  # its macro-F1, from its metrics
+    assert "TAIL lost &lt;b>6.0" in (tmp_path / "p.md").read_text()
+
+
+def test_sections_without_data_say_so(tmp_path):
+    frame = corpus(150, 8, plain=True)
+    paths = write_inputs(tmp_path / "in", frame)
+    paths["history"].write_text("")
+    paths["suspects"].write_text("")
+    out = outputs(tmp_path / "out")
+    report.run(**paths, **out, params=PARAMS)
+    page = out["page"].read_text()
+    for column in ("source", "annotator", "annotated_at"):
+        assert f"The corpus has no column for this ({column})" in page
+    assert "named no suspects" in page
+    assert not (out["figures"] / "history.svg").exists()
+
+
+def test_nan_scores_and_strangers_are_refused_by_name(tmp_path):
+    paths = write_inputs(tmp_path / "in", corpus(150, 8), nan=True)
+    with pytest.raises(DataError, match=r"'model'.*NaN"):
+        report.run(**paths, **outputs(tmp_path / "out"), params=PARAMS)
+    index = paths["baseline_test_scores"] / "index.json"
+    index.write_text(index.read_text().replace('"doc-0149"', '"doc-9999"'))
+    with pytest.raises(DataError, match="baseline_test_scores: documents or labels differ"):
+        report.run(**paths, **outputs(tmp_path / "out"), params=PARAMS)
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_a_page_of_many_labels_is_cut_and_says_so(made):
+    details = json.loads(made[1]["details"].read_text())
+    page = render.page(details, max_labels=5)
+    assert "5 of 20 labels: those with most errors" in page
+    assert page.count("data-flags=") == 5
+    errors = {row[0]: row[10] + row[11] for row in details["labels"]["rows"]}
+    worst = sorted(errors, key=lambda label: (-errors[label], label))[:5]
+    body = Elements(page[page.index('id="label-table"') :]).text
+    assert all(label in body for label in worst)
