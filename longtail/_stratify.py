@@ -292,7 +292,7 @@ def cover(
                 keys[i] += 2 * ((s.tie[atoms[i]] ^ (now * 2654435761)) % 251) / 251
     before, trail = s.missing[0], np.empty((16, 2), np.int64)
     for _ in range(min(len(atoms), CANDIDATES)):
-        i = keys.argmin()
+        i = int(keys.argmin())
         if keys[i] == np.inf:
             break
         keys[i] = np.inf

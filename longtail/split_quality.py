@@ -2,6 +2,14 @@
 
 Notation: D_i documents with label i, n documents, S_ij those of label i in part j, n_j the size
 of part j, f_j the wanted fraction, q labels (with D_i > 0), k parts (with n_j > 0).
+
+`label_share_deviation`: mean_ij |S_ij / D_i - f_j|, in 0..1;
+`ld`: mean_ij |S_ij / (n_j - S_ij) - D_i / (n - D_i)| (measure LD of Sechidis et al.
+  2011; a count that fills its whole part or corpus is taken one lower, since its odds are
+  infinite);
+`rld`: mean_ij |d_i - p_ij| / d_i with d_i = D_i / n, p_ij = S_ij / n_j (Tiittanen, Holm &
+  Törönen 2022);
+`dcp`: mean_i max_j (S_ij / D_i - f_j) (same paper, whose 1/k is f_j here).
 """
 
 from __future__ import annotations
@@ -41,13 +49,7 @@ def quality(
     dict with
       `sizes`: per part wanted and got documents, wanted and got groups (a group that lies in
         several parts counts in each);
-      `label_share_deviation`: mean_ij |S_ij / D_i - f_j|, in 0..1;
-      `ld`: mean_ij |S_ij / (n_j - S_ij) - D_i / (n - D_i)| (measure LD of Sechidis et al.
-        2011; a count that fills its whole part or corpus is taken one lower, since its odds are
-        infinite);
-      `rld`: mean_ij |d_i - p_ij| / d_i with d_i = D_i / n, p_ij = S_ij / n_j (Tiittanen, Holm &
-        Törönen 2022);
-      `dcp`: mean_i max_j (S_ij / D_i - f_j) (same paper, whose 1/k is f_j here);
+      `label_share_deviation`, `ld`, `rld`, `dcp`: see the head of this file;
       `pairs`: the number of pairs that occur, their `share_deviation` (as for labels), and
         `missing`, the number of pairs absent per part among those with enough groups;
       `missing`: per part the labels that the coverage rule asks for and that are not there, as

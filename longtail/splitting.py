@@ -1,4 +1,16 @@
-"""Fair splits of a multi-label corpus: iterative stratification with groups and frozen rows."""
+"""Fair splits of a multi-label corpus: iterative stratification with groups and frozen rows.
+
+Guarantees: sizes in documents within one group (the largest free one; one document without
+groups) of the wanted fractions. Where frozen documents fill a part beyond its fraction, it
+gets no more and the others shrink by one common factor. Within these sizes a label with at
+least 1 group is in train, with 2 in train and the last part, with 3 in every part, unless the
+repair finds no way (`split_quality.quality` names the label and why).
+
+Source: Sechidis, Tsoumakas & Vlahavas 2011, Algorithm 1 (order 1), Szymanski & Kajdanowicz
+2017 (order 2). Ours beyond them: full parts are closed, uncovered parts come first, and
+exchanges then lower Pearson's chi-square of the label-by-part table, sum (got - wanted)^2 /
+wanted, before sizes and coverage are repaired.
+"""
 
 from __future__ import annotations
 
@@ -53,17 +65,6 @@ def iterative_split(
     Returns
     -------
     int8 array (n_docs,): the part of each document (index into `SPLITS` where there are three).
-
-    Guarantees: sizes in documents within one group (the largest free one; one document without
-    groups) of the wanted fractions. Where frozen documents fill a part beyond its fraction, it
-    gets no more and the others shrink by one common factor. Within these sizes a label with at
-    least 1 group is in train, with 2 in train and the last part, with 3 in every part, unless the
-    repair finds no way (`split_quality.quality` names the label and why).
-
-    Source: Sechidis, Tsoumakas & Vlahavas 2011, Algorithm 1 (order 1), Szymanski & Kajdanowicz
-    2017 (order 2). Ours beyond them: full parts are closed, uncovered parts come first, and
-    exchanges then lower Pearson's chi-square of the label-by-part table, sum (got - wanted)^2 /
-    wanted, before sizes and coverage are repaired.
 
     Raises ParameterError for wrong fractions, order or seed; DataError for wrong labels, ids,
     groups or fixed.
