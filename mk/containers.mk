@@ -1,0 +1,42 @@
+# Images, the compose stack, the scheduler on this machine, and Kubeflow.
+COMPOSE := docker compose --env-file .env --file docker/compose.yaml
+AIRFLOW_HOME ?= $(CURDIR)/.airflow
+KFP := .venv-kfp
+
+.PHONY: images up down airflow test-containers kubeflow
+
+$(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	$(PIP) -e '.[data,train,registry,pipeline,orchestrate]'
+	touch $@
+
+images: ## Build the container images (docker, else podman)
+	$(PYTHON) docker/images.py
+
+.env:
+	$(PYTHON) docker/make_env.py > $@.new
+	chmod 600 $@.new
+	mv $@.new $@
+
+up: .env ## Start Airflow, MLflow and PostgreSQL on loopback
+	$(COMPOSE) up --detach --wait
+
+down: ## Stop them; their volumes stay
+	$(COMPOSE) down
+
+airflow: $(VENV)/.installed-orchestrate ## Airflow standalone with the DAGs, on loopback
+	AIRFLOW_HOME="$(AIRFLOW_HOME)" $(RUN) $(BIN)/python docker/standalone.py
+
+test-containers: $(VENV)/.test ## The nightly DAG in containers, from a bare machine
+	$(BIN)/python docker/podman.py install
+	status=0; $(RUN) $(BIN)/python -m pytest -m containers tests/containers || status=$$?; \
+	  [ -n "$${KEEP_IMAGES:-}" ] || $(BIN)/python docker/podman.py purge; exit $$status
+
+$(KFP)/.installed: docker/constraints-kubeflow.txt
+	$(PYTHON) -m venv $(KFP)
+	$(KFP)/bin/python -m pip install --quiet -c docker/constraints-kubeflow.txt kfp kfp-kubernetes docker PyYAML
+	touch $@
+
+kubeflow: $(KFP)/.installed ## Compile the Kubeflow pipeline to build/kubeflow.yaml
+	mkdir -p build
+	PYTHONPATH="$(CURDIR)" $(KFP)/bin/python -m dags.kubeflow_pipeline build/kubeflow.yaml

@@ -1,0 +1,67 @@
+"""Nights of the toy project in containers: the same result, nobody root, plain faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import podman
+import pytest
+
+from tests.dags.conftest import Nights, run
+
+pytestmark = pytest.mark.containers
+FIRST = "2026-03-01T02:00:00"
+
+
+def changed(nights: Nights, **settings: str) -> Nights:
+    return Nights(nights.airflow_home, nights.repo, nights.home, "docker",
+                  tuple({**dict(nights.extra), **settings}.items()))  # fmt: skip
+
+
+def test_a_night_in_containers(nights: Nights, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    (source / "new.jsonl").write_text("3\n4\n5\n")
+    before = podman.podman("ps", "--all", "--quiet")
+    states, output = nights(FIRST, source=str(source))
+    assert {name for name, state in states.items() if state != "success"} == {"approve"}, output
+    assert (nights.home / "state" / "champion").read_text() == "5"
+    [version] = nights.versions()
+    tag = run("git", "rev-parse", "nightly/2026-03-01T020000Z", cwd=nights.repo)
+    assert version["data_revision"] == tag
+    [workspace] = (nights.home / "workspaces").iterdir()
+    owners = {p.stat().st_uid for p in (workspace / "artifacts").rglob("*")}
+    assert 0 not in owners
+    assert podman.podman("ps", "--all", "--quiet") == before
+
+
+def test_a_step_that_fails_quotes_the_finding(nights: Nights, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    states, output = nights(FIRST, source=str(tmp_path / "empty.jsonl"))
+    assert states["ingest"] == "failed" and states["stages.count"] == "upstream_failed"
+    notice = output.split("Notification:")[1]
+    assert "empty.jsonl is empty; expected at least one line" in notice
+    assert "not retried" in notice
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [
+        ("LONGTAIL_IMAGES", "localhost/longtail-none:latest",
+         "There is no image localhost/longtail-none:latest on this Docker host"),
+        ("DOCKER_HOST", "unix:///nowhere/docker.sock",
+         "No Docker host answers at unix:///nowhere/docker.sock"),
+    ],
+)  # fmt: skip
+def test_a_fault_of_the_host_is_one_sentence(
+    nights: Nights, setting: str, value: str, sentence: str
+) -> None:
+    states, output = changed(nights, **{setting: value})(FIRST)
+    assert states["stages.count"] == "failed"
+    assert sentence in output.split("Notification:")[1]
+
+
+def test_no_image_runs_as_root(socket: str) -> None:
+    for target in ("data", "train"):
+        name = f"localhost/longtail-{target}:latest"
+        assert podman.podman("image", "inspect", "--format", "{{.User}}", name) == "10001"
