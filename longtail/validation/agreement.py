@@ -2,15 +2,14 @@
 
 Krippendorff's alpha (Krippendorff 2011, "Computing Krippendorff's alpha-reliability"): 1 −
 observed / expected disagreement; 1 is full agreement, 0 what chance gives. Distance between label
-sets: MASI (Passonneau 2006), 1 − Jaccard index × monotonicity, with the constants of nltk's
-`masi_distance`, 0.67 and 0.33. nltk's `AnnotationTask` gives the same alpha (tested) but compares
-label sets one by one in Python; here distinct sets are compared through one matrix product.
+sets: MASI (Passonneau 2006), 1 − Jaccard index × monotonicity (1 equal, 2/3 subset, 1/3 overlap).
+nltk's `AnnotationTask` with `masi_distance` gives the same alpha (tested) but compares label sets
+one by one in Python; here all pairs go through sparse products.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 import scipy.sparse as sp
@@ -51,11 +50,15 @@ def masi_distances(targets: sp.csr_matrix, others: sp.csr_matrix) -> np.ndarray:
     Two empty sets are equal (distance 0); nltk divides by zero there.
     """
     a, b = (m.astype(np.float64).tocsr() for m in (targets, others))
-    common = np.asarray((a @ b.T).todense())
     size_a, size_b = np.asarray(a.sum(axis=1)), np.asarray(b.sum(axis=1)).T
+    return _masi(np.asarray((a @ b.T).todense()), size_a, size_b)
+
+
+def _masi(common: np.ndarray, size_a: np.ndarray, size_b: np.ndarray) -> np.ndarray:
     union = size_a + size_b - common
     subset = (common == size_a) | (common == size_b)
-    weight = np.where(common == union, 1.0, np.where(subset, 0.67, np.where(common > 0, 0.33, 0)))
+    some = np.where(common > 0, 1 / 3, 0)
+    weight = np.where(common == union, 1.0, np.where(subset, 2 / 3, some))
     jaccard = np.divide(common, union, out=np.ones_like(common), where=union > 0)
     return 1 - jaccard * weight
 
@@ -73,8 +76,8 @@ def overall_alpha(judgements: Judgements) -> float:
     expected = _mean_distance(kinds, count)
     if expected == 0:
         return 1.0
-    _, observed, rows = _within(shared)
-    return 1 - float(np.average(observed, weights=rows)) / expected
+    observed = _mean_to_others(shared)  # the mean over rows weighs a document by its rows
+    return 1 - float(observed.mean()) / expected
 
 
 def label_alphas(judgements: Judgements) -> np.ndarray:
@@ -99,21 +102,17 @@ def label_alphas(judgements: Judgements) -> np.ndarray:
 def annotator_agreement(judgements: Judgements) -> dict[int, tuple[int, float]]:
     """Annotator → (documents shared, mean MASI similarity with the others' sets for them)."""
     shared = judgements.shared()
-    sums: dict[int, list[float]] = {}
-    for rows, distance in _documents(shared):
-        means = distance.sum(axis=1) / (len(rows) - 1)
-        for row, mean in zip(rows, means, strict=True):
-            sums.setdefault(int(shared.annotator[row]), []).append(1 - mean)
-    return {who: (len(all_), float(np.mean(all_))) for who, all_ in sorted(sums.items())}
+    similarity = 1 - _mean_to_others(shared)
+    who, row, n = np.unique(shared.annotator, return_inverse=True, return_counts=True)
+    mean = np.bincount(row, similarity) / n if len(n) else similarity
+    return {int(a): (int(k), float(s)) for a, k, s in zip(who, n, mean, strict=True)}
 
 
 def disagreements(judgements: Judgements, n_docs: int) -> np.ndarray:
     """Mean MASI distance between each document's judgements, `(n_docs,)`, 0 with fewer than 2."""
-    result = np.zeros(n_docs)
     shared = judgements.shared()
-    documents, observed, _ = _within(shared)
-    result[documents] = observed
-    return result
+    total = np.bincount(shared.document, _mean_to_others(shared), minlength=n_docs)
+    return total / np.maximum(np.bincount(shared.document, minlength=n_docs), 1)
 
 
 def swapped_labels(judgements: Judgements) -> list[Swap]:
@@ -123,12 +122,10 @@ def swapped_labels(judgements: Judgements) -> list[Swap]:
     a lift of 1 or less are left out, and so are those seen once.
     """
     shared = judgements.shared()
-    pairs = [pair for rows in _rows_by_document(shared) for pair in combinations(rows, 2)]
-    if not pairs:
-        return []
-    a, b = (shared.targets[list(side)].astype(np.int32) for side in zip(*pairs, strict=True))
+    pairs = _pairs(shared)
+    a, b = (shared.targets[rows].astype(np.int64) for rows in pairs)
     only_a, only_b = a > a.multiply(b), b > a.multiply(b)
-    swaps = only_a.T.astype(np.int64) @ only_b.astype(np.int64)
+    swaps = only_a.astype(np.int64).T @ only_b.astype(np.int64)
     swaps = sp.coo_matrix(sp.triu(swaps + swaps.T, k=1))
     disputed = np.asarray(only_a.sum(axis=0) + only_b.sum(axis=0)).ravel().astype(float)
     chance = disputed[swaps.row] * disputed[swaps.col] / max(disputed.sum(), 1)
@@ -140,25 +137,28 @@ def swapped_labels(judgements: Judgements) -> list[Swap]:
     return sorted(found, key=lambda swap: (-swap.count, -swap.lift, swap.labels))
 
 
-def _rows_by_document(judgements: Judgements) -> list[np.ndarray]:
-    order = np.argsort(judgements.document, kind="stable")
-    cuts = np.flatnonzero(np.diff(judgements.document[order])) + 1
-    return [rows for rows in np.split(order, cuts) if len(rows) > 1]
+def _pairs(shared: Judgements) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of rows that judge one document, as two `(n_pairs,)` arrays of rows."""
+    order = np.argsort(shared.document, kind="stable")
+    document = shared.document[order]
+    found = []
+    for apart in range(1, int(np.bincount(document).max(initial=1))):
+        same = np.flatnonzero(document[apart:] == document[:-apart])
+        found.append(np.stack([order[same], order[same + apart]]))
+    first, second = np.hstack(found) if found else np.zeros((2, 0), dtype=np.int64)
+    return first, second
 
 
-def _documents(shared: Judgements) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Each document's rows and the distances between them."""
-    groups = _rows_by_document(shared)
-    return [(rows, masi_distances(shared.targets[rows], shared.targets[rows])) for rows in groups]
-
-
-def _within(shared: Judgements) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per document: its code, the mean distance between its judgements, their number."""
-    groups = _documents(shared)
-    codes = np.array([shared.document[rows[0]] for rows, _ in groups], dtype=np.int64)
-    rows = np.array([len(rows) for rows, _ in groups], dtype=np.int64)
-    means = [d.sum() / (len(r) * (len(r) - 1)) for r, d in groups]
-    return codes, np.array(means, dtype=float), rows
+def _mean_to_others(shared: Judgements) -> np.ndarray:
+    """Mean MASI distance of each row to the other rows of its document, `(n_rows,)`."""
+    first, second = _pairs(shared)
+    targets = shared.targets.astype(np.float64)
+    size = np.asarray(targets.sum(axis=1)).ravel()
+    common = np.asarray(targets[first].multiply(targets[second]).sum(axis=1)).ravel()
+    distance = _masi(common, size[first], size[second])
+    ends = np.concatenate([first, second])
+    total = np.bincount(ends, np.tile(distance, 2), minlength=len(size))
+    return total / np.maximum(np.bincount(ends, minlength=len(size)), 1)
 
 
 def _per_document(shared: Judgements) -> tuple[sp.csr_matrix, np.ndarray]:

@@ -1,10 +1,11 @@
-"""Labels that are probably wrong or missing, by what a linear model expects of the text.
+"""Labels that are probably wrong or missing, by what two simple models expect of the text.
 
 Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty
 in Dataset Labels", eq. 2), applied to each label by itself as a yes/no question. Our scores are
-leave-one-out predictions of a ridge regression of the 0/1 labels on TF-IDF reduced by SVD: one
-linear solve gives them for every label and document, where cross-validation would fit each label
-five times.
+the mean of two predictions that leave the document out, both on TF-IDF reduced by SVD: ridge
+regression of the 0/1 labels, and the labels of the 30 most similar documents. One linear solve
+and one matrix product give them for every label and document, where cross-validation would fit
+each label five times; docs/benchmarks/label_errors.md compares the variants.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ MAX_FEATURES = 50_000
 RIDGE = 10.0
 LEAST_SUPPORT = 5  # documents; a label with fewer cannot be predicted, so nothing is said about it
 BLOCK = 256  # labels scored at a time
+NEIGHBOURS = 30
+ROWS = 1000  # documents compared with all others at a time
 
 
 @dataclass(frozen=True)
 class Suspect:
     """One label of one document. `score` orders the suspects of one kind, higher is worse.
 
-    kind "wrong": the document has the label; score = 1 − prediction / the label's mean prediction
-    for documents that have it. kind "missing": it has not; score = the prediction.
+    kind "wrong": the document has the label; score = how far the prediction is under its mean for
+    documents with the label, in standard deviations over documents without it. kind "missing": it
+    has not; score = the prediction.
     """
 
     kind: str
@@ -53,7 +57,9 @@ def suspects(
         return []
     features = text_features(texts, n_features, seed)
     found: dict[str, list[Suspect]] = {"wrong": [], "missing": []}
-    for block, scores in leave_one_out(features, targets, columns):
+    neighbours = nearest(features)
+    for block, regression in leave_one_out(features, targets, columns):
+        scores = (regression + (neighbours @ targets[:, block]).toarray()) / 2
         given = targets[:, block].toarray().astype(bool)
         for kind, (rank, candidate) in doubts(scores, given).items():
             best = _best(rank, candidate, top)
@@ -95,6 +101,30 @@ def leave_one_out(
         yield block, (projected @ (features.T @ y) - leverage * y) / (1 - leverage)
 
 
+def nearest(features: np.ndarray, n_neighbours: int = NEIGHBOURS) -> sp.csr_matrix:
+    """Row k: weights, of sum 1, of the documents most similar to k, without k itself.
+
+    Weight is the squared cosine similarity (negative counts as 0). `features` has rows of length 1
+    and the constant; returns `(n_docs, n_docs)` with at most `n_neighbours` entries a row.
+    """
+    vectors, n_docs = features[:, :-1], len(features)
+    n = min(n_neighbours, n_docs - 1)
+    blocks = []
+    for start in range(0, n_docs, ROWS):
+        similarity = vectors[start : start + ROWS] @ vectors.T
+        rows = np.arange(len(similarity))
+        similarity[rows, start + rows] = -1
+        found = np.argpartition(-similarity, n - 1, axis=1)[:, :n]
+        weight = np.maximum(np.take_along_axis(similarity, found, axis=1), 0) ** 2
+        total = weight.sum(axis=1, keepdims=True)
+        weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
+        ends = np.arange(0, found.size + 1, n)
+        blocks.append(
+            sp.csr_matrix((weight.ravel(), found.ravel(), ends), shape=(len(found), n_docs))
+        )
+    return sp.csr_matrix(sp.vstack(blocks))
+
+
 def doubts(scores: np.ndarray, given: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Kind → (rank, candidate), both `(n_docs, n_labels)`.
 
@@ -104,10 +134,11 @@ def doubts(scores: np.ndarray, given: np.ndarray) -> dict[str, tuple[np.ndarray,
     """
     n_given = given.sum(axis=0)
     mean_given = (scores * given).sum(axis=0) / n_given
-    mean_absent = (scores * ~given).sum(axis=0) / (len(given) - n_given)
-    usual = np.maximum(mean_given, 0.05)
+    n_absent = len(given) - n_given
+    mean_absent = (scores * ~given).sum(axis=0) / n_absent
+    spread = np.sqrt((np.square(scores - mean_absent) * ~given).sum(axis=0) / n_absent)
     return {
-        "wrong": (1 - scores / usual, given & (scores <= mean_absent)),
+        "wrong": ((mean_given - scores) / (spread + 1e-6), given & (scores <= mean_absent)),
         "missing": (scores, ~given & (scores >= mean_given)),
     }
 

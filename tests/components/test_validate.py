@@ -1,0 +1,277 @@
+"""The stage on small corpora: what it writes, what it refuses, and that it says why."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from components._corpus import write_corpus
+from components._validation_params import LimitParams, PolicyByRule
+from components.validate import Params, run
+from longtail.errors import DataError
+from longtail.validation.label_cleaning import REPAIRS
+from longtail.validation.rules import RULES
+from longtail.validation.subject import Limits
+
+WORDS = "anchor basket candle dragon engine falcon garden hammer island jacket".split()  # noqa: SIM905
+
+
+def records(n_docs: int = 40) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": f"d{k:02}",
+            "text": f"{WORDS[k % 10]} {WORDS[k // 10]} number {k} of the series",
+            "labels": ["odd" if k % 2 else "even"],
+            "source": "test",
+        }
+        for k in range(n_docs)
+    ]
+
+
+class Stage:
+    """`validate` in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data, out = folder / "data", folder / "out"
+        self.data.mkdir()
+        names = ("corpus.parquet", "quarantine.parquet", "findings.json", "data_docs")
+        self.corpus, self.quarantine, self.findings, self.data_docs = (out / n for n in names)
+        self.suspects = out / "suspects.csv"
+
+    def run(self, rows: list[dict[str, Any]], **params: Any) -> dict[str, Any]:
+        write_corpus(pd.DataFrame(rows), self.data / "corpus.parquet")
+        return self.rerun(**params)
+
+    def rerun(self, **params: Any) -> dict[str, Any]:
+        run(
+            data=self.data,
+            corpus=self.corpus,
+            quarantine=self.quarantine,
+            findings=self.findings,
+            data_docs=self.data_docs,
+            suspects=self.suspects,
+            params=Params.model_validate(params),
+        )
+        return self.read_findings()
+
+    def read_findings(self) -> dict[str, Any]:
+        return json.loads(self.findings.read_text(encoding="utf-8"))
+
+    def refused(self, rows: list[dict[str, Any]], match: str, **params: Any) -> dict[str, Any]:
+        with pytest.raises(DataError, match=match):
+            self.run(rows, **params)
+        assert not self.corpus.exists() and not self.quarantine.exists()
+        assert (self.data_docs / "index.html").exists()
+        found = self.read_findings()
+        assert found["outcome"]["status"] == "refused"
+        return found
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    return Stage(tmp_path)
+
+
+def rule(found: dict[str, Any], code: str) -> dict[str, Any]:
+    [row] = [row for row in found["rules"] if row["code"] == code]
+    return row
+
+
+def test_params_name_every_rule_once_and_every_limit() -> None:
+    families = PolicyByRule().model_dump().values()
+    codes = [code for family in families for code in family]
+    assert sorted(codes) == sorted(RULES)
+    repairable = {c for c, policy in PolicyByRule().by_code().items() if policy == "repair"}
+    assert repairable == set(REPAIRS)
+    assert set(LimitParams.model_fields) == set(Limits.__dataclass_fields__)
+
+
+def test_clean_corpus_comes_out_as_it_went_in(stage: Stage) -> None:
+    found = stage.run(records())
+    read, written = (pq.read_table(p) for p in (stage.data / "corpus.parquet", stage.corpus))
+    assert written.equals(read)
+    assert pq.read_table(stage.quarantine).num_rows == 0
+    assert found["outcome"] == {"status": "passed", "why": None}
+    assert found["counts"] == {"in": 40, "out": 40, "quarantined": 0}
+    applicable = [r for r in found["rules"] if r["status"] != "not applicable"]
+    assert found["expectations"]["declared"] == found["expectations"]["executed"]
+    assert found["expectations"]["executed"] == len(applicable) >= 12
+    assert {r["status"] for r in applicable} == {"passed"}
+
+
+def test_quarantine_keeps_rows_with_their_reasons(stage: Stage) -> None:
+    rows = records()
+    rows[3]["text"] = "  "
+    rows[5] |= {"text": "", "labels": []}
+    found = stage.run(rows, quarantine_share=0.1)
+    aside = pq.read_table(stage.quarantine).to_pylist()
+    assert [(r["id"], r["reasons"]) for r in aside] == [
+        ("d03", ["empty_text"]),
+        ("d05", ["empty_text", "no_label"]),
+    ]
+    assert list(aside[0]) == ["id", "text", "labels", "source", "reasons"]
+    assert found["counts"] == {"in": 40, "out": 38, "quarantined": 2}
+    assert pq.read_table(stage.corpus).num_rows == 38
+
+
+def test_too_large_a_quarantine_is_refused(stage: Stage) -> None:
+    rows = records()
+    for row in rows[:3]:
+        row["text"] = ""
+    stage.refused(rows, "7.5% of the documents would be quarantined, at most 5.0% may")
+
+
+def test_labels_are_repaired_as_the_policy_says(stage: Stage) -> None:
+    rows = records()
+    rows[0]["labels"] = [" even ", "even", None, " "]
+    rows[1]["labels"] = ["uneven"]
+    (stage.data / "labels.yaml").write_text("labels: [odd, even]\naliases: {uneven: odd}\n")
+    found = stage.run(rows)
+    assert [r["labels"] for r in pq.read_table(stage.corpus).to_pylist()[:2]] == [["even"], ["odd"]]
+    for code in REPAIRS:
+        assert (rule(found, code)["status"], rule(found, code)["count"]) == ("repaired", 1)
+    kept = dict.fromkeys(REPAIRS, "warn") | {"unknown_label": "quarantine"}
+    found = stage.run(rows, policy={"labels": kept}, quarantine_share=0.5)
+    [first, second] = pq.read_table(stage.quarantine).to_pylist()
+    assert (first["labels"], second["labels"]) == ([" even ", "even", "", " "], ["uneven"])
+    assert first["reasons"] == second["reasons"] == ["unknown_label"]
+
+
+def test_error_policy_stops_and_takes_the_old_outputs_away(stage: Stage) -> None:
+    stage.run(records())
+    assert stage.corpus.exists() and stage.suspects.exists()
+    rows = records()
+    rows[1]["id"] = rows[0]["id"]
+    found = stage.refused(rows, r"repeated_id: 2 document\(s\), another document has the same id")
+    assert rule(found, "repeated_id")["status"] == "failed"
+    assert not stage.suspects.exists()
+
+
+def test_nothing_left(stage: Stage) -> None:
+    rows = [row | {"labels": []} for row in records()]
+    stage.refused(rows, r"no document left after validation \(40 read\)")
+
+
+def test_one_label(stage: Stage) -> None:
+    rows = [row | {"labels": ["even"]} for row in records()]
+    stage.refused(rows, "the corpus has one label, 'even'; at least two are needed")
+
+
+def test_a_label_with_one_document_is_normal(stage: Stage) -> None:
+    rows = records()
+    rows[0]["labels"] = ["even", "single"]
+    assert rule(stage.run(rows), "rare_label")["status"] == "warned"
+
+
+def test_a_text_of_20_mb_is_allowed_and_told(stage: Stage) -> None:
+    rows = records()
+    rows[0]["text"] = "anchor basket of the series " * 750_000
+    found = stage.run(rows)
+    assert rule(found, "huge_text")["count"] == 1
+    assert stage.findings.stat().st_size < 100_000
+    assert pq.read_table(stage.corpus).num_rows == 40
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"PAR1 cut off", "corpus.parquet is not a readable Parquet file"),
+        (None, "corpus.parquet does not exist"),
+    ],
+)
+def test_faults_of_form_leave_findings_too(stage: Stage, content: bytes | None, match: str) -> None:
+    if content:
+        (stage.data / "corpus.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=match):
+        stage.rerun()
+    found = stage.read_findings()
+    assert (rule(found, "form")["status"], found["outcome"]["status"]) == ("failed", "refused")
+    assert match in found["outcome"]["why"]
+    assert (stage.data_docs / "index.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("labels: [1, 2]", "quote numbers"),
+        ("labels: [a]\naliases: {x: y}", "'y', which is not an allowed label"),
+        ("aliases: {x: y, y: z}", "'y', which is not an allowed label"),
+        ("label: [a]", "expected the keys"),
+        ("labels: [a", "is not YAML"),
+        ("- a", "expected the keys"),
+    ],
+)
+def test_faulty_label_list(stage: Stage, text: str, match: str) -> None:
+    (stage.data / "labels.yaml").write_text(text)
+    stage.refused(records(), match)
+
+
+def test_data_docs_show_nothing_of_the_texts_and_reruns_give_the_same_bytes(stage: Stage) -> None:
+    rows = records()
+    rows[0] |= {"id": "<script>id", "text": "<script>alert(1)</script>", "labels": ["<b>even"]}
+    stage.run(rows)
+    outputs = [stage.corpus, stage.quarantine, stage.findings, stage.suspects]
+    outputs += [p for p in sorted(stage.data_docs.rglob("*")) if p.is_file()]
+    before = {path: path.read_bytes() for path in outputs}
+    pages = b"".join(data for path, data in before.items() if path.suffix == ".html")
+    for hidden in (b"alert(1)", b"<script>id", b"<b>even", b"d01", b"anchor"):
+        assert hidden not in pages
+    stage.rerun()
+    assert {path for path in outputs if path.read_bytes() != before[path]} == set()
+
+
+def test_suspects_are_harmless_to_spreadsheets(stage: Stage) -> None:
+    rows = []
+    for k in range(80):
+        odd = k % 2
+        text = f"{'apple pear plum' if odd else 'iron zinc lead'} number{k}"
+        rows.append({"id": f"=d{k}", "text": "@" + text, "labels": ["+fruit" if odd else "-metal"]})
+    rows[0]["labels"] = ["+fruit"]
+    stage.run(rows)
+    with stage.suspects.open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert list(table[0]) == ["rank", "kind", "id", "label", "score", "text"]
+    top = {row["kind"]: row for row in reversed(table)}
+    assert (top["wrong"]["rank"], top["wrong"]["id"], top["wrong"]["label"]) == (
+        "1",
+        "'=d0",
+        "'+fruit",
+    )
+    assert (top["missing"]["id"], top["missing"]["label"]) == ("'=d0", "'-metal")
+    cells = [cell for row in table for name, cell in row.items() if name != "score"]
+    assert not [cell for cell in cells if re.match(r"[=+\-@\t\r]", cell)]
+    stage.rerun(suspects={"top": 0})
+    assert stage.suspects.read_text().count("\n") == 1
+
+
+def test_findings_are_bounded_and_say_what_the_corpus_lacks(stage: Stage) -> None:
+    rows = [row | {"text": "", "labels": ["x" * 300, "even"]} for row in records()]
+    found = stage.run(rows, policy={"texts": {"empty_text": "warn"}})
+    examples = rule(found, "empty_text")["examples"]
+    assert (rule(found, "empty_text")["count"], len(examples)) == (40, 20)
+    assert len(examples[0]["labels"][0]) == 160
+    for section in ("agreement", "annotator_shifts", "period_shifts"):
+        assert found[section] is None
+    assert rule(found, "unknown_split")["status"] == "not applicable"
+
+
+def test_agreement_is_reported_from_annotations(stage: Stage) -> None:
+    rows = records()
+    judged = [
+        {"id": r["id"], "annotator": who, "labels": r["labels"]}
+        for r in rows
+        for who in ("ada", "ben")
+    ]
+    judged[1]["labels"] = ["odd"]
+    pd.DataFrame(judged).to_parquet(stage.data / "annotations.parquet")
+    found = stage.run(rows)
+    assert found["agreement"]["documents"] == 40
+    assert 0.9 < found["agreement"]["alpha"] < 1
+    assert rule(found, "annotators_disagree")["examples"][0]["id"] == "d00"
