@@ -264,6 +264,7 @@ def _write(client: mlflow.MlflowClient, challenger: ModelVersion, decision: dict
         client.update_model_version(challenger.name, challenger.version, text)
     if DETAILS.exists():
         _render(decision)
+        client.log_artifact(str(challenger.run_id), str(PAGE))
 
 
 def _render(decision: dict[str, Any]) -> None:

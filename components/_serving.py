@@ -14,11 +14,10 @@ from typing import Any
 import mlflow
 import numpy as np
 import pandas as pd
-import skops.io
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import PythonModel
 
-from longtail.baseline import LinearModel
+from components._linear import read_linear
 from longtail.blending import blend
 from longtail.classifier import load
 
@@ -36,7 +35,7 @@ class LongtailModel(PythonModel):
             raise ValueError("thresholds.json and the model have different labels; register again.")
         self.thresholds = np.asarray(table["models"]["model"]["thresholds"], dtype=np.float64)
         self.blend_weight = float(table["blend_weight"])
-        self.baseline = _load_baseline(paths["baseline"]) if self.blend_weight else None
+        self.baseline = read_linear(Path(paths["baseline"])) if self.blend_weight else None
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
         """Scores float32 `(n_docs, n_labels)` in [0, 1], the blend where there is one."""
@@ -85,17 +84,13 @@ def _texts(model_input: Any) -> list[str]:
     texts = model_input["text"].tolist()
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise _refused(f"Row {row}: 'text' is {text!r}, expected a string.")
+            got = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else repr(text)
+            raise _refused(f"Row {row}: 'text' is {got}, expected a string.")
     return texts
 
 
 def _refused(message: str) -> MlflowException:
     return MlflowException.invalid_parameter_value(message)
-
-
-def _load_baseline(path: str) -> LinearModel:
-    parts = skops.io.load(path, trusted=[])
-    return LinearModel(parts["vectorizer"], parts["coef"], parts["intercept"])
 
 
 mlflow.models.set_model(LongtailModel())

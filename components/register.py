@@ -36,14 +36,14 @@ REPORTS = (
     Path("reports/report.html"),
     Path("reports/report.json"),
     METRICS,
-    Path("reports/split.json"),
+    Path("reports/split"),
     Path("reports/validate/findings.json"),
     Path("reports/frequencies"),
     Path("reports/figures"),
     Path("reports/train"),
     Path("reports/thresholds"),
 )
-PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "skops", "torch", "transformers")
+PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "tqdm", "torch", "transformers")
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "text")]),
     outputs=Schema(
@@ -85,6 +85,7 @@ def register(params: Params) -> dict[str, Any]:
         "name": version.name,
         "version": str(version.version),
         "run_id": version.run_id,
+        "experiment_id": client.get_run(version.run_id).info.experiment_id,
         "key": key,
         "reused": reused,
     }

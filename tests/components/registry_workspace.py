@@ -12,13 +12,13 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import pandas as pd
-import skops.io
 import torch
 import yaml
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from components._corpus import write_corpus
+from components._linear import write_linear
 from components._scores import Scores, write_scores
 from components._worker import Answer, ServedError
 from longtail import classifier
@@ -136,8 +136,7 @@ def build(
     for name, scorer in (("train", model), ("baseline", svm)):
         scores = Scores(ids, labels, scorer.scores(texts["test"]), targets[rows["test"]])
         write_scores(folder / f"artifacts/{name}/test", scores)
-    parts_of_svm = {"labels": labels, **vars(svm)}
-    skops.io.dump(parts_of_svm, folder / "artifacts/baseline/model.skops")
+    write_linear(folder / "artifacts/baseline/model", labels, svm)
     table = {
         "objective": "global",
         "labels": labels,

@@ -78,7 +78,7 @@ def test_threshold_and_top_k_are_inference_parameters(served: Served):
 @pytest.mark.parametrize(
     ("texts", "params", "match"),
     [
-        (["a", None], {}, "Row 1: 'text' is None"),
+        (["a", None], {}, "Row 1: 'text' is missing"),
         (["a"], {"threshold": 1.5}, "threshold must be between 0 and 1"),
         (["a"], {"top_k": 0}, "top_k must be at least 1"),
     ],
@@ -109,8 +109,7 @@ def test_scores_that_disagree_are_a_fault(home: Path, sample: Sample):
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", "remove"])
 def test_a_corrupted_artefact_is_a_fault(home: Path, sample: Sample, damage: str):
-    model_id = registry.connect().get_model_version("longtail", "1").model_id
-    weights = next(home.glob(f"mlruns/**/{model_id}/**/model.safetensors"))
+    weights = next((home / "mlruns").rglob("model.safetensors"))
     whole = weights.read_bytes()
     try:
         if damage == "flip":
@@ -132,7 +131,7 @@ def test_nothing_of_the_version_is_a_pickle(home: Path):
     folder = Path(mlflow.artifacts.download_artifacts(URI))
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".bin", ".pt"))]
-    assert {"model.safetensors", "model.skops", "thresholds.json"} <= names
+    assert {"model.safetensors", "linear.npz", "thresholds.json"} <= names
 
 
 def test_the_signature_names_input_output_and_parameters(home: Path):
