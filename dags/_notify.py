@@ -68,14 +68,13 @@ def escaped(text: str) -> str:
     return escape(text)
 
 
-def outcome(folder: Path, planned: list[str]) -> str:
+def outcome(folder: Path, planned: list[str], applied: bool) -> str:
     """What the night's notification says, from the plan and from `reports/decision.json`."""
     if "record" not in planned:
         return "longtail: unchanged. No new data or code; nothing was trained or registered."
-    decision = folder / "reports" / "decision.json"
-    if not decision.exists():
-        return "longtail: the model was registered, but no decision was written."
-    verdict = json.loads(decision.read_text(encoding="utf-8"))
-    page = folder / "reports" / "decision.md"
-    detail = page.read_text(encoding="utf-8") if page.exists() else ""
-    return f"longtail: {verdict.get('verdict', 'decided')}.\n\n{detail}".strip()
+    decision = json.loads((folder / "reports" / "decision.json").read_text(encoding="utf-8"))
+    detail = (folder / "reports" / "decision.md").read_text(encoding="utf-8")
+    verdict = decision["verdict"]
+    if verdict == "promoted" and not applied:
+        verdict = "passed the gate but was not approved"
+    return f"longtail: {verdict}. {decision['summary']}\n\n{detail}".strip()

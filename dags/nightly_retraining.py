@@ -21,6 +21,10 @@ from dags._settings import load_settings
 from dags._source import INCOMING, take_in
 from dags._workspace import Workspace, WorkspaceError
 
+APPROVER = (
+    "{{ ((ti.xcom_pull(task_ids='approve') or {}).get('responded_by_user') or {})"
+    ".get('name', '') }}"
+)
 FORMAT = "{{ ti.xcom_pull(task_ids='workspace', key='format') }}"
 SETTINGS = load_settings()
 STAGES = load_stages(SETTINGS.repo / "dvc.yaml")
@@ -117,7 +121,10 @@ def notify() -> str:
     made, planned = this_workspace(ti), ti.xcom_pull(task_ids="plan")
     if "record" in planned:
         _workspace.mark_decided(made)
-    message = outcome(Path(made.path), planned)
+    run_id = context["dag_run"].run_id
+    states = ti.get_task_states(ti.dag_id, task_ids=["apply"], run_ids=[run_id])
+    applied = states.get(run_id, {}).get("apply") == "success"
+    message = outcome(Path(made.path), planned, applied)
     Notify(message)(context)
     return message
 
@@ -183,7 +190,8 @@ with DAG(
         doc_md="Waits for a person if the run was started with `approval`.",
     )
     apply = operator(
-        SETTINGS, Step("apply", python("components.promote", "apply"), "train"),
+        SETTINGS,
+        Step("apply", (*python("components.promote"), "apply", "--approved-by", APPROVER), "train"),
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, outlets=[CHAMPION],
         doc_md="Smoke-test the version in a fresh process, then move the alias `champion`.",
     )  # fmt: skip

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, task
+from airflow.sdk import DAG, Asset, Param, task
 
 from dags._notify import FAILED, Notify
 from dags._runners import Step, operator
 from dags._settings import load_settings
 
 SETTINGS = load_settings()
+COMMAND = ("python", "-m", "components.promote", "rollback")
 CHAMPION = Asset("longtail-champion", uri="longtail://champion")
 
 
@@ -37,6 +38,7 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     max_active_runs=1,
+    params={"reason": Param(type="string", minLength=1, description="Kept in the history.")},
     default_args={
         "retries": 2,
         "retry_delay": timedelta(minutes=1),
@@ -48,9 +50,9 @@ with DAG(
 ) as dag:
     back = operator(
         SETTINGS,
-        Step("rollback", ("python", "-m", "components.promote", "rollback"), "train"),
+        Step("rollback", (*COMMAND, "--reason", "{{ params.reason }}"), "train"),
         outlets=[CHAMPION],
         doc_md="Point `champion` at the version before; the one left is never promoted again.",
-        on_success_callback=[Notify("longtail: rolled back ({{ run_id }}).")],
+        on_success_callback=[Notify("longtail: rolled back: {{ params.reason }}")],
     )
     workspace() >> back

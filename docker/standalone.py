@@ -1,6 +1,8 @@
-"""Airflow standalone on loopback with the DAGs, the pool and the log servers set (`make airflow`).
+"""Airflow's four processes on loopback, with the DAGs and the pool in place (`make airflow`).
 
-Leaving it (Ctrl-C, TERM) ends the whole process group; Airflow alone would leave its children.
+The same processes as `airflow standalone`, but without its log servers, which listen on every
+address, and with an end: Ctrl-C or TERM stops the whole process group, where standalone leaves its
+children behind.
 """
 
 from __future__ import annotations
@@ -12,10 +14,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW = [sys.executable, "-m", "airflow"]
+PARTS = (
+    ["api-server"],
+    ["scheduler", "--skip-serve-logs"],
+    ["dag-processor"],
+    ["triggerer", "--skip-serve-logs"],
+)
 
 
 def environment() -> dict[str, str]:
@@ -28,8 +37,7 @@ def environment() -> dict[str, str]:
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": port,
-        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_HOST": "127.0.0.1",
-        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_HOST": "127.0.0.1",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT}/mlflow.db",
         "PYTHONPATH": str(ROOT),
@@ -43,16 +51,17 @@ def prepare(env: dict[str, str]) -> None:
         subprocess.run([*AIRFLOW, *words], env=env, check=True, stdout=subprocess.DEVNULL)
 
 
-def wait_until_healthy(env: dict[str, str], server: subprocess.Popen[bytes]) -> None:
+def wait_until_healthy(env: dict[str, str], parts: list[subprocess.Popen[bytes]]) -> None:
     """Return when the API answers. Raises RuntimeError where it does not within five minutes."""
     address = f"http://127.0.0.1:{env['AIRFLOW__API__PORT']}/api/v2/monitor/health"
     for _ in range(300):
-        if server.poll() is not None:
-            raise RuntimeError("Airflow ended while starting; its output above says why.")
+        if any(part.poll() is not None for part in parts):
+            raise RuntimeError("A part of Airflow ended while starting; its output says why.")
         try:
             with urllib.request.urlopen(address, timeout=2) as answer:
-                parts = json.load(answer)
-            if all(parts[name]["status"] == "healthy" for name in ("metadatabase", "scheduler")):
+                found = json.load(answer)
+            names = ("metadatabase", "scheduler", "dag_processor", "triggerer")
+            if all(found[name]["status"] == "healthy" for name in names):
                 return
         except OSError:
             pass
@@ -60,39 +69,43 @@ def wait_until_healthy(env: dict[str, str], server: subprocess.Popen[bytes]) -> 
     raise RuntimeError(f"{address} was not healthy after five minutes.")
 
 
-def stop(server: subprocess.Popen[bytes]) -> None:
-    """TERM to the whole group, KILL for what is left after twenty seconds."""
+def stop(parts: list[subprocess.Popen[bytes]]) -> None:
+    """TERM to every part's process group, KILL to what is left after twenty seconds."""
     for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
-        try:
-            os.killpg(server.pid, number)
-        except ProcessLookupError:
-            return
-        time.sleep(1)
-        for _ in range(patience):
-            try:
-                os.killpg(server.pid, 0)
-            except ProcessLookupError:
-                return
-            server.poll()
-            time.sleep(1)
+        for part in parts:
+            with suppress(ProcessLookupError):
+                os.killpg(part.pid, number)
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and any(alive(part) for part in parts):
+            time.sleep(0.5)
+
+
+def alive(part: subprocess.Popen[bytes]) -> bool:
+    """Whether any process of the part's group is left."""
+    part.poll()
+    try:
+        os.killpg(part.pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def main() -> None:
     env = environment()
     prepare(env)
-    server = subprocess.Popen([*AIRFLOW, "standalone"], env=env, start_new_session=True)
+    parts = [subprocess.Popen([*AIRFLOW, *w], env=env, start_new_session=True) for w in PARTS]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        wait_until_healthy(env, server)
+        wait_until_healthy(env, parts)
         secrets = Path(env["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
+        address = f"http://127.0.0.1:{env['AIRFLOW__API__PORT']}"
         for user, password in json.loads(secrets.read_text()).items():
-            print(f"\nhttp://127.0.0.1:{env['AIRFLOW__API__PORT']}  user {user}  password {password}\n",
-                  flush=True)  # fmt: skip
-        server.wait()
+            print(f"\n{address}  user {user}  password {password}\n", flush=True)
+        parts[0].wait()
     except KeyboardInterrupt:
         pass
     finally:
-        stop(server)
+        stop(parts)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def test_a_night_with_new_data_ends_with_a_champion(nights: Nights, tmp_path: Pa
     assert ran(states) == set(states) - {"approve"}, output[-3000:]
     assert states["approve"] == "skipped"
     assert (nights.home / "state" / "champion").read_text() == "5"
-    assert "Notification: longtail: promote." in output
+    assert "Notification: longtail: promoted. By its total." in output
     tag = "nightly/2026-03-01T020000Z"
     [version] = nights.versions()
     assert version["logical_date"] == "2026-03-01T020000Z"
@@ -94,7 +94,7 @@ def test_a_refused_model_is_not_applied_and_not_judged_again(
     assert (states["decide"], states["apply"], states["notify"]) == (
         "skipped", "skipped", "success",
     )  # fmt: skip
-    assert "Notification: longtail: refuse." in output
+    assert "Notification: longtail: refused." in output
     assert not (nights.home / "state" / "champion").exists()
     assert ran(nights(SECOND, source=source)[0]) == {"workspace", "ingest", "plan", "notify"}
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 total = json.loads(Path("artifacts/total.json").read_text())
 if sys.argv[1] == "decide":
-    verdict = "promote" if total <= 100 else "refuse"
-    Path("reports/decision.json").write_text(json.dumps({"verdict": verdict}))
+    verdict = "promoted" if total <= 100 else "refused"
+    Path("reports/decision.json").write_text(
+        json.dumps({"verdict": verdict, "summary": "By its total."})
+    )
     Path("reports/decision.md").write_text(f"The total is {total}.\n")
-    sys.exit(0 if verdict == "promote" else 4)
+    sys.exit(0 if verdict == "promoted" else 4)
 (Path(os.environ["LONGTAIL_CACHE"]).parent / "champion").write_text(str(total))

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Run once by PostgreSQL's own start: a database and a user each for Airflow and MLflow.
+set -eu
+for name in airflow mlflow; do
+  upper=$(echo "$name" | tr a-z A-Z)
+  eval "password=\$${upper}_DB_PASSWORD"
+  psql --username "${POSTGRES_USER:-postgres}" --set ON_ERROR_STOP=1 \
+    --set name="$name" --set password="$password" <<'SQL'
+CREATE USER :"name" PASSWORD :'password';
+CREATE DATABASE :"name" OWNER :"name";
+SQL
+done
