@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ from docker.types import DeviceRequest, Mount
 
 from dags._runners import WORKSPACE, Step, passed_on, settle
 from dags._settings import Settings
-from dags._workspace import FOLDERS
+from dags._workspace import FOLDERS, container_user, hand_over
 
 INSIDE = "/workspace"
-# Whom containers run as where Airflow itself is root: never root, and the images' own user.
-USER = 10001
 
 
 class ContainerOperator(DockerOperator):
@@ -39,8 +36,7 @@ class ContainerOperator(DockerOperator):
             if not self.cli.images(name=self.image):
                 raise ImageNotFound(self.image)
             self.environment["LONGTAIL_IMAGE_DIGEST"] = self.cli.inspect_image(self.image)["Id"]
-            if os.getuid() == 0:
-                hand_over([*(workspace / name for name in FOLDERS), self.state])
+            hand_over([*(workspace / name for name in FOLDERS), self.state])
             super().execute(context)
         except DockerContainerFailedException as error:
             code = self.cli.inspect_container(self.container["Id"])["State"]["ExitCode"]
@@ -50,11 +46,6 @@ class ContainerOperator(DockerOperator):
         finally:
             if self.container:
                 self.cli.remove_container(self.container["Id"], force=True)
-
-
-def hand_over(folders: list[Path]) -> None:
-    """Give the folders that steps write to the containers' user."""
-    subprocess.run(["chown", "-R", f"{USER}:{USER}", *map(str, folders)], check=True)
 
 
 def explained(error: Exception, image: str, socket: Any) -> str:
@@ -70,7 +61,6 @@ def docker_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
 ) -> ContainerOperator:
     """The container of one step: its workspace at /workspace, the lasting state where it is."""
-    uid, gid = (os.getuid(), os.getgid()) if os.getuid() else (USER, USER)
     return ContainerOperator(
         task_id=step.task_id,
         image=settings.image(step.image),
@@ -78,7 +68,7 @@ def docker_operator(
         environment=dict(env),
         private_environment=passed_on() | {"MLFLOW_TRACKING_URI": settings.tracking_uri},
         docker_url=os.environ.get("DOCKER_HOST", "unix://var/run/docker.sock"),
-        user=f"{uid}:{gid}",
+        user=container_user(),
         working_dir=INSIDE,
         mounts=[
             Mount(source=WORKSPACE, target=INSIDE, type="bind"),

@@ -15,6 +15,7 @@ from kfp import local
 from kfp.local import docker_task_handler
 
 from components._pipeline import load_stages
+from dags._workspace import FOLDERS, container_user, hand_over
 from dags.kubeflow_pipeline import WORKSPACE, build
 
 
@@ -31,13 +32,16 @@ def run_and_tell(client: Any, image: str, command: list[str], volumes: Any, **se
         container.remove(force=True)
 
 
-def run(workspace: Path, user: str) -> None:
+def run(workspace: Path) -> None:
     """Run every stage in `workspace`. Raises RuntimeError naming the stage that failed."""
     docker_task_handler.run_docker_container = run_and_tell
+    for name in FOLDERS:
+        (workspace / name).mkdir(exist_ok=True)
+    hand_over([workspace / name for name in FOLDERS])
     local.init(
         runner=local.DockerRunner(
             mounts=[Mount(target=WORKSPACE, source=str(workspace), type="bind")],
-            user=user,
+            user=container_user(),
             working_dir=WORKSPACE,
             network_mode=os.environ.get("LONGTAIL_NETWORK", "bridge"),
         ),
@@ -51,4 +55,4 @@ def run(workspace: Path, user: str) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]).resolve(), os.environ.get("LONGTAIL_USER", f"{os.getuid()}"))
+    run(Path(sys.argv[1]).resolve())

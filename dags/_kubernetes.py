@@ -11,9 +11,9 @@ from kubernetes.client import models as k8s
 
 from dags._runners import Step, passed_on, settle
 from dags._settings import Settings
+from dags._workspace import USER
 
 INSIDE = "/workspace"
-USER = 10001
 FOLDER = "workspaces/{{ ti.xcom_pull(task_ids='workspace', key='path').rsplit('/', 1)[-1] }}"
 
 

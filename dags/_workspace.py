@@ -22,6 +22,8 @@ BRANCH = "nightly"
 # The last night whose version was registered and judged; behind BRANCH when a run broke off there.
 DECIDED = "nightly-decided"
 RECORDED = ("data.dvc", "dvc.lock", "params.yaml")
+# The images' own user; containers run as it where their starter is root, and never as root.
+USER = 10001
 FOLDERS = ("data", "artifacts", "reports")
 
 
@@ -226,6 +228,17 @@ def mark_decided(workspace: Workspace) -> None:
     ):
         git(workspace.folder, "push", "--quiet", "origin",
             f"+refs/remotes/origin/{BRANCH}:refs/heads/{DECIDED}")  # fmt: skip
+
+
+def container_user() -> str:
+    """`uid:gid` of the containers that write into workspaces."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{USER}:{USER}"
+
+
+def hand_over(folders: list[Path]) -> None:
+    """Give folders that containers write to their user (where we are root; else they are ours)."""
+    if os.getuid() == 0:
+        subprocess.run(["chown", "-R", container_user(), *map(str, folders)], check=True)
 
 
 def clean(workspaces: Path, keep_days: int) -> list[str]:
