@@ -150,9 +150,13 @@ def measure(root: Path, n_draws: int) -> None:
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     size = paths["page"].stat().st_size / 2**20
-    print(json.dumps({"seconds": round(seconds, 1),
-                      "cpu_seconds": round(time.process_time() - cpu, 1), "peak_GiB": round(peak, 2),
-                      "page_MiB": round(size, 2)}))  # fmt: skip
+    found = {
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "peak_GiB": round(peak, 2),
+        "page_MiB": round(size, 2),
+    }
+    print(json.dumps(found))
 
 
 def main(names: list[str]) -> None:
