@@ -1,0 +1,198 @@
+"""How often the gate promotes: simulated contests on the test scores of two really trained models.
+
+Run after `dvc repro` in the project's root: `python -m benchmarks.gate [--trials 1000]`. The scores
+are those of the registered model and of the same model trained with BCE.
+
+- equal: each document's two predictions are swapped at random, so neither side is better.
+- better: as equal, then a random share of the challenger's errors is mended, +1 point micro-F1.
+- medium: as better, but its true positives on MEDIUM are dropped until MEDIUM lost 10 points.
+
+Beside the gate stands what templates do: promote on the higher macro-F1 (or micro-F1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from scipy.stats import beta
+
+from components import _evidence as evidence
+from components._component import load_params
+from components._decision import Params
+from components._scores import read_scores
+from longtail import gate
+from longtail.metrics import apply_thresholds, compute
+
+Pair = tuple[sp.csr_matrix, sp.csr_matrix]
+GAIN, LOSS = 0.01, 0.10
+
+
+class Material:
+    """Two real models' predictions on one test set."""
+
+    def __init__(self) -> None:
+        table = evidence.read_json(evidence.THRESHOLDS)["models"]
+        frequencies = evidence.read_json(evidence.FREQUENCIES)
+        folders = {
+            "model": evidence.TEST_SCORES,
+            "bce": Path("artifacts/train/comparison/bce/test"),
+            "baseline": evidence.BASELINE_TEST_SCORES,
+        }
+        scores = {name: read_scores(folder) for name, folder in folders.items()}
+        self.labels, self.targets = scores["model"].labels, scores["model"].targets
+        self.groups = np.asarray(frequencies["groups"])
+        self.one, self.other, self.baseline = (
+            apply_thresholds(scores[name].scores, table[name]["thresholds"]) for name in folders
+        )
+
+    def f1(self, predicted: sp.csr_matrix, group: str | None = None) -> float:
+        """micro-F1, of one label group or of all."""
+        columns = np.flatnonzero(self.groups == group) if group else slice(None)
+        return compute("micro_f1", predicted[:, columns], self.targets[:, columns])
+
+
+def equal(material: Material, rng: np.random.Generator) -> Pair:
+    """Both sides get each document's predictions of either model with the same chance."""
+    swap = sp.diags_array(
+        (rng.random(material.targets.shape[0]) < 0.5).astype(np.int8), dtype=np.int8
+    )
+    difference = swap @ (material.other - material.one)
+    return _binary(material.one + difference), _binary(material.other - difference)
+
+
+def better(material: Material, rng: np.random.Generator, gain: float = GAIN) -> Pair:
+    """`equal`, then errors of the challenger mended at random until its F1 rose by `gain`."""
+    challenger, champion = equal(material, rng)
+    errors = (challenger != material.targets).tocoo()
+    order = rng.permutation(errors.nnz)
+    aim = material.f1(challenger) + gain
+
+    def mended(count: int) -> sp.csr_matrix:
+        return _flipped(challenger, errors, order[:count])
+
+    return mended(_first(lambda n: material.f1(mended(n)) >= aim, errors.nnz)), champion
+
+
+def medium(material: Material, rng: np.random.Generator) -> Pair:
+    """Better overall by 1 point, though MEDIUM lost 10."""
+    challenger, champion = equal(material, rng)
+    hits = challenger.multiply(material.targets).tocsc()
+    columns = np.flatnonzero(material.groups == "MEDIUM")
+    keep = sp.csc_matrix(hits)
+    inside = np.isin(keep.tocoo().col, columns)
+    found = keep.tocoo()
+    order = rng.permutation(np.flatnonzero(inside))
+    aim = material.f1(challenger, "MEDIUM") - LOSS
+
+    def dropped(count: int) -> sp.csr_matrix:
+        return _flipped(challenger, found, order[:count])
+
+    worse = dropped(_first(lambda n: material.f1(dropped(n), "MEDIUM") <= aim, len(order)))
+    errors = (worse != material.targets).tocoo()
+    elsewhere = rng.permutation(np.flatnonzero(~np.isin(errors.col, columns)))
+    goal = material.f1(challenger) + GAIN
+
+    def mended(count: int) -> sp.csr_matrix:
+        return _flipped(worse, errors, elsewhere[:count])
+
+    return mended(_first(lambda n: material.f1(mended(n)) >= goal, len(elsewhere))), champion
+
+
+def _binary(matrix: sp.spmatrix) -> sp.csr_matrix:
+    made = sp.csr_matrix(matrix).astype(np.int8)
+    made.eliminate_zeros()
+    return made
+
+
+def _flipped(predicted: sp.csr_matrix, cells: sp.coo_matrix, chosen: np.ndarray) -> sp.csr_matrix:
+    """`predicted` with the chosen cells turned from 0 to 1 or from 1 to 0."""
+    ones = np.ones(len(chosen), dtype=np.int8)
+    place = (cells.row[chosen], cells.col[chosen])
+    return _binary(predicted != sp.csr_matrix((ones, place), shape=predicted.shape))
+
+
+def _first(reached: Callable[[int], bool], most: int) -> int:
+    """The smallest count at which `reached` holds (it stays so from there on)."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) else (middle + 1, high)
+    return low
+
+
+def contest(material: Material, pair: Pair) -> gate.Contest:
+    seen = np.zeros(material.targets.shape[0], dtype=bool)
+    return gate.Contest(
+        material.labels,
+        material.groups.tolist(),
+        material.targets,
+        pair[0],
+        material.baseline,
+        gate.Champion(pair[1], material.labels, seen),
+    )
+
+
+def bounds(hits: int, trials: int) -> str:
+    """A rate with its exact (Clopper-Pearson) 95 % interval, in per cent."""
+    low = beta.ppf(0.025, hits, trials - hits + 1) if hits else 0.0
+    high = beta.ppf(0.975, hits + 1, trials - hits) if hits < trials else 1.0
+    return f"{100 * hits / trials:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+
+
+SCENARIOS: dict[str, Callable[[Material, np.random.Generator], Pair]] = {
+    "equal": equal,
+    "better": better,
+    "medium": medium,
+}
+
+
+def simulate(material: Material, scenario: str, rules: gate.Rules, trials: int) -> list[str]:
+    """One row of the table: promoted by the gate, by macro-F1, by micro-F1; mean differences."""
+    rng = np.random.default_rng(list(SCENARIOS).index(scenario))
+    hits = {"gate": 0, "macro_f1": 0, "micro_f1": 0}
+    seconds = 0.0
+    for _ in track(range(trials), scenario, transient=True):
+        pair = SCENARIOS[scenario](material, rng)
+        made = contest(material, pair)
+        started = time.perf_counter()
+        hits["gate"] += gate.passed(gate.against_champion(made, rules))
+        seconds += time.perf_counter() - started
+        for metric in ("macro_f1", "micro_f1"):
+            ours, theirs = (compute(metric, side, material.targets) for side in pair)
+            hits[metric] += ours > theirs
+    rates = [bounds(count, trials) for count in hits.values()]
+    return [scenario, str(trials), *rates, f"{seconds / trials:.2f}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--only", choices=SCENARIOS)
+    arguments = parser.parse_args()
+    rules = load_params("promote", Params).rules()
+    material = Material()
+    table = Table(title="Promoted, per cent of the trials (95 % interval)")
+    for column in (
+        "challenger is",
+        "trials",
+        "gate",
+        "macro-F1 alone",
+        "micro-F1 alone",
+        "s/trial",
+    ):
+        table.add_column(column, justify="right")
+    for scenario in [arguments.only] if arguments.only else SCENARIOS:
+        table.add_row(*simulate(material, scenario, rules, arguments.trials))
+    Console(width=110).print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Compare new documents with those that the champion was trained on; exit 4 past a limit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from rich.console import Console
+from rich.progress import track
+
+from components import _evidence as evidence
+from components import _registry as registry
+from components._component import GateNotPassed, Section, guarded, load_params, written
+from components._corpus import read_corpus
+from components._worker import Served, ServedError
+from longtail import drift
+from longtail.errors import DataError
+from longtail.label_matrix import encode, vocabulary
+
+OUTPUT = Path("reports/drift.json")
+BATCH = 256
+
+
+class Params(Section):
+    """Limits of the monitor."""
+
+    min_psi: float = Field(gt=0, description="PSI above which a distribution counts as moved.")
+    alpha: float = Field(gt=0, lt=1, description="False discovery rate of the tests per label.")
+    max_drifted_labels: float = Field(ge=0, le=1, description="Share of labels that may move.")
+    max_unknown_tokens: float = Field(ge=0, le=1, description="Share of words new to the model.")
+    min_docs: int = Field(ge=1, description="New documents needed before anything is judged.")
+
+
+def run(new: Path, corpus: Path, params: Params, name: str) -> dict[str, Any]:
+    """Measure drift of the corpus file `new` against the champion's part of `corpus`."""
+    arrived = read_corpus(new)
+    client = registry.connect()
+    champion = registry.by_alias(client, name, registry.CHAMPION)
+    if champion is None:
+        raise DataError(f"{name} has no champion; promote a version first.")
+    seen = evidence.read_seen_ids(str(champion.run_id), champion.tags["train_ids_digest"])
+    known = read_corpus(corpus)
+    known = known[[evidence.hashed(identifier) in seen for identifier in known["id"]]]
+    labels = vocabulary([*known["labels"], *arrived["labels"]])
+    sample = evidence.read_sample(str(champion.run_id))
+    try:
+        with Served(f"models:/{name}/{registry.number(champion)}") as model:
+            before = _documents(known, labels, *_answers(model, sample.texts))
+            after = _documents(arrived, labels, *_answers(model, arrived["text"].tolist()))
+    except ServedError as error:
+        raise DataError(f"The champion does not answer: {error}") from None
+    measured = drift.measure(before, after, labels, alpha=params.alpha)
+    limits = {
+        "psi": params.min_psi,
+        "share_moved": params.max_drifted_labels,
+        "unknown_words": params.max_unknown_tokens,
+    }
+    enough = len(arrived) >= params.min_docs
+    alarms = drift.alarms(measured, limits) if enough else []
+    return {"alarms": alarms, "judged": enough, "champion": registry.number(champion), **measured}
+
+
+def _documents(
+    frame: pd.DataFrame, labels: list[str], top_scores: np.ndarray, n_predicted: np.ndarray
+) -> drift.Documents:
+    targets = encode(frame["labels"].tolist(), labels)
+    return drift.Documents(frame["text"].tolist(), targets, top_scores, n_predicted)
+
+
+def _answers(model: Served, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The best score of each text, whatever the threshold, and the number of predicted labels."""
+    best, predicted = [], []
+    console = Console(stderr=True)
+    for start in track(range(0, len(texts), BATCH), "asking", console=console, transient=True):
+        batch = texts[start : start + BATCH]
+        best += [row[0] for row in model.ask(batch, threshold=0.0, top_k=1).scores]
+        predicted += [len(row) for row in model.ask(batch).labels]
+    return np.array(best), np.array(predicted)
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Measure, write `reports/drift.json`, say what passed its limit."""
+    params = load_params("drift", Params)
+    name = load_params("register", registry.RegisterParams).model_name
+    with registry.reachable():
+        found = run(arguments.new, arguments.corpus, params, name)
+    with written(OUTPUT) as path:
+        path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    if found["alarms"]:
+        raise GateNotPassed(" ".join(found["alarms"]))
+    n_docs = found["documents"]["new"]
+    few = "" if found["judged"] else f" {n_docs} documents are too few to judge."
+    print(f"No limit was passed.{few}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m components.drift", description=__doc__)
+    parser.add_argument("new", type=Path, help="Parquet file of new documents (corpus format)")
+    parser.add_argument("--corpus", type=Path, default=evidence.CORPUS, help="the clean corpus")
+    arguments = parser.parse_args()
+    guarded("drift", lambda: main(arguments))
