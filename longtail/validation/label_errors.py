@@ -76,9 +76,10 @@ def text_features(texts: Sequence[str], n_features: int, seed: int) -> np.ndarra
     except ValueError:  # not one word in the whole corpus
         return np.ones((len(texts), 1), dtype=np.float32)
     rank = min(n_features, min(tfidf.shape) - 1)
-    reduced = tfidf.toarray()
     if rank >= 1:
         reduced = TruncatedSVD(rank, n_iter=3, random_state=seed).fit_transform(tfidf)
+    else:
+        reduced = tfidf.toarray()  # one word or one document: nothing to reduce
     length = np.linalg.norm(reduced, axis=1, keepdims=True)
     reduced = np.divide(reduced, length, out=np.zeros_like(reduced), where=length > 0)
     return np.hstack([reduced, np.ones((len(texts), 1), dtype=np.float32)])
