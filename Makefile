@@ -6,8 +6,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# An activated environment, so that `python` in dvc.yaml is this one.
-RUN := PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)"
+# As if .venv were activated, so that `python` in dvc.yaml is this one.
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 export DO_NOT_TRACK := 1
@@ -17,38 +17,59 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help
+.PHONY: help run test test-slow test-gpu lint ui clean
+
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(BIN)/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "longtail needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "longtail needs Python 3.11 or newer; name one: make PYTHON=python3.12 run")'
 	$(PYTHON) -m venv $(VENV)
 
 # torch is named exactly: a plain `torch` may bring gigabytes of CUDA.
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing the pipeline into $(VENV) ..."
+	@echo "Installing the pipeline into $(VENV) (about 1.5 GB) ..."
 	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 	$(PIP) -e '.[data,train,registry,pipeline]'
-	touch $@
+	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need ..."
 	$(PIP) -e '.[data,train,registry,pipeline,orchestrate,dev]'
-	touch $@
+	@touch $@
 
+# A remote's data if one is set, else the default corpus, else a synthetic one; `ingest` says which.
 data/corpus.parquet: | $(VENV)/.run
-	$(RUN) dvc pull --quiet data 2>/dev/null || { $(RUN) python -m components.ingest auto && $(RUN) dvc add --quiet data; }
+	@if $(RUN) dvc remote list | grep -q . ; then $(RUN) dvc pull data.dvc; \
+	else $(RUN) python -m components.ingest auto && $(RUN) dvc add --quiet data; fi
 
-.PHONY: run
-run: $(VENV)/.run data/corpus.parquet ## From nothing to a registered model, a decision and a report (PROFILE=full fine-tunes)
+run: $(VENV)/.run data/corpus.parquet ## From nothing to a registered model, a decision and a report; PROFILE=full fine-tunes
 ifeq ($(PROFILE),full)
-	$(RUN) python -m components._profile_switch
-endif
+	$(RUN) dvc exp run --quiet --set-param train.profile=finetune
+else
 	$(RUN) dvc repro
+endif
 	$(RUN) python -m components.register
-	$(RUN) python -m components.promote decide && $(RUN) python -m components.promote apply || test $$? -eq 4
+	$(RUN) python -m components.promote decide && $(RUN) python -m components.promote apply || [ $$? -eq 4 ]
+	@$(RUN) python -m components._summary
 
-.PHONY: ui
 ui: $(VENV)/.run ## MLflow's pages on http://127.0.0.1:5000
-	$(RUN) mlflow server --backend-store-uri $${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db} --host 127.0.0.1 --port 5000
+	$(RUN) mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
+
+test: $(VENV)/.test ## The fast tests
+	$(RUN) python -m pytest -q -rs
+
+test-slow: $(VENV)/.test ## The slow tests
+	$(RUN) python -m pytest -q -rs -m slow
+
+test-gpu: $(VENV)/.test ## The tests that need a CUDA device
+	$(RUN) python -m pytest -q -rs -m gpu
+
+lint: $(VENV)/.test ## Style and types
+	$(RUN) ruff check
+	$(RUN) mypy
+
+clean: ## Remove what runs and tests left; data, models and the registry stay
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+include mk/*.mk

@@ -25,18 +25,21 @@ Parts = dict[str, Part]
 Rows = list[dict[str, Any]]
 
 
-def pretrained(labels: list[str], params: Params) -> Classifier:
+def pretrained(labels: list[str], params: Params, device: str) -> Classifier:
     """The pretrained encoder with an untrained head; always the same weights for one seed."""
     torch.manual_seed(params.seed)
     encoder, tokenizer = load_encoder(params.encoder)
-    return classifier.build(
+    model = classifier.build(
         encoder,
         tokenizer,
         labels,
         hidden=params.head.hidden,
         dropout=params.head.dropout,
         max_length=params.max_length,
+        label_names=params.head.label_names,
     )
+    nn.Module.to(model, device)
+    return model
 
 
 def features_of(model: Classifier, part: Part, params: Params) -> np.ndarray:
@@ -57,7 +60,7 @@ def probe(
     params: Params,
 ) -> tuple[dict[str, Classifier], Rows]:
     """One model a loss, all with `start`'s frozen encoder and from its initial head."""
-    how = HeadTraining(**params.head.model_dump(exclude={"hidden", "dropout"}))
+    how = HeadTraining(**params.head.model_dump(exclude={"hidden", "dropout", "label_names"}))
     models, rows = {}, []
     for name, loss in losses.items():
         torch.manual_seed(params.seed)

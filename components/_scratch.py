@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-KEPT = 3
+KEPT = 12
 
 
 def scratch(kind: str, facts: dict[str, Any], texts: Iterable[str]) -> Path:

@@ -19,6 +19,7 @@ from components._scores import Scores, write_scores
 from components._train_params import Params
 from longtail import classifier
 from longtail.classifier import Classifier, Head
+from longtail.features import name_features
 from longtail.losses import make_loss
 from longtail.probe import Examples, predict
 
@@ -43,10 +44,12 @@ def run(
     counted = json.loads(frequencies.read_text(encoding="utf-8"))
     mu = counted["mu"] if params.mu == "auto" else params.mu
     losses = {name: _loss(name, counted, mu) for name in _candidates(params)}
-    start = pretrained(labels, params).to(_device())
+    start = pretrained(labels, params, _device())
     features = {name: features_of(start, part, params) for name, part in parts.items()}
     examples = {name: Examples(features[name], part.targets) for name, part in parts.items()}
-    start.head.standardise_by(torch.tensor(features["train"]))
+    on_train = torch.tensor(features["train"])
+    start.head.standardise_by(on_train)
+    start.head.name_labels(torch.from_numpy(name_features(start)), on_train)
     start.head.start_from_prior(torch.tensor(counted["class_freq"]), counted["train_num"])
 
     models, rows = probe(start, examples["train"], examples["val"], losses, params)
@@ -91,7 +94,7 @@ def _candidates(params: Params) -> list[str]:
 
 
 def _loss(name: str, counted: dict[str, Any], mu: float) -> nn.Module:
-    options = {"mu": mu} if name in NEEDS_MU else {}
+    options: dict[str, Any] = {"mu": mu} if name in NEEDS_MU else {}
     return make_loss(name, counted["class_freq"], counted["train_num"], **options)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -34,37 +35,84 @@ class ClassifierConfig(PretrainedConfig):
         hidden: int = 512,
         dropout: float = 0.3,
         max_length: int = 128,
+        label_names: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.encoder = encoder or {"model_type": "bert"}
         self.hidden, self.dropout, self.max_length = hidden, dropout, max_length
+        self.label_names = label_names
+
+
+class LabelSimilarity(nn.Module):
+    """What the labels' own names say: one value a label, from the text's mean vector.
+
+    The cosine of the text's mean token vector `(batch, width)` and that of the label's name,
+    standardised over train, times a weight that training sets per label. A label with three
+    documents gets most of what it has from here; names that mean nothing are weighted down.
+    """
+
+    names: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int, n_labels: int) -> None:
+        super().__init__()
+        self.register_buffer("names", torch.zeros(n_labels, width))
+        self.register_buffer("mean", torch.zeros(n_labels))
+        self.register_buffer("std", torch.ones(n_labels))
+        self.weight = nn.Parameter(torch.full((n_labels,), 0.5))
+
+    def fit(self, names: Tensor, texts: Tensor) -> None:
+        """Take the names' vectors `(n_labels, width)` and the train texts' `(n_docs, width)`."""
+        self.names.copy_(functional.normalize(names, dim=1))
+        texts = functional.normalize(texts.to(self.names), dim=1)
+        centre = texts.mean(0)
+        # Mean and variance of all cosines, without the (n_docs, n_labels) matrix of them.
+        covariance = (texts - centre).T @ (texts - centre) / len(texts)
+        self.mean.copy_(self.names @ centre)
+        variance = ((self.names @ covariance) * self.names).sum(1)
+        self.std.copy_(variance.clamp_min(1e-12).sqrt())
+
+    def forward(self, texts: Tensor) -> Tensor:
+        cosine = functional.normalize(texts, dim=1) @ self.names.T
+        return self.weight * (cosine - self.mean) / self.std
 
 
 class Head(nn.Module):
-    """Standardised features `(batch, n_features)` to logits `(batch, n_labels)`.
+    """Features `(batch, n_features)` to logits `(batch, n_labels)`.
 
-    `hidden` units with GELU and dropout in between, or a linear layer if `hidden` is 0.
+    Standardised, then `hidden` units with GELU and dropout, or a linear layer if `hidden` is 0;
+    with `label_names`, `LabelSimilarity` of the first pooled feature is added.
     """
 
     mean: Tensor
     std: Tensor
+    similarity: LabelSimilarity | None
 
-    def __init__(self, n_features: int, n_labels: int, hidden: int, dropout: float) -> None:
+    def __init__(
+        self, n_features: int, n_labels: int, hidden: int, dropout: float, label_names: bool
+    ) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("std", torch.ones(n_features))
-        inner = hidden or n_features
+        self.width = n_features // N_POOLS
+        self.similarity = LabelSimilarity(self.width, n_labels) if label_names else None
         self.layers = nn.Sequential()
         if hidden:
             self.layers.extend([nn.Linear(n_features, hidden), nn.GELU(), nn.Dropout(dropout)])
-        self.layers.append(nn.Linear(inner, n_labels))
+        self.layers.append(nn.Linear(hidden or n_features, n_labels))
 
     def standardise_by(self, features: Tensor) -> None:
         """Take mean and standard deviation from the train features `(n_docs, n_features)`."""
         self.mean.copy_(features.mean(0))
         # A dead feature would divide by zero; it carries nothing, so it stays at zero.
         self.std.copy_(features.std(0, correction=0).clamp_min(1e-6))
+
+    def name_labels(self, names: Tensor, features: Tensor) -> None:
+        """Take the features of the label names `(n_labels, n_features)`, and train's beside."""
+        if self.similarity is not None:
+            self.similarity.fit(names[:, : self.width], features[:, : self.width])
 
     def start_from_prior(self, class_freq: Tensor, train_num: int) -> None:
         """Set the last bias to the labels' log odds, smoothed by one document on either side."""
@@ -73,12 +121,16 @@ class Head(nn.Module):
             self.layers[-1].bias.copy_(torch.logit(prior))
 
     def forward(self, features: Tensor) -> Tensor:
-        return self.layers((features - self.mean) / self.std)
+        logits = self.layers((features - self.mean) / self.std)
+        if self.similarity is None:
+            return logits
+        return logits + self.similarity(features[:, : self.width])
 
 
 class Classifier(PreTrainedModel):
     """Encoder, pooling and head; `forward` gives logits, `scores` gives σ(z) for texts."""
 
+    config: ClassifierConfig
     config_class = ClassifierConfig
     base_model_prefix = "encoder"
     tokenizer: PreTrainedTokenizerBase
@@ -89,13 +141,15 @@ class Classifier(PreTrainedModel):
         encoder = AutoConfig.for_model(settings.pop("model_type"), **settings)
         self.encoder = AutoModel.from_config(encoder)
         n_features = N_POOLS * encoder.hidden_size
-        self.head = Head(n_features, config.num_labels, config.hidden, config.dropout)
+        n_labels = len(config.id2label or {})
+        self.head = Head(n_features, n_labels, config.hidden, config.dropout, config.label_names)
         self.post_init()
 
     @property
     def labels(self) -> list[str]:
         """Label names in column order."""
-        return [self.config.id2label[i] for i in range(self.config.num_labels)]
+        by_column = {int(column): name for column, name in (self.config.id2label or {}).items()}
+        return [by_column[column] for column in range(len(by_column))]
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Pooled features `(batch, 4 · hidden_size)`: mean, first token and maximum of the last
@@ -133,7 +187,7 @@ class Classifier(PreTrainedModel):
     def scores(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> np.ndarray:
         """Scores σ(z) float32 `(n_docs, n_labels)` of `texts`, in their order."""
         self.eval()
-        out = np.empty((len(texts), self.config.num_labels), dtype=np.float32)
+        out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
         for rows, input_ids, mask in self.batches(self.tokenize(texts), batch_tokens):
             out[rows] = self.logits(input_ids, mask).float().sigmoid().cpu().numpy()
         return out
@@ -166,6 +220,7 @@ def build(
     hidden: int,
     dropout: float,
     max_length: int,
+    label_names: bool = False,
 ) -> Classifier:
     """A classifier over `encoder` with a fresh head for `labels`."""
     config = ClassifierConfig(
@@ -173,6 +228,7 @@ def build(
         hidden=hidden,
         dropout=dropout,
         max_length=max_length,
+        label_names=label_names,
         id2label=dict(enumerate(labels)),
         label2id={label: i for i, label in enumerate(labels)},
     )

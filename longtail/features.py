@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,3 +26,11 @@ def extract_features(
             features[rows] = model.features(input_ids, mask).float().cpu().numpy()
             progress.update(len(rows))
     return features
+
+
+def name_features(model: Classifier) -> np.ndarray:
+    """Features float32 `(n_labels, 4 · hidden_size)` of the label names, read as words.
+
+    `use::image-viewing` is read as "use image viewing".
+    """
+    return extract_features(model, [re.sub(r"[\W_]+", " ", name) for name in model.labels])

@@ -109,4 +109,4 @@ def predict(head: Head, features: np.ndarray, *, batch_size: int = 1024) -> np.n
 
 
 def _tensor(array: np.ndarray, head: Head) -> Tensor:
-    return torch.from_numpy(array).to(head.mean)
+    return torch.tensor(array).to(head.mean)
