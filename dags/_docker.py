@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.types import DeviceRequest, Mount
 
-from dags._runners import WORKSPACE, Step, passed_on, settle
+from dags._runners import WORKSPACE, Step, private_environment, settle
 from dags._settings import Settings
 from dags._workspace import FOLDERS, container_user, hand_over
 
@@ -66,7 +66,7 @@ def docker_operator(
         image=settings.image(step.image),
         command=list(step.argv),
         environment=dict(env),
-        private_environment=passed_on() | {"MLFLOW_TRACKING_URI": settings.tracking_uri},
+        private_environment=private_environment(settings),
         docker_url=os.environ.get("DOCKER_HOST", "unix://var/run/docker.sock"),
         user=container_user(),
         working_dir=INSIDE,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Container, Mapping
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from kubernetes.client import models as k8s
 
-from dags._runners import Step, passed_on, settle
+from dags._runners import Step, private_environment, settle
 from dags._settings import Settings
 from dags._workspace import USER
 
@@ -31,6 +32,9 @@ def kubernetes_operator(
 ) -> KubernetesPodOperator:
     """The pod of one step. Airflow mounts the same volume at `LONGTAIL_HOME`."""
     secret = os.environ.get("LONGTAIL_SECRET")
+    # A pod's specification is shown; what is secret in it comes from the Kubernetes secret.
+    given = private_environment(settings)
+    public = {k: v for k, v in given.items() if not re.search("SECRET|TOKEN|PASSWORD|KEY", k)}
     limits = {"memory": step.memory} if step.memory else {}
     if step.gpu:
         limits["nvidia.com/gpu"] = "1"
@@ -41,7 +45,7 @@ def kubernetes_operator(
         image=settings.image(step.image),
         cmds=list(step.argv[:1]),
         arguments=list(step.argv[1:]),
-        env_vars=passed_on() | dict(env),
+        env_vars=public | dict(env),
         env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=secret))]
         if secret
         else None,

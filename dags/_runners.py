@@ -53,9 +53,17 @@ class ProcessOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("argv", "cwd", "env")
 
-    def __init__(self, *, argv: list[str], cwd: str, env: dict[str, str], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        argv: list[str],
+        cwd: str,
+        env: dict[str, str],
+        private: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.argv, self.cwd, self.env = argv, cwd, env
+        self.argv, self.cwd, self.env, self.private = argv, cwd, env, private or {}
 
     def execute(self, context: Any) -> None:
         python = os.environ.get("LONGTAIL_PYTHON", sys.executable)
@@ -63,9 +71,10 @@ class ProcessOperator(BaseOperator):
         self.log.info("In %s: %s", self.cwd, argv)
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
         inherited.pop("PYTHONPATH", None)
+        env = {**inherited, **self.private, **self.env}
         self.child = subprocess.Popen(
-            argv, cwd=self.cwd, env={**inherited, **self.env}, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
+            argv, cwd=self.cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", start_new_session=True,
         )  # fmt: skip
         last: deque[str] = deque(maxlen=5)
         assert self.child.stdout is not None
@@ -80,13 +89,18 @@ class ProcessOperator(BaseOperator):
             os.killpg(self.child.pid, signal.SIGTERM)
 
 
-def passed_on() -> dict[str, str]:
-    """The environment that a container gets besides the step's own."""
-    return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+def private_environment(settings: Settings) -> dict[str, str]:
+    """What a step gets besides its own environment. It may hold secrets and is never shown."""
+    given = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    given["MLFLOW_TRACKING_URI"] = settings.tracking_uri
+    if settings.artifact_root:
+        # MLflow's only word for it without a server; else `mlruns` of the working folder counts.
+        given["_MLFLOW_SERVER_ARTIFACT_ROOT"] = settings.artifact_root
+    return given
 
 
 def step_environment(settings: Settings, step: Step) -> dict[str, str]:
-    """What every step is told about where it runs."""
+    """What every step is told about where it runs; Airflow shows it with the task."""
     in_container = settings.runner != "process"
     return {
         "LONGTAIL_CACHE": f"{settings.state}/cache",
@@ -94,7 +108,6 @@ def step_environment(settings: Settings, step: Step) -> dict[str, str]:
         "LONGTAIL_GIT_COMMIT": FACTS % "commit",
         "LONGTAIL_IMAGE_DIGEST": settings.image(step.image) if in_container else "",
         "LONGTAIL_LOGICAL_DATE": FACTS % "key",
-        "MLFLOW_TRACKING_URI": settings.tracking_uri,
     }
 
 
@@ -110,5 +123,10 @@ def operator(settings: Settings, step: Step, **kwargs: Any) -> BaseOperator:
 
         return kubernetes_operator(settings, step, env, **kwargs)
     return ProcessOperator(
-        task_id=step.task_id, argv=list(step.argv), cwd=WORKSPACE, env=env, **kwargs
+        task_id=step.task_id,
+        argv=list(step.argv),
+        cwd=WORKSPACE,
+        env=env,
+        private=private_environment(settings),
+        **kwargs,
     )

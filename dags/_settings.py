@@ -35,6 +35,12 @@ class Settings:
         """Where runs and versions are recorded."""
         return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.state}/mlflow.db"
 
+    @property
+    def artifact_root(self) -> str:
+        """Where artifacts go when the store is a file: beside it, not in a workspace."""
+        file = self.tracking_uri.partition("sqlite:///")[2]
+        return str(Path(file).parent / "mlruns") if file else ""
+
     def image(self, target: str) -> str:
         """Full name of the image of one Dockerfile target."""
         return self.images.format(target=target)

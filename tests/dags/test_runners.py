@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from dags._runners import ProcessOperator, passed_on, settle
+from dags._runners import ProcessOperator, private_environment, settle
+from dags._settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -72,6 +73,14 @@ def test_arguments_are_no_shell(tmp_path: Path) -> None:
 def test_containers_get_no_airflow_secret(monkeypatch: Any) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_X", "secret")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "needed")
-    given = passed_on()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/longtail/mlflow.db")
+    given = private_environment(load_settings())
     assert given["AWS_ACCESS_KEY_ID"] == "needed"
+    assert given["_MLFLOW_SERVER_ARTIFACT_ROOT"] == "/srv/longtail/mlruns"
     assert not [name for name in given if name.startswith("AIRFLOW")]
+
+
+def test_a_misspelt_runner_is_refused(monkeypatch: Any) -> None:
+    monkeypatch.setenv("LONGTAIL_RUNNER", "dokcer")
+    with pytest.raises(ValueError, match="'dokcer'; expected one of process, docker, kubernetes"):
+        load_settings()
