@@ -18,6 +18,7 @@ from components._component import GateNotPassed
 from components._corpus import write_corpus
 from longtail.errors import DataError
 
+REGISTER = PARAMS["register"] | {"sample": 64}
 LIMITS = {
     "min_psi": 0.2,
     "alpha": 0.05,
@@ -36,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
         patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
         patch.setattr(drift, "Served", InProcess)
-        Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"drift": LIMITS}))
+        Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"drift": LIMITS, "register": REGISTER}))
         register.run()
         with pytest.raises(DataError, match="no champion"):
             watch(corpus(seed=9))
