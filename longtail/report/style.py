@@ -63,6 +63,7 @@ thead th{color:var(--muted);font-weight:550;vertical-align:bottom;
 border-bottom:1px solid var(--muted)}
 tbody th{font-weight:550}
 .text,th.text,td.text{text-align:left;white-space:normal;min-width:7rem}
+.reason{min-width:18rem!important}
 .name{max-width:26rem;min-width:13rem}
 .name bdi{display:inline-block;max-height:4.7em;overflow:hidden}
 #label-table th,#label-table td{padding:.32rem .5rem}

@@ -74,7 +74,7 @@ DECISION = """
 <td>{{ measure(r.challenger, r) }}</td><td>{{ measure(r.champion, r) }}</td>\
 <td>{{ signed(r.difference) }}{% if r.interval %}<span class="ci">{{ signed(r.interval[0]) }} to\
  {{ signed(r.interval[1]) }}</span>{% endif %}</td><td>{{ measure(r.limit, r) }}</td>\
-<td class="text {{ tone(r.verdict) }}">{{ r.verdict }}</td><td class="text">{{ r.reason }}</td></tr>
+<td class="text {{ tone(r.verdict) }}">{{ r.verdict }}</td><td class="text reason">{{ r.reason }}</td></tr>
 {% endfor %}</tbody></table></div>
 {% if decision.labels_added or decision.labels_removed %}<p>Labels added: \
 {{ m.tags(decision.labels_added or []) }} Labels removed: \
@@ -156,7 +156,8 @@ LABELS = """
 <th scope="row" class="text name"><bdi title="{{ r.label }}">{{ r.label }}</bdi>\
 {% if r.never %} <span class="tag wrong">never predicted</span>{% endif %}</th>\
 <td class="text">{{ r.group }}</td>\
-<td>{{ r.train }}</td><td>{{ r.val }}</td><td>{{ r.test }}</td><td>{{ '%.3f'|format(r.threshold) }}</td>\
+<td>{{ r.train }}</td><td>{{ r.val }}</td><td>{{ r.test }}</td>\
+<td>{{ '%.3f'|format(r.threshold) }}</td>\
 <td>{{ number(r.precision) }}</td><td>{{ number(r.recall) }}</td><td>{{ number(r.f1) }}</td>\
 <td>{{ r.tp }}</td><td>{{ r.fp }}</td><td>{{ r.fn }}</td>{% for x in (r.over_baseline,\
  r.over_champion) %}<td data-v="{{ '%.4f'|format(x) if x is not none else '' }}"\
