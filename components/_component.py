@@ -6,6 +6,7 @@ import argparse
 import errno
 import fcntl
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typing import Annotated, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError, ParameterError, unknown_name
 
 OK, BUG, BAD_PARAMETERS, BAD_DATA, GATE_NOT_PASSED, TEMPORARY = 0, 1, 2, 3, 4, 75
 PARAMS_FILE = Path("params.yaml")
@@ -63,23 +64,37 @@ def load_params(stage: str, model: type[P], path: Path = PARAMS_FILE) -> P:
         raise ParameterError(
             f"No {path} in {Path.cwd()}; run from the project's root folder."
         ) from None
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path} is not YAML: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} is not YAML in UTF-8: {error}") from None
     if not isinstance(document, dict) or stage not in document:
         raise ParameterError(f"{path} has no section {stage!r}; add it (it may be empty: {{}}).")
     try:
-        return model.model_validate(document[stage] or {})
+        return model.model_validate({} if document[stage] is None else document[stage])
     except ValidationError as error:
-        raise ParameterError(_explain(stage, path, error)) from None
+        raise ParameterError(_explain(stage, path, model, error)) from None
 
 
-def _explain(stage: str, path: Path, error: ValidationError) -> str:
+def _explain(stage: str, path: Path, model: type[Section], error: ValidationError) -> str:
     lines = [f"{path} has {error.error_count()} wrong value(s):"]
     for item in error.errors():
         where = ".".join(str(part) for part in (stage, *item["loc"]))
         got = "" if item["type"] == "missing" else f" (got {item['input']!r})"
-        lines.append(f"  {where}: {item['msg']}{got}")
+        said = item["msg"]
+        if item["type"] == "extra_forbidden":
+            said = str(unknown_name("parameter", str(item["loc"][-1]), _names(model, item["loc"])))
+        lines.append(f"  {where}: {said}{got}")
     return "\n".join(lines)
+
+
+def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The fields that are valid beside the unknown one at `loc`."""
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return list(model.model_fields)
 
 
 @contextmanager
@@ -149,8 +164,15 @@ def exit_code(error: BaseException) -> int:
         return BAD_DATA
     if isinstance(error, GateNotPassed):
         return GATE_NOT_PASSED
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return TEMPORARY if full or isinstance(error, TemporaryError) else BUG
+    return TEMPORARY if isinstance(error, TemporaryError) or _disk_is_full(error) else BUG
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # numpy's short write and safetensors carry no errno, only these words.
+    words = r"No space left on device|\d+ requested and \d+ written"
+    return re.search(words, str(error)) is not None
 
 
 def guarded(name: str, action: Callable[[], None]) -> NoReturn:

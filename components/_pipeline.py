@@ -37,6 +37,8 @@ def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:
     for key in ("desc", "cmd", "meta"):
         if key not in row:
             raise ValueError(f"dvc.yaml: stage {name!r} has no {key!r}; add it.")
+    if "image" not in row["meta"]:
+        raise ValueError(f"dvc.yaml: stage {name!r} has no 'meta.image'; add it.")
     deps = tuple(row.get("deps", ()))
     upstream = {
         producer for dep in deps for out, producer in producers.items() if _overlap(dep, out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import scipy.sparse as sp
@@ -34,11 +35,16 @@ def write_scores(path: Path, scores: Scores) -> None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read a folder made by `write_scores`; raises DataError where its parts do not fit."""
-    index = json.loads((path / "index.json").read_text(encoding="utf-8"))
-    scores = np.load(path / "scores.npy", mmap_mode="r", allow_pickle=False)
-    targets = sp.load_npz(path / "targets.npz").tocsr()
-    shape = (len(index["ids"]), len(index["labels"]))
+    """Read a folder made by `write_scores`; DataError where a part is missing or does not fit."""
+    try:
+        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        scores = np.load(path / "scores.npy", mmap_mode="r", allow_pickle=False)
+        targets = sp.load_npz(path / "targets.npz").tocsr()
+        shape = (len(index["ids"]), len(index["labels"]))
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
+        raise DataError(
+            f"{path} is not a whole folder of scores ({error}); remove it and run `dvc repro`."
+        ) from None
     if scores.shape != shape or targets.shape != shape:
         raise DataError(
             f"{path}: scores {scores.shape} and targets {targets.shape} do not fit the index "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -15,7 +16,7 @@ from longtail import baseline
 
 
 class Params(Section):
-    costs: list[float] = Field(
+    costs: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         [0.25, 0.5, 1.0, 2.0, 4.0], min_length=1, description="values of C tried on val, each > 0"
     )
     max_terms: int = Field(100_000, ge=1, description="most frequent terms kept")

@@ -37,8 +37,9 @@ class Params(Section):
             raise ValueError("give both head and tail, or neither (null)")
         if self.head is not None and self.tail is not None and self.tail >= self.head:
             raise ValueError(f"tail must be below head, got {self.tail} and {self.head}")
-        if self.tail_share + self.head_share > 1:
-            raise ValueError("tail_share + head_share must be at most 1")
+        if self.tail_share >= 1 - self.head_share:  # as `frequency_cutoffs` compares them
+            total = self.tail_share + self.head_share
+            raise ValueError(f"tail_share + head_share must be below 1, got {total:g}")
         return self
 
 

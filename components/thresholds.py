@@ -27,7 +27,7 @@ class Params(Section):
     min_support: int = Field(
         1, ge=1, description="val documents a label needs for a threshold of its own"
     )
-    blend: bool = Field(False, description="mix the SVM into the model, its weight tuned on val")
+    blend: bool = Field(True, description="mix the SVM into the model, its weight tuned on val")
 
 
 def run(
@@ -40,16 +40,14 @@ def run(
     curves: Output,
     params: Params,
 ) -> None:
-    model, baseline = read_scores(val_scores), read_scores(baseline_val_scores)
+    model = read_scores(val_scores)
     _check_only_val(model, assignment, val_scores)
-    _check_same_rows(model, baseline, baseline_val_scores)
-    weight = 0.0
-    if params.blend:
-        weight = best_weight(model.scores, baseline.scores, model.targets)
+    baseline = _scores_of(model, baseline_val_scores)
+    weight = best_weight(model.scores, baseline, model.targets) if params.blend else 0.0
     candidates = {
-        "model": blend(model.scores, baseline.scores, weight),
-        "baseline": baseline.scores,
-        **{folder.name: read_scores(folder / "val").scores for folder in _folders(comparison)},
+        "model": blend(model.scores, baseline, weight),
+        "baseline": baseline,
+        **{folder.name: _scores_of(model, folder / "val") for folder in _folders(comparison)},
     }
     tuned = {name: _tune(scores, model, params) for name, scores in candidates.items()}
     result = {
@@ -78,9 +76,12 @@ def _check_only_val(model: Scores, assignment: Path, where: Path) -> None:
         )
 
 
-def _check_same_rows(model: Scores, other: Scores, where: Path) -> None:
+def _scores_of(model: Scores, where: Path) -> np.ndarray:
+    """The scores in the folder `where`, of the same documents and labels as the model's."""
+    other = read_scores(where)
     if (model.ids, model.labels) != (other.ids, other.labels):
         raise DataError(f"{where}: documents or labels differ from the model's; run `dvc repro`.")
+    return other.scores
 
 
 def _tune(scores: np.ndarray, model: Scores, params: Params) -> dict[str, Any]:
