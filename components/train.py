@@ -64,7 +64,7 @@ def run(
 
     _write_scores(val_scores, labels, parts["val"], scored[chosen]["val"])
     _write_scores(test_scores, labels, parts["test"], scored[chosen]["test"])
-    _write_comparison(comparison, labels, parts, scored, without=chosen)
+    _write_comparison(comparison, labels, parts, scored)
     with written(model) as folder:
         classifier.save(models[chosen], folder)
     _write_history(history, rows)
@@ -132,16 +132,13 @@ def _write_comparison(
     labels: list[str],
     parts: Parts,
     scored: dict[str, dict[str, np.ndarray]],
-    *,
-    without: str,
 ) -> None:
-    """A folder of scores for each loss beside the chosen one."""
+    """A folder of scores for each loss, the chosen one too: the model may be blended later."""
     with written(path) as folder:
         folder.mkdir()
         for name, by_part in scored.items():
             for part, scores in by_part.items():
-                if name != without:
-                    _write_scores(folder / name / part, labels, parts[part], scores)
+                _write_scores(folder / name / part, labels, parts[part], scores)
 
 
 def _write_history(path: Path, rows: Rows) -> None:

@@ -13,6 +13,7 @@ from components._corpus import COLUMNS, REQUIRED, read_corpus, write_corpus
 from components._sources.csv_files import table
 from components._sources.form import SPLITS, Form, Rows, one_type
 from longtail.errors import DataError, unknown_name
+from longtail.validation.spreadsheet import original
 
 Columns = dict[str, list[Any]]
 
@@ -105,8 +106,9 @@ def correct(columns: Columns, path: Path) -> int:
     known = {label for labels in columns["labels"] for label in labels}
     n_applied = 0
     for k in range(len(rows)):
-        identity, label, action = (rows.columns[name][k] for name in ("id", "label", "action"))
-        action = action.strip().lower()
+        # suspects.csv guards its cells against spreadsheets; `original` takes the guard off.
+        identity, label = (original(rows.columns[name][k]) for name in ("id", "label"))
+        action = rows.columns["action"][k].strip().lower()
         if not action:
             continue
         _check_correction(rows.where(k), identity in at, identity, label, action, known)

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from small_project import ROOT, environment, make_project
+from small_project import ROOT, environment, files_in, make_project
 
 from components._pipeline import load_stages
 
 STAGES = load_stages(ROOT / "dvc.yaml")
-
-
-def files_in(folder: Path) -> dict[str, str]:
-    """Path and content hash of every file below `folder`."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def copy(source: Path, to: Path) -> None:
