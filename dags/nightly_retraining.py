@@ -99,9 +99,11 @@ def plan() -> list[str]:
         stale = _workspace.stale_stages(made, STAGES, params["force"], params["max_age_days"])
     except WorkspaceError as error:
         raise AirflowFailException(str(error)) from None
-    if not stale and not _workspace.is_undecided(made):
-        return ["notify"]
-    return [*(f"stages.{name}" for name in stale), "record"]
+    idle = not stale and not _workspace.is_undecided(made)
+    chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "record"]
+    # Pushed by name: a branch that skips something ends before its return value is kept.
+    context["ti"].xcom_push("chosen", chosen)
+    return chosen
 
 
 @task(task_id="record", trigger_rule=TriggerRule.NONE_FAILED, outlets=[DATA])
@@ -118,7 +120,7 @@ def notify() -> str:
     """Say how the night ended: unchanged, promoted, or not promoted and why."""
     context = get_current_context()
     ti = context["ti"]
-    made, planned = this_workspace(ti), ti.xcom_pull(task_ids="plan")
+    made, planned = this_workspace(ti), ti.xcom_pull(task_ids="plan", key="chosen")
     if "record" in planned:
         _workspace.mark_decided(made)
     run_id = context["dag_run"].run_id

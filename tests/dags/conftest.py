@@ -73,6 +73,7 @@ class Nights:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
             "PYTHONPATH": str(ROOT),
+            "LONGTAIL_RETRIES": "0",
             "LONGTAIL_RUNNER": self.runner,
             "LONGTAIL_REPO": str(self.repo),
             "LONGTAIL_HOME": str(self.home),

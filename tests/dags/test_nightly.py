@@ -103,7 +103,6 @@ def test_a_refused_model_is_not_applied_and_not_judged_again(
 def test_a_tracking_server_away_is_caught_up_the_next_night(nights: Nights) -> None:
     (nights.home / "state").mkdir()
     (nights.home / "state" / "away").touch()
-    nights.extra = (("LONGTAIL_RETRIES", "0"),)
     states, output = nights(FIRST)
     assert states["register"] == "failed" and states["record"] == "success"
     assert "the tracking server is away" in output.split("Notification:")[1]
