@@ -26,7 +26,7 @@ PALETTE = {"ink": INK, "muted": MUTED, "line": GRID} | {
     f"series-{i + 1}": colour for i, colour in enumerate(SERIES)
 }
 TITLES = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",

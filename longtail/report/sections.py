@@ -12,8 +12,13 @@ import scipy.sparse as sp
 
 from longtail.metrics import per_label
 from longtail.report.evidence import Evidence, Scored
-from longtail.report.score_histogram import calibration, precision_recall, score_histogram
-from longtail.slices import FREQUENCY_GROUPS, MIN_POSITIVES, slice_table
+from longtail.report.score_histogram import (
+    ScoreHistogram,
+    calibration,
+    precision_recall,
+    score_histogram,
+)
+from longtail.slices import FREQUENCY_GROUPS, slice_table
 
 HEADLINE = {
     "micro_f1": "Micro-F1",
@@ -126,7 +131,7 @@ def predicted_labels(evidence: Evidence) -> dict[str, dict[str, int]]:
 
 
 def curves_and_calibration(evidence: Evidence, *, n_bins: int) -> dict[str, Any]:
-    """`curves`: model -> precision-recall over all labels; `operating`: where each model works;
+    """`curves`: model -> precision-recall over all labels;
     `calibration`: group -> ECE and reliability of the model under report."""
     curves, found = {}, {}
     for scored in evidence.models:
@@ -135,11 +140,11 @@ def curves_and_calibration(evidence: Evidence, *, n_bins: int) -> dict[str, Any]
         )
         curves[scored.name] = precision_recall(counted.total.sum(0), counted.positives.sum(0))
         if scored is evidence.model:
-            found = {"all": calibration(*(part.sum(0) for part in counted), n_bins)}
-            found |= {
-                name: calibration(*(part[i] for part in counted), n_bins)
-                for i, name in enumerate(FREQUENCY_GROUPS)
-            }
+            whole = ScoreHistogram(*(part.sum(0) for part in counted))
+            found = {"all": calibration(*whole, n_bins=n_bins)}
+            for i, name in enumerate(FREQUENCY_GROUPS):
+                own = ScoreHistogram(*(part[i] for part in counted))
+                found[name] = calibration(*own, n_bins=n_bins)
     return {"curves": curves, "calibration": found}
 
 
@@ -218,6 +223,3 @@ def flat_metrics(slices_of: Mapping[str, list[Row]], predicted: Mapping[str, Any
             "labels_predicted": predicted[model]["all"],
         }
     return found
-
-
-__all__ = ["DOCUMENT_SLICES", "HEADLINE", "MIN_POSITIVES"]

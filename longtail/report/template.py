@@ -74,7 +74,8 @@ DECISION = """
 <td>{{ measure(r.challenger, r) }}</td><td>{{ measure(r.champion, r) }}</td>\
 <td>{{ signed(r.difference) }}{% if r.interval %}<span class="ci">{{ signed(r.interval[0]) }} to\
  {{ signed(r.interval[1]) }}</span>{% endif %}</td><td>{{ measure(r.limit, r) }}</td>\
-<td class="text {{ tone(r.verdict) }}">{{ r.verdict }}</td><td class="text reason">{{ r.reason }}</td></tr>
+<td class="text {{ tone(r.verdict) }}">{{ r.verdict }}</td>\
+<td class="text reason">{{ r.reason }}</td></tr>
 {% endfor %}</tbody></table></div>
 {% if decision.labels_added or decision.labels_removed %}<p>Labels added: \
 {{ m.tags(decision.labels_added or []) }} Labels removed: \

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import CountVectorizer
 
@@ -75,7 +76,7 @@ def _driving_words(
     return {word: found[word] for word in best if found[word] > 0}
 
 
-def _presence(texts: Sequence[str], words: Sequence[str]) -> sp.csc_matrix:
+def _presence(texts: pd.Series, words: Sequence[str]) -> sp.csc_matrix:
     """Whether each training text holds each word: CSC 0/1 (n_train, n_words)."""
     counter = CountVectorizer(vocabulary=words, binary=True, token_pattern=WORD, dtype=np.int32)
     return counter.transform(texts).tocsc()
