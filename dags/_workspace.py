@@ -192,8 +192,9 @@ def is_undecided(workspace: Workspace) -> bool:
 def record(workspace: Workspace) -> str:
     """Commit what the run made to DVC's cache and to the branch `nightly`, tagged by its date.
 
-    A date before the newest record gets its tag but leaves the branch alone. Repeating it changes
-    nothing. Raises WorkspaceError where another run has recorded since `prepare`.
+    A date before the newest record gets its tag but leaves the branch alone. What is recorded
+    already, by this run or another, is only tagged. Raises WorkspaceError where another run has
+    recorded something else since `prepare`.
     """
     folder = workspace.folder
     dvc(folder, "commit", "--quiet", "--force")
@@ -205,8 +206,10 @@ def record(workspace: Workspace) -> str:
     tag = f"refs/tags/{BRANCH}/{workspace.key}"
     newest = not any(name > workspace.key for name in records(folder))
     last = commit_of(folder, f"origin/{BRANCH}") if newest else commit_of(folder, tag)
-    if commit_of(folder, tag) and git(folder, "rev-parse", f"{tag}^{{tree}}") == tree:
-        return str(commit_of(folder, tag))
+    for made in (commit_of(folder, tag), last):
+        if made and git(folder, "rev-parse", f"{made}^{{tree}}") == tree:
+            git(folder, "push", "--quiet", "origin", f"+{made}:{tag}")
+            return made
     if newest and last != workspace.tip:
         raise WorkspaceError(
             "Another run has recorded a night since this workspace was made; clear this run from "

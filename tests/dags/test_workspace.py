@@ -32,6 +32,7 @@ def night(repo: Path, root: Path, key: str, lines: str | None = None) -> ws.Work
     return made
 
 
+@pytest.mark.slow
 def test_only_what_depends_on_a_change_is_stale(toy: Path, tmp_path: Path) -> None:
     night(toy, tmp_path / "w", KEYS[0])
     stages = load_stages(toy / "dvc.yaml")
@@ -46,6 +47,7 @@ def test_only_what_depends_on_a_change_is_stale(toy: Path, tmp_path: Path) -> No
     assert ws.stale_stages(quiet, stages, False, None) == ["total", "page"]
 
 
+@pytest.mark.slow
 def test_a_past_date_gets_its_own_data_and_leaves_the_branch(toy: Path, tmp_path: Path) -> None:
     night(toy, tmp_path, KEYS[0], "a\n")
     night(toy, tmp_path, KEYS[2], "b\n")
@@ -79,6 +81,18 @@ def test_two_runs_at_once_cannot_overwrite_each_other(toy: Path, tmp_path: Path)
     assert ws.commit_of(toy, ws.BRANCH) == recorded and ws.records(toy) == KEYS[:1]
 
 
+@pytest.mark.slow
+def test_two_runs_with_the_same_result_share_a_record(toy: Path, tmp_path: Path) -> None:
+    slow = ws.prepare(toy, tmp_path / "slow", KEYS[1])
+    night(toy, tmp_path, KEYS[0])
+    recorded = ws.commit_of(toy, ws.BRANCH)
+    ws.stale_stages(slow, load_stages(toy / "dvc.yaml"), False, None)
+    reproduce(slow)
+    assert ws.record(slow) == recorded == ws.commit_of(toy, ws.BRANCH)
+    assert ws.records(toy) == KEYS[:2]
+
+
+@pytest.mark.slow
 def test_an_unjudged_record_is_noticed(toy: Path, tmp_path: Path) -> None:
     made = night(toy, tmp_path, KEYS[0])
     later = ws.prepare(toy, tmp_path / "later", KEYS[1])
