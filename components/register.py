@@ -85,7 +85,7 @@ def register(params: Params) -> dict[str, Any]:
         "name": version.name,
         "version": str(version.version),
         "run_id": version.run_id,
-        "experiment_id": client.get_run(version.run_id).info.experiment_id,
+        "experiment_id": client.get_run(str(version.run_id)).info.experiment_id,
         "key": key,
         "reused": reused,
     }

@@ -40,7 +40,7 @@ class Rules:
     min_shared_labels: float = 0.9
     min_support: int = 30
     n_draws: int = 1000
-    level: float = 0.95
+    level: float = 0.92
     seed: int = 0
 
 

@@ -39,7 +39,7 @@ PARAMS = {
         "min_shared_labels": 0.5,
         "min_support": 30,
         "n_draws": 1000,
-        "level": 0.95,
+        "level": 0.92,
         "seed": 0,
         "limits": {
             "seconds_per_doc": 5.0,
