@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,12 @@ class ClassifierConfig(PretrainedConfig):
 
     model_type = "longtail"
 
-    def __init__(
-        self,
-        encoder: dict[str, Any] | None = None,
-        hidden: int = 512,
-        dropout: float = 0.3,
-        max_length: int = 128,
-        label_names: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.encoder = encoder or {"model_type": "bert"}
-        self.hidden, self.dropout, self.max_length = hidden, dropout, max_length
-        self.label_names = label_names
+    # Declared as fields: an undeclared `max_length` would be refused as a setting of generation.
+    encoder: dict[str, Any] = field(default_factory=lambda: {"model_type": "bert"})
+    hidden: int = 512
+    dropout: float = 0.3
+    max_length: int = 128
+    label_names: bool = False
 
 
 class LabelSimilarity(nn.Module):
@@ -118,7 +112,7 @@ class Head(nn.Module):
         """Set the last bias to the labels' log odds, smoothed by one document on either side."""
         prior = (class_freq + 1.0) / (train_num + 2.0)
         with torch.no_grad():
-            self.layers[-1].bias.copy_(torch.logit(prior))
+            self.layers[-1].get_parameter("bias").copy_(torch.logit(prior))
 
     def forward(self, features: Tensor) -> Tensor:
         logits = self.layers((features - self.mean) / self.std)

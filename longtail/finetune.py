@@ -19,7 +19,6 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
 from longtail.batching import TokenBudgetSampler, token_budget_batches
 from longtail.classifier import Classifier
@@ -78,24 +77,27 @@ class Collator:
 class TokenBudgetTrainer(Trainer):
     """A Trainer whose batches hold documents of similar length under a budget of tokens."""
 
-    batch_tokens: int
+    def __init__(self, train: Documents, val: Documents, batch_tokens: int, **kwargs: Any) -> None:
+        super().__init__(train_dataset=train, eval_dataset=val, **kwargs)
+        self.train_documents, self.val_documents = train, val
+        self.batch_tokens = batch_tokens
 
     def get_train_dataloader(self) -> DataLoader:
         sampler = TokenBudgetSampler(
-            self.train_dataset.lengths,
+            self.train_documents.lengths,
             self.batch_tokens,
             seed=self.args.seed,
             multiple_of=self.accelerator.num_processes,
         )
-        return self.accelerator.prepare(self._loader(self.train_dataset, sampler))
+        return self._loader(self.train_documents, sampler)
 
-    def get_eval_dataloader(self, eval_dataset: Dataset | None = None) -> DataLoader:
-        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        batches = token_budget_batches(dataset.lengths, 2 * self.batch_tokens)
-        return self.accelerator.prepare(self._loader(dataset, [b.tolist() for b in batches]))
+    def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
+        batches = token_budget_batches(self.val_documents.lengths, 2 * self.batch_tokens)
+        return self._loader(self.val_documents, [batch.tolist() for batch in batches])
 
-    def _loader(self, dataset: Dataset, batch_sampler: Any) -> DataLoader:
-        return DataLoader(dataset, batch_sampler=batch_sampler, collate_fn=self.data_collator)
+    def _loader(self, documents: Documents, batch_sampler: Any) -> DataLoader:
+        loader = DataLoader(documents, batch_sampler=batch_sampler, collate_fn=self.data_collator)
+        return self.accelerator.prepare(loader)
 
 
 def fine_tune(
@@ -118,17 +120,17 @@ def fine_tune(
     freeze(model, how.frozen_layers)
     _set_dropout(model.encoder, how.dropout)
     trainer = TokenBudgetTrainer(
+        train,
+        val,
+        how.batch_tokens,
         model=model,
         args=_arguments(how, checkpoints, objective, seed),
         data_collator=Collator(model.tokenizer),
-        train_dataset=train,
-        eval_dataset=val,
         compute_loss_func=_loss_function(loss.to(model.device)),
         compute_metrics=_val_metrics,
         optimizers=(_optimiser(model, how), None),
         callbacks=[EarlyStoppingCallback(early_stopping_patience=how.patience)],
     )
-    trainer.batch_tokens = how.batch_tokens
     trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
     return _history(trainer.state.log_history)
 
@@ -180,6 +182,8 @@ def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) ->
         logging_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
+        # Otherwise a resumed run would forget the epochs it has already waited.
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model=objective,
         greater_is_better=True,
         bf16=on_gpu and torch.cuda.is_bf16_supported(),
@@ -210,7 +214,10 @@ def _val_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+    """The last complete checkpoint: Trainer writes its state last, so a half-written one has none.
+    """
+    complete = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
