@@ -51,8 +51,9 @@ def _read_table(path: Path) -> pa.Table:
             f"{path} does not exist; make it with `python -m components.ingest`."
         ) from None
     except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())  # Arrow's own text may have several lines
         raise DataError(
-            f"{path} is not a readable Parquet file ({error}); restore it with `dvc checkout` "
+            f"{path} is not a readable Parquet file ({reason}); restore it with `dvc checkout` "
             "or rebuild it with `python -m components.ingest`."
         ) from None
 

@@ -41,7 +41,7 @@ def read_scores(path: Path) -> Scores:
         scores = np.load(path / "scores.npy", mmap_mode="r", allow_pickle=False)
         targets = sp.load_npz(path / "targets.npz").tocsr()
         shape = (len(index["ids"]), len(index["labels"]))
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise DataError(
             f"{path} is not a whole folder of scores ({error}); remove it and run `dvc repro`."
         ) from None

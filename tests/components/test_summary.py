@@ -18,7 +18,8 @@ def f1(micro: float, macro: float) -> dict[str, float]:
 
 
 METRICS: dict[str, Any] = {
-    "model": f1(0.58449, 0.36851) | {"HEAD": f1(0.7, 0.6), "MEDIUM": f1(0.5, 0.4), "TAIL": f1(0, 1)},
+    "model": f1(0.58449, 0.36851)
+    | {"HEAD": f1(0.7, 0.6), "MEDIUM": f1(0.5, 0.4), "TAIL": f1(0, 1)},
     "baseline": f1(0.5776, 0.2809) | {"HEAD": f1(0.71, 0.61), "TAIL": f1(0.188, 0.11)},
 }
 DECISION = {"verdict": "promoted", "summary": "micro-F1 rose by 0.7 points [0.2, 1.3]."}
