@@ -1,0 +1,119 @@
+"""Pooling, padding, label names and the round trip to disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_project import small_corpus, write_encoder
+
+from longtail import classifier
+from longtail.classifier import Head, LabelSimilarity
+from longtail.encoder import load_encoder
+
+LABELS = [f"label-{i}" for i in range(12)]
+TEXTS = ["word1 cue0a", "word2 word3 word4 cue1b word5 word6", "cue2a", *small_corpus(6)["text"]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    write_encoder(folder)
+    torch.manual_seed(1)
+    built = classifier.build(
+        *load_encoder(str(folder)), LABELS, hidden=8, dropout=0.2, max_length=12, label_names=True
+    )
+    built.head.similarity.fit(torch.randn(12, 32), torch.randn(30, 32))
+    return built.eval()
+
+
+@torch.inference_mode()
+def test_pooling_equals_numpy_on_each_text_alone(model):
+    ids = model.tokenize(TEXTS)
+    for rows, input_ids, mask in model.batches(ids, 1000):
+        assert mask.min() == 0, "the batch must have padding"
+        found = model.features(input_ids, mask).numpy()
+        for row, features in zip(rows, found, strict=True):
+            out = model.encoder(torch.tensor([ids[row]]), output_hidden_states=True)
+            last, middle = out.last_hidden_state[0].numpy(), out.hidden_states[1][0].numpy()
+            alone = np.concatenate([last.mean(0), last[0], last.max(0), middle.mean(0)])
+            np.testing.assert_allclose(features, alone, atol=2e-6)
+
+
+def test_scores_keep_the_texts_order_whatever_the_batches(model):
+    together = model.scores(TEXTS)
+    assert together.dtype == np.float32 and together.shape == (len(TEXTS), 12)
+    for row, text in enumerate(TEXTS):
+        np.testing.assert_allclose(model.scores([text])[0], together[row], atol=1e-6)
+    assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+def test_round_trip_keeps_scores_settings_and_label_order(model, tmp_path):
+    classifier.save(model, tmp_path)
+    again = classifier.load(tmp_path)
+    assert not again.training
+    assert again.labels == LABELS  # as strings, "10" sorts before "2"
+    names = ("hidden", "dropout", "max_length", "label_names")
+    assert [getattr(again.config, n) for n in names] == [8, 0.2, 12, True]
+    assert np.array_equal(again.scores(TEXTS), model.scores(TEXTS))
+
+
+@pytest.mark.parametrize("n_labels", [1, 2])
+def test_one_or_two_labels_survive_the_round_trip(tmp_path, n_labels):
+    write_encoder(tmp_path / "encoder")
+    encoder = load_encoder(str(tmp_path / "encoder"))
+    small = classifier.build(*encoder, LABELS[:n_labels], hidden=0, dropout=0.0, max_length=12)
+    classifier.save(small, tmp_path / "model")
+    again = classifier.load(tmp_path / "model")
+    assert again.labels == LABELS[:n_labels]
+    assert np.array_equal(again.scores(TEXTS), small.eval().scores(TEXTS))
+
+
+def test_texts_are_cut_at_max_length(model):
+    (ids,) = model.tokenize([" ".join(["word1"] * 50)])
+    assert len(ids) == 12 and ids[0] == 2 and ids[-1] == 3
+    assert model.tokenize([]) == []
+
+
+def test_similarity_statistics_equal_those_of_the_whole_cosine_matrix():
+    generator = torch.Generator().manual_seed(0)
+    names = torch.randn(5, 7, generator=generator)
+    texts = torch.randn(40, 7, generator=generator) * 3 + 1
+    similarity = LabelSimilarity(7, 5)
+    similarity.fit(names, texts)
+    a, b = texts.double().numpy(), names.double().numpy()
+    cosine = (a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
+    np.testing.assert_allclose(similarity.mean, cosine.mean(0), atol=1e-6)
+    np.testing.assert_allclose(similarity.std, cosine.std(0), atol=1e-6)
+    expected = 0.5 * (cosine - cosine.mean(0)) / cosine.std(0)
+    np.testing.assert_allclose(similarity(texts).detach(), expected, atol=1e-5)
+
+
+def test_zero_weight_equals_no_similarity():
+    torch.manual_seed(0)
+    named = Head(8, 3, 4, 0.0, True)
+    plain = Head(8, 3, 4, 0.0, False)
+    plain.load_state_dict({n: v for n, v in named.state_dict().items() if "similarity" not in n})
+    features = torch.randn(6, 8)
+    named.name_labels(torch.randn(3, 8), features)
+    assert not torch.allclose(named(features), plain(features), atol=1e-3)
+    torch.nn.init.zeros_(named.similarity.weight)
+    assert torch.equal(named(features), plain(features))
+
+
+def test_standardise_by_train_leaves_dead_features_at_zero():
+    head = Head(4, 2, 0, 0.0, False)
+    head.standardise_by(torch.tensor([[1.0, 5.0, 0.0, 2.0], [3.0, 5.0, 4.0, 2.0]]))
+    assert head.mean.tolist() == [2, 5, 2, 2]
+    assert head.std.tolist() == pytest.approx([1, 1e-6, 2, 1e-6])
+    torch.nn.init.ones_(head.layers[-1].weight)
+    torch.nn.init.zeros_(head.layers[-1].bias)
+    assert head(torch.tensor([[4.0, 5.0, 0.0, 2.0]])).tolist() == [[1.0, 1.0]]
+
+
+@pytest.mark.parametrize("hidden", [0, 6])
+def test_start_from_prior_gives_smoothed_log_odds(hidden):
+    head = Head(4, 3, hidden, 0.0, False)
+    head.start_from_prior(torch.tensor([0, 8, 4]), 8)
+    # (n + 1) / (N + 2) = 0.1, 0.9, 0.5
+    assert head.layers[-1].bias.tolist() == pytest.approx([-np.log(9), np.log(9), 0], abs=1e-5)
