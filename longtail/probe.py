@@ -56,7 +56,7 @@ def train_head(
     generator = np.random.default_rng(seed)
     n_steps = how.epochs * -(-len(train.features) // how.batch_size)
     optimiser = torch.optim.AdamW(
-        head.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay
+        head.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, n_steps)
     history: list[dict[str, Any]] = []
