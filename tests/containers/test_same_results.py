@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from tests.containers.test_kubeflow_local import KFP
 from tests.dags.conftest import ROOT, Nights, run
@@ -28,8 +29,11 @@ def project(folder: Path) -> Path:
     (folder / "data.dvc").unlink(missing_ok=True)
     (folder / "dvc.lock").unlink(missing_ok=True)
     python = ("python", "-m", "components.ingest", "synthetic")
-    in_project(folder, *python, "--docs", "600", "--labels", "12", "--seed", "3")
+    in_project(folder, *python, "--docs", "400", "--labels", "12", "--seed", "3")
     in_project(folder, "python", "-m", "dvc", "add", "--quiet", "data")
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    params["train"]["losses"] = ["db"]
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     run("git", "add", "--all", cwd=folder)
     run("git", "commit", "--quiet", "-m", "A small corpus", cwd=folder)
     return folder

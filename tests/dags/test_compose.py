@@ -1,0 +1,42 @@
+"""The compose file: every variable has a value, every address is loopback, no secret is written."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
+
+
+def generated() -> dict[str, str]:
+    words = [sys.executable, str(ROOT / "docker" / "make_env.py")]
+    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_the_variables_are_those_that_make_writes() -> None:
+    needed = set(re.findall(r"\$\{([A-Z_]+)\}", TEXT))
+    assert len(needed) == 12
+    assert needed == set(generated())
+
+
+def test_secrets_are_new_each_time_and_long() -> None:
+    first, second = generated(), generated()
+    secret = [name for name in first if name.endswith(("PASSWORD", "KEY", "SECRET"))]
+    assert len(secret) == 7
+    for name in secret:
+        assert first[name] != second[name] and len(first[name]) >= 20
+
+
+def test_services_listen_on_loopback_and_the_targets_exist() -> None:
+    services = yaml.safe_load(TEXT)["services"]
+    assert all("ports" not in service for service in services.values())
+    assert "0.0.0.0" not in TEXT
+    targets = re.findall(r"^FROM \S+ AS (\w+)", (ROOT / "docker" / "Dockerfile").read_text(), re.M)
+    named = set(re.findall(r"localhost/longtail-(\w+):", TEXT))
+    assert named == {"airflow", "mlflow"} and named < set(targets)
