@@ -217,8 +217,10 @@ def build(
     label_names: bool = False,
 ) -> Classifier:
     """A classifier over `encoder` with a fresh head for `labels`."""
+    settings = encoder.config.to_dict()
+    settings.pop("_name_or_path", None)  # a folder of this machine; the weights are copied
     config = ClassifierConfig(
-        encoder=encoder.config.to_dict(),
+        encoder=settings,
         hidden=hidden,
         dropout=dropout,
         max_length=max_length,

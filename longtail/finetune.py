@@ -89,15 +89,16 @@ class TokenBudgetTrainer(Trainer):
             seed=self.args.seed,
             multiple_of=self.accelerator.num_processes,
         )
-        return self._loader(self.train_documents, sampler)
+        return self.accelerator.prepare(self._loader(self.train_documents, sampler))
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
+        # Every process scores all of val: batches of different sizes cannot be gathered, and F1
+        # over copies of one set is F1 over the set.
         batches = token_budget_batches(self.val_documents.lengths, 2 * self.batch_tokens)
         return self._loader(self.val_documents, [batch.tolist() for batch in batches])
 
     def _loader(self, documents: Documents, batch_sampler: Any) -> DataLoader:
-        loader = DataLoader(documents, batch_sampler=batch_sampler, collate_fn=self.data_collator)
-        return self.accelerator.prepare(loader)
+        return DataLoader(documents, batch_sampler=batch_sampler, collate_fn=self.data_collator)
 
 
 def fine_tune(
