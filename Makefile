@@ -59,7 +59,14 @@ ui: $(VENV)/.run ## MLflow's pages on http://127.0.0.1:5000
 test: $(VENV)/.test ## The fast tests
 	$(RUN) python -m pytest -q -rs
 
-test-slow: $(VENV)/.test ## The slow tests
+# The page tests need a browser and npm (for axe-core): Debian's packages, where apt can install.
+$(VENV)/.browser: | $(VENV)/.test
+	@if command -v chromium >/dev/null && command -v npm >/dev/null; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium npm >/dev/null && touch $@; \
+	else echo "chromium or npm is missing: the tests of the page will be skipped"; fi
+
+test-slow: $(VENV)/.test $(VENV)/.browser ## The slow tests
 	$(RUN) python -m pytest -q -rs -m slow
 
 test-gpu: $(VENV)/.test ## The tests that need a CUDA device

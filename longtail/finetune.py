@@ -215,7 +215,7 @@ def _val_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The last complete checkpoint: Trainer writes its state last, so a half-written one has none."""
+    """The last complete checkpoint: Trainer writes its state file last."""
     complete = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 

@@ -37,7 +37,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
         patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
         patch.setattr(drift, "Served", InProcess)
-        Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"drift": LIMITS, "register": REGISTER}))
+        params = PARAMS | {"drift": LIMITS, "register": REGISTER}
+        Path("params.yaml").write_text(yaml.safe_dump(params))
         register.run()
         with pytest.raises(DataError, match="no champion"):
             watch(corpus(seed=9))

@@ -1,6 +1,6 @@
 """DAG files: their tasks against golden files, and what parsing them may not do.
 
-After a wanted change write the golden files again with `PYTHONPATH=. python tests/contract/test_dags.py`, and
+After a wanted change write the golden files again with `python tests/contract/test_dags.py`, and
 read the difference before committing it.
 """
 
