@@ -1,31 +1,41 @@
-"""Losses on Reuters-21578 under the published protocol: heads on frozen features, seeds and rates.
+"""The published comparison on Reuters-21578 under its protocol: SVM, all losses, what does best.
 
-    python -m benchmarks.reuters CORPUS            # run what is missing, then print the table
-    python -m benchmarks.reuters CORPUS --table    # only the table
+    python -m components.ingest --out FOLDER reuters ARCHIVE --val 1000 --val-seed 123
+    python -m benchmarks.reuters heads FOLDER/corpus.parquet     # SVM; each loss, frozen encoder
+    python -m benchmarks.reuters best FOLDER/corpus.parquet      # seeds averaged, SVM mixed in
+    python -m benchmarks.reuters finetune FOLDER/corpus.parquet --losses db bce
+    python -m benchmarks.reuters_table                           # write the tables into the docs
 
-CORPUS is made by `python -m components.ingest --out FOLDER reuters ARCHIVE --val 1000 --val-seed
-123`. Every run appends one JSON line to `benchmarks/results/reuters.jsonl` and is never repeated.
-For each loss the learning rate with the best mean val objective is taken; test figures are those
-of that rate.
+Every run appends one JSON line to `benchmarks/results/reuters.jsonl` and is not repeated; what was
+killed goes on. For each (head, loss) the learning rate with the best mean val micro-F1 is taken,
+and only its runs are looked at on test (lines with `test`). LONGTAIL_CACHE holds features, scores
+and checkpoints.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
+import time
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 
 from longtail import metrics, thresholds
 from longtail.baseline import fit_svm
+from longtail.blending import best_weight, blend
 from longtail.classifier import Head, build
 from longtail.encoder import BUNDLED, load_encoder
-from longtail.features import extract_features
+from longtail.features import extract_features, name_features
+from longtail.finetune import Documents, FineTuning, fine_tune
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode, vocabulary
 from longtail.losses import LOSSES, make_loss, suggest_mu
@@ -33,132 +43,274 @@ from longtail.probe import Examples, HeadTraining, predict, train_head
 from longtail.slices import frequency_groups
 
 RESULTS = Path(__file__).parent / "results" / "reuters.jsonl"
-CACHE = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
+CACHE = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail")) / "reuters"
+MAX_LENGTH = 128
 SEEDS = range(5)
 RATES = (3e-4, 1e-3, 3e-3)
 PARTS = ("train", "val", "test")
 NEEDS_MU = ("db", "db_0fl", "r_fl")
+# Hidden units and label names of the heads; all losses are compared on the linear one.
+HEADS = {"linear": (0, False), "linear + names": (0, True), "hidden + names": (512, True)}
+SVM = {"head": "svm"}
+Row = dict[str, Any]
+Scores = dict[str, np.ndarray]
 
 
 class Reuters:
-    """Features, targets and label groups of the three parts."""
+    """Texts, targets and label groups of the three parts; features from the cache."""
 
     def __init__(self, corpus: Path) -> None:
         frame = pd.read_parquet(corpus)
         self.labels = vocabulary(frame["labels"])
         targets = encode(frame["labels"].tolist(), self.labels)
         self.rows = {part: np.flatnonzero(frame["split"] == part) for part in PARTS}
-        self.texts = frame["text"].to_numpy()
+        self.texts = frame["text"].tolist()
         self.targets = {part: targets[rows] for part, rows in self.rows.items()}
         self.class_freq = class_frequencies(self.targets["train"])
         self.groups = frequency_groups(self.class_freq, head=35, tail=8)
         self.train_num = len(self.rows["train"])
         self.mu = suggest_mu(self.targets["train"], self.class_freq)
 
-    def features(self) -> dict[str, np.ndarray]:
-        """Computed once, then read from the cache."""
-        path = CACHE / "reuters-features.npy"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            model = build(*load_encoder(BUNDLED), self.labels, hidden=0, dropout=0, max_length=128)
-            np.save(path, extract_features(model, self.texts.tolist()))
-        every = np.load(path)
-        return {part: every[rows] for part, rows in self.rows.items()}
+    @cached_property
+    def features(self) -> tuple[Scores, np.ndarray]:
+        """Features of each part and of the label names, computed once."""
+        paths = [CACHE / f"{name}-{MAX_LENGTH}.npy" for name in ("features", "names")]
+        if not all(path.exists() for path in paths):
+            CACHE.mkdir(parents=True, exist_ok=True)
+            model = self.model()
+            np.save(paths[1], name_features(model))
+            np.save(paths[0], extract_features(model, self.texts))
+        features, names = (np.load(path) for path in paths)
+        return {part: features[rows] for part, rows in self.rows.items()}, names
 
-    def evaluate(self, val: np.ndarray, test: np.ndarray) -> dict[str, float]:
-        """Test F1 overall and by group, at the threshold with the best val micro-F1."""
-        cut = thresholds.tune(val, self.targets["val"])
-        predicted = metrics.apply_thresholds(test, cut)
+    def model(self) -> Any:
+        encoder = load_encoder(BUNDLED)
+        return build(*encoder, self.labels, hidden=0, dropout=0, max_length=MAX_LENGTH)
+
+    def loss(self, name: str) -> torch.nn.Module:
+        options: dict[str, Any] = {"mu": self.mu} if name in NEEDS_MU else {}
+        return make_loss(name, self.class_freq, self.train_num, **options)
+
+    def texts_of(self, part: str) -> list[str]:
+        return [self.texts[row] for row in self.rows[part]]
+
+    def figures(self, predicted: sp.csr_matrix, part: str) -> dict[str, float]:
+        """Micro and macro F1 in %, of all labels and of each group."""
         found = {}
         for name in ("all", "HEAD", "MEDIUM", "TAIL"):
-            mask = np.ones(len(self.labels), bool) if name == "all" else self.groups == name
+            mask = self.groups == name if name != "all" else np.ones(len(self.labels), bool)
             for metric in ("micro_f1", "macro_f1"):
-                value = metrics.compute(metric, predicted[:, mask], self.targets["test"][:, mask])
-                found[f"{name} {metric}"] = round(value, 5)
+                value = metrics.compute(metric, predicted[:, mask], self.targets[part][:, mask])
+                found[f"{name} {metric}"] = round(100 * value, 3)
         return found
 
-
-def run_head(data: Reuters, features: dict[str, np.ndarray], loss: str, rate: float, seed: int
-             ) -> dict[str, Any]:
-    torch.manual_seed(seed)
-    head = Head(features["train"].shape[1], len(data.labels), 512, 0.3, False)
-    head.standardise_by(torch.tensor(features["train"]))
-    head.start_from_prior(torch.tensor(data.class_freq), data.train_num)
-    options: dict[str, Any] = {"mu": data.mu} if loss in NEEDS_MU else {}
-    history = train_head(
-        head,
-        make_loss(loss, data.class_freq, data.train_num, **options),
-        Examples(features["train"], data.targets["train"]),
-        Examples(features["val"], data.targets["val"]),
-        how=HeadTraining(learning_rate=rate),
-        objective="micro_f1",
-        seed=seed,
-        name=f"{loss} {rate:g} {seed}",
-    )
-    best = max(history, key=lambda row: row["micro_f1"])
-    scores = {part: predict(head, features[part]) for part in ("val", "test")}
-    return {"val": best, "test": data.evaluate(scores["val"], scores["test"])}
+    def test(self, scores: Scores) -> dict[str, float]:
+        """Test figures at the threshold with the best val micro-F1."""
+        limits = thresholds.tune(scores["val"], self.targets["val"])
+        return self.figures(metrics.apply_thresholds(scores["test"], limits), "test")
 
 
-def run_svm(data: Reuters) -> dict[str, Any]:
-    texts = {part: data.texts[rows].tolist() for part, rows in data.rows.items()}
-    model, tried = fit_svm(texts["train"], data.targets["train"], texts["val"],
-                           data.targets["val"], objective="micro_f1")
-    scores = {part: model.scores(texts[part]) for part in ("val", "test")}
-    best = max(tried, key=lambda row: row["micro_f1"])
-    return {"val": best, "test": data.evaluate(scores["val"], scores["test"])}
-
-
-def read_results() -> list[dict[str, Any]]:
+def read_rows() -> list[Row]:
     return [json.loads(line) for line in RESULTS.open()] if RESULTS.exists() else []
 
 
-def run_missing(data: Reuters) -> None:
-    done = {(row["loss"], row["rate"], row["seed"]) for row in read_results()}
-    features = data.features()
-    plan = [("svm", 0.0, 0)]
-    plan += [(loss, rate, seed) for seed in SEEDS for loss in LOSSES for rate in RATES]
-    for loss, rate, seed in plan:
-        if (loss, rate, seed) in done:
+def append(run: Row, **found: Any) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    row = {"run": run, "date": str(datetime.date.today()), **found}
+    with RESULTS.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def found(run: Row, field: str) -> bool:
+    return any(row["run"] == run and field in row for row in read_rows())
+
+
+def scores_path(run: Row) -> Path:
+    return CACHE / "scores" / (" ".join(map(str, run.values())).replace(" ", "_") + ".npz")
+
+
+def keep_scores(run: Row, scores: Scores) -> None:
+    path = scores_path(run)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **{part: scores[part] for part in ("val", "test")})
+
+
+def kept_scores(run: Row) -> Scores:
+    return dict(np.load(scores_path(run)))
+
+
+def run_svm(data: Reuters) -> None:
+    started = time.process_time()
+    model, tried = fit_svm(data.texts_of("train"), data.targets["train"], data.texts_of("val"),
+                           data.targets["val"], objective="micro_f1")
+    keep_scores(SVM, {part: model.scores(data.texts_of(part)) for part in PARTS})
+    best = max(tried, key=lambda row: row["micro_f1"])
+    append(SVM, val=rounded(best), cpu_s=round(time.process_time() - started, 1))
+
+
+def train_one(data: Reuters, run: Row) -> tuple[Head, Row]:
+    """A trained head, and the row of its best epoch."""
+    features, names = data.features
+    torch.manual_seed(run["seed"])
+    hidden, label_names = HEADS[run["head"]]
+    head = Head(features["train"].shape[1], len(data.labels), hidden, 0.3, label_names)
+    on_train = torch.tensor(features["train"])
+    head.standardise_by(on_train)
+    head.name_labels(torch.tensor(names), on_train)
+    head.start_from_prior(torch.tensor(data.class_freq), data.train_num)
+    history = train_head(
+        head,
+        data.loss(run["loss"]),
+        Examples(features["train"], data.targets["train"]),
+        Examples(features["val"], data.targets["val"]),
+        how=HeadTraining(learning_rate=run["rate"]),
+        objective="micro_f1",
+        seed=run["seed"],
+        name=f"{run}",
+    )
+    keep_scores(run, {part: predict(head, features[part]) for part in PARTS})
+    return head, max(history, key=lambda row: row["micro_f1"])
+
+
+def rounded(row: Row) -> Row:
+    return {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
+
+
+def head_runs(head: str, loss: str, seeds: Iterable[int] = SEEDS) -> list[Row]:
+    return [{"head": head, "loss": loss, "rate": rate, "seed": seed}
+            for seed in seeds for rate in RATES]
+
+
+def best_rate(head: str, loss: str) -> float:
+    """The rate with the best mean val micro-F1 over the seeds."""
+    rows = [row for row in read_rows() if row["run"] in head_runs(head, loss) and "val" in row]
+    means = {
+        rate: np.mean([row["val"]["micro_f1"] for row in rows if row["run"]["rate"] == rate])
+        for rate in RATES
+    }
+    return max(means, key=lambda rate: means[rate])
+
+
+def chosen_runs(head: str, loss: str) -> list[Row]:
+    rate = best_rate(head, loss)
+    return [run for run in head_runs(head, loss) if run["rate"] == rate]
+
+
+def heads(data: Reuters, kinds: list[str], losses: list[str]) -> None:
+    """All runs of the heads `kinds`, then the test figures of the chosen rates."""
+    if not found(SVM, "val"):
+        run_svm(data)
+    if not found(SVM, "test"):
+        append(SVM, test=data.test(kept_scores(SVM)))
+    for kind in kinds:
+        for loss in losses:
+            for run in head_runs(kind, loss):
+                if not found(run, "val"):
+                    started = time.process_time()
+                    _, best = train_one(data, run)
+                    append(run, val=rounded(best), cpu_s=round(time.process_time() - started, 1))
+            for run in chosen_runs(kind, loss):
+                if not found(run, "test"):
+                    append(run, test=data.test(kept_scores(run)))
+
+
+def cross_fitted(scores: list[np.ndarray], targets: sp.csr_matrix, objective: str,
+                 n_folds: int = 5) -> sp.csr_matrix:
+    """Predictions for val, each fold with the weight and thresholds tuned on the others.
+
+    Thresholds per label fit val better than one for all by construction; this compares them fairly.
+    """
+    folds = np.random.default_rng(0).integers(n_folds, size=targets.shape[0])
+    predicted = sp.lil_matrix(targets.shape, dtype=np.int8)
+    for fold in range(n_folds):
+        others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        weight, limits = tuned([s[others] for s in scores], targets[others], objective)
+        predicted[own] = metrics.apply_thresholds(mixed([s[own] for s in scores], weight), limits)
+    return predicted.tocsr()
+
+
+def tuned(scores: list[np.ndarray], targets: sp.csr_matrix, objective: str
+          ) -> tuple[float, np.ndarray]:
+    weight = best_weight(scores[0], scores[1], targets) if len(scores) == 2 else 0.0
+    return weight, thresholds.tune(mixed(scores, weight), targets, objective=objective)
+
+
+def mixed(scores: list[np.ndarray], weight: float) -> np.ndarray:
+    return blend(scores[0], scores[1], weight) if len(scores) == 2 else scores[0]
+
+
+def best(data: Reuters, kinds: list[str], loss: str) -> None:
+    """Seeds averaged, SVM mixed in or not, one threshold or one a label; val by folds."""
+    svm = kept_scores(SVM)
+    models = {"": svm} | {
+        kind: {
+            part: np.mean([kept_scores(run)[part] for run in chosen_runs(kind, loss)], axis=0)
+            for part in ("val", "test")
+        }
+        for kind in kinds
+    }
+    for kind, model in models.items():
+        for with_svm in (False, True) if kind else (True,):
+            for objective in ("global", "per_label"):
+                members = [model, svm] if kind and with_svm else [model]
+                run = {"best": kind, "loss": loss if kind else "", "svm": with_svm,
+                       "thresholds": objective}
+                if not found(run, "test"):
+                    _judge(data, run, members)
+
+
+def _judge(data: Reuters, run: Row, members: list[Scores]) -> None:
+    val, truth = [member["val"] for member in members], data.targets["val"]
+    weight, limits = tuned(val, truth, run["thresholds"])
+    scores = mixed([member["test"] for member in members], weight)
+    on_val = data.figures(cross_fitted(val, truth, run["thresholds"]), "val")
+    on_test = data.figures(metrics.apply_thresholds(scores, limits), "test")
+    append(run, val=on_val, test=on_test, weight=weight)
+
+
+def finetune(data: Reuters, losses: list[str], seed: int, frozen_layers: int) -> None:
+    """Encoder and head together, from the head that linear probing trained."""
+    for loss in losses:
+        run = {"finetuned": frozen_layers, "loss": loss, "seed": seed}
+        if found(run, "test"):
             continue
-        found = run_svm(data) if loss == "svm" else run_head(data, features, loss, rate, seed)
-        row = {"loss": loss, "rate": rate, "seed": seed, **found}
-        RESULTS.parent.mkdir(exist_ok=True)
-        with RESULTS.open("a") as file:
-            file.write(json.dumps(row) + "\n")
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: mean ± deviation over the seeds at each loss's best rate by val micro-F1."""
-    lines = ["| loss | rate | seeds | micro / macro | HEAD | MEDIUM | TAIL |",
-             "|---|---|---|---|---|---|---|"]
-    for loss in dict.fromkeys(row["loss"] for row in rows):
-        mine = [row for row in rows if row["loss"] == loss]
-        rates = sorted({row["rate"] for row in mine})
-        val = {r: np.mean([x["val"]["micro_f1"] for x in mine if x["rate"] == r]) for r in rates}
-        rate = max(rates, key=lambda r: val[r])
-        chosen = [row["test"] for row in mine if row["rate"] == rate]
-        cells = [_cell(chosen, name) for name in ("all", "HEAD", "MEDIUM", "TAIL")]
-        lines.append(f"| {loss} | {rate:g} | {len(chosen)} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _cell(rows: list[dict[str, float]], group: str) -> str:
-    def spread(metric: str) -> str:
-        values = 100 * np.array([row[f"{group} {metric}"] for row in rows])
-        return f"{values.mean():.1f}" + (f" ± {values.std(ddof=1):.1f}" if len(values) > 1 else "")
-
-    return f"{spread('micro_f1')} / {spread('macro_f1')}"
+        started = time.process_time()
+        model = data.model()
+        probe = {"head": "linear", "loss": loss, "rate": best_rate("linear", loss), "seed": seed}
+        model.head.load_state_dict(train_one(data, probe)[0].state_dict())
+        documents = {
+            part: Documents(model.tokenize(data.texts_of(part)), data.targets[part])
+            for part in ("train", "val")
+        }
+        history = fine_tune(
+            model, data.loss(loss), documents["train"], documents["val"],
+            how=FineTuning(frozen_layers=frozen_layers), seed=seed,
+            checkpoints=CACHE / "checkpoints" / f"{frozen_layers}-{loss}-{seed}",
+        )
+        scores = {part: model.scores(data.texts_of(part)) for part in ("val", "test")}
+        keep_scores(run, scores)
+        on_val = rounded(max(history, key=lambda row: row["micro_f1"]))
+        append(run, val=on_val, test=data.test(scores), epochs=len(history),
+               cpu_s=round(time.process_time() - started, 1))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["heads", "best", "finetune"])
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--table", action="store_true")
-    arguments = parser.parse_args()
-    if not arguments.table:
-        run_missing(Reuters(arguments.corpus))
-    print(table(read_results()))
+    parser.add_argument("--heads", nargs="+", choices=HEADS, default=["linear"])
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
+    parser.add_argument("--seed", type=int, default=0, help="of finetune")
+    parser.add_argument("--frozen-layers", type=int, default=3, help="of finetune")
+    args = parser.parse_args()
+    data = Reuters(args.corpus)
+    if args.what == "heads":
+        heads(data, args.heads, args.losses)
+    elif args.what == "best":
+        for loss in args.losses:
+            best(data, args.heads, loss)
+    else:
+        finetune(data, args.losses, args.seed, args.frozen_layers)
 
 
 if __name__ == "__main__":
