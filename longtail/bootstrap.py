@@ -9,7 +9,10 @@ Deviation: a label whose few positives were all missed by a draw says nothing ab
 would count 0 in that draw's macro mean and pull the interval below the estimate (a label with one
 document is missed by 37 % of the draws); leaving such labels out would pull it up, since rare
 labels score low. So a label that a draw did not see keeps its full-sample value in that draw. The
-same holds for `labels_with_f1`, which is n_labels times a macro mean of 0 and 1.
+same holds for `labels_with_f1`, which is n_labels times a macro mean of 0 and 1. The bias that is
+left (a draw without the one document found right sets the label's F1 to 0, and no draw makes up for
+it) is taken off: `intervals` moves the percentiles by estimate − mean of the draws; else a macro
+mean over many rare labels may lie outside its own interval. In differences of models it cancels.
 """
 
 from __future__ import annotations
@@ -57,8 +60,9 @@ def intervals(
     values = np.concatenate(
         [sample.values(weights) for weights in _weights(truth.shape, n_draws, seed)], axis=2
     )
-    low, high = _bounds(values, level)
     estimate = sample.values(np.ones((truth.shape[0], 1)))[:, :, 0]
+    bias = values.mean(axis=2) - estimate
+    low, high = (np.clip(bound - bias, 0, sample.largest) for bound in _bounds(values, level))
     return sample.table({"estimate": estimate, "low": low, "high": high})
 
 
@@ -106,6 +110,8 @@ class _Sample:
         self.masks = masks
         self.selector = np.array(list(masks.values()), dtype=np.float64)  # (n_slices, n_labels)
         self.sizes = self.selector.sum(axis=1)[:, None]
+        powers = [max(0, metric.power) for metric in self.metrics.values()]
+        self.largest = np.maximum(self.sizes, 1) ** np.array(powers)  # (n_slices, n_metrics)
         both = predicted.multiply(targets)
         self.by_label = [m.T.tocsr().astype(np.float64) for m in (both, predicted, targets)]
         whole = Counts(*(np.asarray(m.sum(axis=1)) for m in self.by_label))

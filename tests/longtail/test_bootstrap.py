@@ -55,9 +55,12 @@ def test_intervals_equal_a_plain_loop(name):
     for slice_name, columns in {"all": np.ones(8, bool), "rare": mask}.items():
         p, t = predicted[:, columns], targets[:, columns]
         values = [naive(name, p, t, rows) for rows in draws(50, 40, 5)]
-        low, high = np.quantile(values, [0.05, 0.95])
+        estimate = METRICS[name](p, t)
+        most = columns.sum() if name == "labels_with_f1" else 1
+        moved = np.quantile(values, [0.05, 0.95]) + estimate - np.mean(values)
+        low, high = np.clip(moved, 0, most)
         assert found[slice_name][name] == pytest.approx(
-            {"estimate": METRICS[name](p, t), "low": low, "high": high}, abs=1e-12
+            {"estimate": estimate, "low": low, "high": high}, abs=1e-12
         )
 
 
@@ -122,6 +125,16 @@ def test_rare_labels_do_not_pull_the_macro_interval_off_the_estimate():
     row = intervals(targets, targets, ["macro_f1", "labels_with_f1"], n_draws=100)["all"]
     assert row["macro_f1"] == {"estimate": 1.0, "low": 1.0, "high": 1.0}
     assert row["labels_with_f1"] == {"estimate": 30.0, "low": 30.0, "high": 30.0}
+
+
+def test_an_interval_holds_its_estimate_however_rare_the_labels():
+    """60 labels with three documents, one of them found: draws can only lose the one."""
+    targets = np.vstack([np.repeat(np.eye(60, dtype=bool), 3, axis=0), np.zeros((120, 60), bool)])
+    predicted = targets & (np.arange(300) % 3 == 0)[:, None]
+    for metric in ("macro_f1", "macro_precision", "labels_with_f1"):
+        row = intervals(predicted, targets, [metric])["all"][metric]
+        assert row["low"] < row["estimate"] or row["estimate"] == row["high"]
+        assert row["low"] <= row["estimate"] <= row["high"] <= max(1, 60 * ("labels" in metric))
 
 
 def test_an_empty_slice_is_zero_not_nan():
