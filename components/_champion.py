@@ -12,19 +12,20 @@ import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import mlflow
-from mlflow.entities.model_registry import ModelVersion
+from typing import TYPE_CHECKING, Any
 
 from components import _registry as registry
 from components._component import written
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 LOG = Path("reports/promotions.jsonl")
 
 
 def move(
-    client: mlflow.MlflowClient,
+    client: MlflowClient,
     version: ModelVersion,
     *,
     action: str,
@@ -45,7 +46,7 @@ def move(
     write_log(client, name)
 
 
-def reconcile(client: mlflow.MlflowClient, name: str) -> None:
+def reconcile(client: MlflowClient, name: str) -> None:
     """Record a champion that the history does not explain (moved by hand, or a killed run)."""
     now = registry.by_alias(client, name, registry.CHAMPION)
     entries = registry.history(client, name)
@@ -57,7 +58,7 @@ def reconcile(client: mlflow.MlflowClient, name: str) -> None:
         write_log(client, name)
 
 
-def mark(client: mlflow.MlflowClient, old: ModelVersion, new: ModelVersion, why: str) -> None:
+def mark(client: MlflowClient, old: ModelVersion, new: ModelVersion, why: str) -> None:
     """Mark `old` as rolled back; whoever rolls back to `new` by hand lifts its mark."""
     client.set_model_version_tag(old.name, old.version, registry.ROLLED_BACK, why)
     if registry.ROLLED_BACK in new.tags:
@@ -65,7 +66,7 @@ def mark(client: mlflow.MlflowClient, old: ModelVersion, new: ModelVersion, why:
 
 
 def _record(
-    client: mlflow.MlflowClient,
+    client: MlflowClient,
     name: str,
     action: str,
     old: ModelVersion | None,
@@ -87,7 +88,7 @@ def _record(
     registry.append_history(client, name, entry)
 
 
-def write_log(client: mlflow.MlflowClient, name: str) -> str:
+def write_log(client: MlflowClient, name: str) -> str:
     """Write the registry's history as JSON Lines; returns them."""
     entries = registry.history(client, name)
     lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)

@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import mlflow
 import numpy as np
 import scipy.sparse as sp
-from mlflow.entities.model_registry import ModelVersion
 from pydantic import Field
 from rich.progress import track
 
@@ -28,6 +26,10 @@ from longtail import gate
 from longtail.errors import DataError
 from longtail.label_matrix import encode
 from longtail.metrics import apply_thresholds, compute
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 DECISION, MARKDOWN = Path("reports/decision.json"), Path("reports/decision.md")
 DETAILS, PAGE = Path("reports/report.json"), Path("reports/decision.html")
@@ -64,7 +66,7 @@ class Params(Section):
         return gate.Rules(**self.model_dump(exclude={"limits"}))
 
 
-def decide(client: mlflow.MlflowClient, params: Params, *, rebase: bool = False) -> dict[str, Any]:
+def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dict[str, Any]:
     """Judge the version of `reports/registered.json` and write the decision.
 
     The same question gets the recorded answer: nothing is scored again as long as challenger,
@@ -84,10 +86,10 @@ def decide(client: mlflow.MlflowClient, params: Params, *, rebase: bool = False)
     key = challenger.tags.get(registry.KEY)
     question = _digest([numbers, key, facts, rebase, params.model_dump()])
     past = evidence.read_json(DECISION) if DECISION.exists() else {}
+    if past.get("question") == question:
+        return past
     if registry.number(champion) == registry.number(challenger):
         decision = _unchanged(challenger, past)
-    elif past.get("question") == question:
-        return past
     else:
         decision = _judged(challenger, champion, facts, params, rebase)
     decision |= {"question": question, "model_name": name}
@@ -96,7 +98,7 @@ def decide(client: mlflow.MlflowClient, params: Params, *, rebase: bool = False)
 
 
 def _facts(
-    client: mlflow.MlflowClient, challenger: ModelVersion, champion: ModelVersion | None
+    client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None
 ) -> list[gate.Line]:
     """What must be so before any score is looked at."""
     missing = [tag for tag in registry.REQUIRED_TAGS if not challenger.tags.get(tag)]
@@ -254,7 +256,7 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _write(client: mlflow.MlflowClient, challenger: ModelVersion, decision: dict[str, Any]) -> None:
+def _write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, Any]) -> None:
     with written(DECISION) as path:
         path.write_text(json.dumps(decision, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     text = markdown(decision)

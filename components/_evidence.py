@@ -14,11 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 
 from components._corpus import read_corpus
+from components._registry import mlflow  # after the settings that it reads when imported
 from components._scores import Scores, read_scores
 from components._smoke import TOLERANCE, Sample
 from longtail.blending import blend
@@ -32,6 +32,7 @@ TEST_SCORES = Path("artifacts/train/test")
 BASELINE = Path("artifacts/baseline/model")
 BASELINE_TEST_SCORES = Path("artifacts/baseline/test")
 THRESHOLDS = Path("artifacts/thresholds/thresholds.json")
+SUMMARY = Path("reports/train/summary.json")
 REGISTERED = Path("reports/registered.json")
 SEEN_FILE, SAMPLE_FILE = "evidence/seen_ids.txt", "evidence/sample.json"
 

@@ -86,7 +86,8 @@ def connect() -> mlflow.MlflowClient:
         except OSError as error:
             raise TemporaryError(_unreachable(f"{parts.hostname}:{port}", error)) from None
     mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient()
+    with reachable():
+        return mlflow.MlflowClient()
 
 
 def _unreachable(where: str, error: object) -> str:
@@ -98,11 +99,14 @@ def _unreachable(where: str, error: object) -> str:
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Turn the loss of the tracking server halfway into a TemporaryError."""
+    """Turn the loss of the tracking server halfway, or its full disk, into a TemporaryError."""
     try:
         yield
-    except MlflowException as error:
-        text = str(error)
+    except Exception as error:  # MLflow wraps most errors of its database, but not all
+        text = f"{type(error).__name__}: {error}"
+        if "disk is full" in text:
+            full = "The tracking store has no space left (database or disk is full); free some"
+            raise TemporaryError(f"{full} and try again.") from None
         if "API request to" in text or "OperationalError" in text:
             where = urlsplit(os.environ["MLFLOW_TRACKING_URI"]).hostname or "the local store"
             raise TemporaryError(_unreachable(where, text.splitlines()[0][:200])) from None

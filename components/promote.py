@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-
-import mlflow
-from mlflow.entities.model_registry import ModelVersion
+from typing import TYPE_CHECKING
 
 from components import _champion as champion
 from components import _registry as registry
@@ -14,6 +12,10 @@ from components._decision import DECISION, Params, decide, smoke_lines
 from components._evidence import read_json
 from longtail import gate
 from longtail.errors import DataError, ParameterError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def run_decide(arguments: argparse.Namespace) -> None:
@@ -28,6 +30,8 @@ def run_decide(arguments: argparse.Namespace) -> None:
 def run_apply(arguments: argparse.Namespace) -> None:
     """Move the alias as decided, if it still points where the decision saw it."""
     decision = read_json(DECISION)
+    if decision["verdict"] == "unchanged":
+        return print("Nothing to apply.")
     if decision["verdict"] != "promoted":
         return _report(decision)
     params = load_params("promote", Params)
@@ -94,14 +98,14 @@ def _report(decision: dict) -> None:
         raise GateNotPassed(f"version {decision['challenger']['version']} is not promoted.")
 
 
-def _existing(client: mlflow.MlflowClient, name: str, number: str) -> ModelVersion:
+def _existing(client: MlflowClient, name: str, number: str) -> ModelVersion:
     version = registry.by_number(client, name, number)
     if version is None:
         raise DataError(f"{name} has no version {number}; `promote history` shows which it had.")
     return version
 
 
-def _rollback_target(client: mlflow.MlflowClient, name: str, number: str | None) -> ModelVersion:
+def _rollback_target(client: MlflowClient, name: str, number: str | None) -> ModelVersion:
     if number is not None:
         return _existing(client, name, number)
     previous = registry.by_alias(client, name, registry.PREVIOUS)
@@ -116,9 +120,10 @@ def _refuse_unless_served(version: ModelVersion, params: Params) -> None:
         raise GateNotPassed(f"version {version.version} stays out: {gate.summary(lines)}")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m components.promote", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="decide|apply|history|rollback")
+def parser() -> argparse.ArgumentParser:
+    """The command line; `action` of the parsed arguments is the function to call with them."""
+    made = argparse.ArgumentParser(prog="python -m components.promote", description=__doc__)
+    commands = made.add_subparsers(required=True, metavar="decide|apply|history|rollback")
     for name, action in COMMANDS.items():
         command = commands.add_parser(name, help=action.__doc__)
         command.set_defaults(action=action)
@@ -136,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
                 "--reason", required=needed, default="", help="kept in the history"
             )
             command.add_argument("--approved-by", default="", help="kept in the history")
-    return parser
+    return made
 
 
 COMMANDS = {
@@ -147,5 +152,5 @@ COMMANDS = {
 }
 
 if __name__ == "__main__":
-    arguments = _parser().parse_args()
+    arguments = parser().parse_args()
     guarded("promote", lambda: arguments.action(arguments))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,13 @@ import mlflow
 import pytest
 import yaml
 from registry_workspace import build
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
 
 from components import _evidence as evidence
 from components import _provenance, register
 from components import _registry as registry
-from components._component import TemporaryError
+from components._component import TEMPORARY, TemporaryError, guarded
 from longtail.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,6 +225,26 @@ def test_a_version_deleted_by_hand_is_made_again(workspace: mlflow.MlflowClient)
     second = register.register(params())
     assert (second["version"], second["reused"]) == ("2", False)
     assert second["run_id"] == first["run_id"]
+
+
+def test_a_full_disk_under_the_store_is_temporary(
+    workspace: mlflow.MlflowClient, capsys: pytest.CaptureFixture
+):
+    """SQLite itself says so: its file may not grow any more."""
+
+    def no_growth(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(Pool, "checkout", no_growth)
+    with open("params.yaml", "a") as handle:
+        handle.write("notes: " + json.dumps(["x" * 5000] * 1000))  # more than the pages there are
+    try:
+        with pytest.raises(SystemExit) as left:
+            guarded("register", register.run)
+    finally:
+        event.remove(Pool, "checkout", no_growth)
+    assert left.value.code == TEMPORARY
+    assert "no space left" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_missing_artefacts_and_an_unreachable_server_are_named(
