@@ -118,9 +118,29 @@ def fine_tune(
     Mixed precision (bf16) where the device has it; several processes where torchrun started
     them. Returns one row an epoch: `epoch`, `train_loss`, `micro_f1`, `macro_f1`, `mean_f1`.
     """
+    trainer = make_trainer(
+        model, loss, train, val, how=how, checkpoints=checkpoints, objective=objective, seed=seed
+    )
+    trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.patience))
+    trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+    return _history(trainer.state.log_history)
+
+
+def make_trainer(
+    model: Classifier,
+    loss: nn.Module,
+    train: Documents,
+    val: Documents,
+    *,
+    how: FineTuning,
+    checkpoints: Path,
+    objective: str = "micro_f1",
+    seed: int = 0,
+) -> TokenBudgetTrainer:
+    """The trainer that `fine_tune` runs, without early stopping; it freezes layers of `model`."""
     freeze(model, how.frozen_layers)
     _set_dropout(model.encoder, how.dropout)
-    trainer = TokenBudgetTrainer(
+    return TokenBudgetTrainer(
         train,
         val,
         how.batch_tokens,
@@ -130,10 +150,7 @@ def fine_tune(
         compute_loss_func=_loss_function(loss.to(model.device)),
         compute_metrics=_val_metrics,
         optimizers=(_optimiser(model, how), None),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=how.patience)],
     )
-    trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
-    return _history(trainer.state.log_history)
 
 
 def freeze(model: Classifier, n_layers: int) -> None:
@@ -174,6 +191,8 @@ def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) ->
     on_gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(checkpoints),
+        # Or torchrun's processes would each train alone: only with it do they meet over gloo.
+        use_cpu=not on_gpu,
         num_train_epochs=how.epochs,
         gradient_accumulation_steps=how.accumulation,
         warmup_steps=how.warmup,
