@@ -64,7 +64,7 @@ def docker_operator(
     return ContainerOperator(
         task_id=step.task_id,
         image=settings.image(step.image),
-        command=list(step.argv),
+        command=step.words,
         environment=dict(env),
         private_environment=private_environment(settings),
         docker_url=os.environ.get("DOCKER_HOST", "unix://var/run/docker.sock"),

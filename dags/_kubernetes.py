@@ -43,8 +43,7 @@ def kubernetes_operator(
         name=f"longtail-{step.task_id}",
         namespace=os.environ.get("LONGTAIL_NAMESPACE", "longtail"),
         image=settings.image(step.image),
-        cmds=list(step.argv[:1]),
-        arguments=list(step.argv[1:]),
+        cmds=step.words,
         env_vars=public | dict(env),
         env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=secret))]
         if secret

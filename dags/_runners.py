@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, XComArg
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dags._settings import Settings
@@ -30,10 +30,15 @@ class Step:
     """One box of the DAG that runs the project's own code."""
 
     task_id: str
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] | XComArg
     image: str
     memory: str | None = None
     gpu: bool = False
+
+    @property
+    def words(self) -> Any:
+        """The argument list, or what an earlier task will say it is."""
+        return list(self.argv) if isinstance(self.argv, tuple) else self.argv
 
 
 def settle(code: int, last_lines: Iterable[str] = ()) -> None:
@@ -56,7 +61,7 @@ class ProcessOperator(BaseOperator):
     def __init__(
         self,
         *,
-        argv: list[str],
+        argv: Any,  # a list when it runs
         cwd: str,
         env: dict[str, str],
         private: dict[str, str] | None = None,
@@ -124,7 +129,7 @@ def operator(settings: Settings, step: Step, **kwargs: Any) -> BaseOperator:
         return kubernetes_operator(settings, step, env, **kwargs)
     return ProcessOperator(
         task_id=step.task_id,
-        argv=list(step.argv),
+        argv=step.words,
         cwd=WORKSPACE,
         env=env,
         private=private_environment(settings),

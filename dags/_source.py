@@ -10,10 +10,32 @@ from dags._workspace import WorkspaceError
 INCOMING = "incoming"
 # Suffix of a file -> the sub-command of `components.ingest` that reads it.
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".csv": "csv", ".tsv": "csv"}
+# Sources that are fetched by name: their documents change, so the new content is taken.
+NAMED = {"debian": ["debian", "--update"]}
+SPLIT = "artifacts/split/assignment.parquet"
 
 
-def take_in(source: str, workspace: Path) -> str | None:
-    """Copy the source's files to `incoming/`; their format, None where there is no file.
+def ingest_command(
+    source: str, workspace: Path, *, update: bool, recorded: bool
+) -> list[str] | None:
+    """Take `source` in; the command that adds it to the corpus, None where there is nothing to add.
+
+    With `update` documents that stand take the source's new content, else that is an error. After
+    a `recorded` night its split must be there: the old test documents stay test documents.
+    """
+    if source in NAMED:
+        words = NAMED[source]
+    else:
+        paths = take_in(source, workspace)
+        if not paths:
+            return None
+        words = [FORMATS[Path(paths[0]).suffix], *paths, *(["--update"] if update else [])]
+    frozen = ["--assignment", SPLIT] if recorded else []
+    return ["python", "-m", "components.ingest", *words, *frozen]
+
+
+def take_in(source: str, workspace: Path) -> list[str]:
+    """Copy the source's files to `incoming/`; their paths in the workspace.
 
     `source` is a file, a folder, or an address such as `s3://bucket/new` (its provider package and
     connection have to be there). Hidden and unknown files are left where they are. Raises
@@ -35,7 +57,7 @@ def take_in(source: str, workspace: Path) -> str | None:
     for path in files:
         with path.open("rb") as taken, (incoming / path.name).open("wb") as copy:
             shutil.copyfileobj(taken, copy)
-    return formats[0] if formats else None
+    return [f"{INCOMING}/{path.name}" for path in files]
 
 
 def _path(source: str) -> Path:

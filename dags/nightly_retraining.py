@@ -18,14 +18,13 @@ from dags._links import MlflowRunLink, ReportLink
 from dags._notify import FAILED, Notify, outcome
 from dags._runners import WORKSPACE, Step, operator
 from dags._settings import load_settings
-from dags._source import INCOMING, take_in
+from dags._source import ingest_command
 from dags._workspace import Workspace, WorkspaceError
 
 APPROVER = (
     "{{ ((ti.xcom_pull(task_ids='approve') or {}).get('responded_by_user') or {})"
     ".get('name', '') }}"
 )
-FORMAT = "{{ ti.xcom_pull(task_ids='workspace', key='format') }}"
 SETTINGS = load_settings()
 STAGES = load_stages(SETTINGS.repo / "dvc.yaml")
 DATA = Asset("longtail-data", uri="longtail://data")
@@ -45,7 +44,10 @@ STAGE_SETTINGS: dict[str, dict[str, Any]] = {
 
 PARAMS = {
     "source": Param(SETTINGS.source, type=["null", "string"],
-                    description="Folder or file of newly labelled texts; empty: none tonight."),
+                    description="Folder, file or bucket of newly labelled texts, or `debian`; "
+                    "empty: none tonight."),
+    "update": Param(False, type="boolean",
+                    description="Documents that stand take the source's new content."),
     "force": Param(False, type="boolean", description="Run every stage, changed or not."),
     "max_age_days": Param(None, type=["null", "number"], minimum=0,
                           description="Run every stage if the last record is older than this."),
@@ -70,6 +72,14 @@ def this_workspace(ti: Any) -> Workspace:
     return Workspace(**ti.xcom_pull(task_ids="workspace", key="workspace"))
 
 
+def ingest_words(made: Workspace, params: Any) -> list[str] | None:
+    """The command that takes in tonight's new texts; None where there are none to take in."""
+    source, recorded = params["source"], made.base is not None
+    if not source or not _workspace.wants_new_data(made):
+        return None
+    return ingest_command(source, made.folder, update=params["update"], recorded=recorded)
+
+
 @task.branch(task_id="workspace")
 def workspace() -> str:
     """Check out this date's code and data, take in new files; then `ingest` or `plan`."""
@@ -80,13 +90,12 @@ def workspace() -> str:
     key = _workspace.record_key(run.logical_date or run.run_after)
     try:
         made = _workspace.prepare(SETTINGS.repo, folder, key, params["revision"], params["encoder"])
-        wanted = params["source"] and _workspace.wants_new_data(made)
-        found = take_in(params["source"], made.folder) if wanted else None
+        found = ingest_words(made, params)
     except WorkspaceError as error:
         raise AirflowFailException(str(error)) from None
     context["ti"].xcom_push("workspace", made.to_dict())
     context["ti"].xcom_push("path", made.path)
-    context["ti"].xcom_push("format", found)
+    context["ti"].xcom_push("ingest", found)
     return "ingest" if found else "plan"
 
 
@@ -171,7 +180,7 @@ with DAG(
     checkout, planned, recorded, told = workspace(), plan(), record(), notify()
     ingest = operator(
         SETTINGS,
-        Step("ingest", python("components.ingest", FORMAT, INCOMING), "data"),
+        Step("ingest", checkout["ingest"], "data"),  # type: ignore[index]
         doc_md="Add the newly labelled texts of `source` to the corpus; refuse them if malformed.",
     )
     with TaskGroup("stages") as group:

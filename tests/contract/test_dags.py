@@ -42,9 +42,9 @@ dag = importlib.import_module(f"dags.{sys.argv[1]}").dag
 seconds = time.process_time() - started
 
 def words(task):
-    if hasattr(task, "arguments"):
-        return [*task.cmds, *task.arguments]
-    return getattr(task, "argv", None) or getattr(task, "command", None)
+    found = [getattr(task, name, None) for name in ("cmds", "argv", "command")]
+    given = next((value for value in found if value), None)
+    return given if given is None or isinstance(given, list) else str(given)  # told at run time
 
 tasks = [
     {"id": t.task_id, "image": getattr(t, "image", None), "argv": words(t),

@@ -1,11 +1,16 @@
 """Add the incoming files to the data; refuse an empty one."""
 
+import argparse
 import shutil
 import sys
 from pathlib import Path
 
-assert sys.argv[1] == "jsonl"
-for source in sorted(Path(sys.argv[2]).iterdir()):
+parser = argparse.ArgumentParser()
+parser.add_argument("format", choices=["jsonl"])
+parser.add_argument("paths", type=Path, nargs="+")
+parser.add_argument("--update", action="store_true")
+parser.add_argument("--assignment")
+for source in parser.parse_args().paths:
     if not source.read_text().strip():
         print(f"ingest: {source} is empty; expected at least one line.", file=sys.stderr)
         sys.exit(3)
