@@ -1,6 +1,7 @@
 """Containers on a machine without a Docker engine: podman with runc, in a folder of their own.
 
-As a program: `python docker/podman.py install` (Debian packages, needs root) or `… purge`.
+As a program: `python docker/podman.py install` (Debian packages, needs root), `… installable`
+(status 0 where podman and runc are here or can be installed) or `… purge`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,13 @@ STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{home}/storage"\nrunroot 
 
 
 def installable() -> bool:
-    """Whether podman and runc are there, or could be installed."""
-    there = all(shutil.which(name) for name in ("podman", "runc"))
-    return there or (shutil.which("apt-get") is not None and os.getuid() == 0)
+    """Whether podman and runc are here, or can be installed: as root, from apt's sources."""
+    if all(shutil.which(name) for name in PACKAGES):
+        return True
+    if os.getuid() or not shutil.which("apt-get"):
+        return False
+    words = (["apt-get", "--quiet", "update"], ["apt-cache", "show", *PACKAGES])
+    return not any(subprocess.run(w, capture_output=True).returncode for w in words)
 
 
 def install() -> None:
@@ -103,4 +108,5 @@ def purge() -> None:
 
 
 if __name__ == "__main__":
-    {"install": install, "purge": purge}[sys.argv[1]]()
+    command = {"install": install, "installable": installable, "purge": purge}[sys.argv[1]]
+    sys.exit(command() is False)
