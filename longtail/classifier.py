@@ -39,37 +39,40 @@ class ClassifierConfig(PretrainedConfig):
 
 
 class LabelSimilarity(nn.Module):
-    """What the labels' own names say: one value a label, from the text's mean vector.
+    """One prototype a label, which starts as its name: a value a label from the text's mean vector.
 
-    The cosine of the text's mean token vector `(batch, width)` and that of the label's name,
-    standardised over train, times a weight that training sets per label. A label with three
-    documents gets most of what it has from here; names that mean nothing are weighted down.
+    The cosine of the projected mean token vector `(batch, width)` and the label's prototype,
+    standardised over train, times a weight per label. Projection (at first the identity),
+    prototypes and weights are trained. A label with three documents gets most of what it has from
+    here; names that mean nothing are unlearned.
     """
 
-    names: Tensor
     mean: Tensor
     std: Tensor
 
     def __init__(self, width: int, n_labels: int) -> None:
         super().__init__()
-        self.register_buffer("names", torch.zeros(n_labels, width))
+        self.projection = nn.Parameter(torch.eye(width))
+        self.prototypes = nn.Parameter(torch.zeros(n_labels, width))
+        self.weight = nn.Parameter(torch.full((n_labels,), 2.0))
         self.register_buffer("mean", torch.zeros(n_labels))
         self.register_buffer("std", torch.ones(n_labels))
-        self.weight = nn.Parameter(torch.full((n_labels,), 0.5))
 
+    @torch.no_grad()
     def fit(self, names: Tensor, texts: Tensor) -> None:
         """Take the names' vectors `(n_labels, width)` and the train texts' `(n_docs, width)`."""
-        self.names.copy_(functional.normalize(names, dim=1))
-        texts = functional.normalize(texts.to(self.names), dim=1)
+        self.prototypes.copy_(functional.normalize(names, dim=1))
+        texts = functional.normalize(texts.to(self.prototypes), dim=1)
         centre = texts.mean(0)
         # Mean and variance of all cosines, without the (n_docs, n_labels) matrix of them.
         covariance = (texts - centre).T @ (texts - centre) / len(texts)
-        self.mean.copy_(self.names @ centre)
-        variance = ((self.names @ covariance) * self.names).sum(1)
+        self.mean.copy_(self.prototypes @ centre)
+        variance = ((self.prototypes @ covariance) * self.prototypes).sum(1)
         self.std.copy_(variance.clamp_min(1e-12).sqrt())
 
     def forward(self, texts: Tensor) -> Tensor:
-        cosine = functional.normalize(texts, dim=1) @ self.names.T
+        texts = functional.normalize(texts @ self.projection, dim=1)
+        cosine = texts @ functional.normalize(self.prototypes, dim=1).T
         return self.weight * (cosine - self.mean) / self.std
 
 

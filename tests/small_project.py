@@ -78,7 +78,7 @@ def small_params(encoder: Path) -> dict[str, Any]:
     params["train"]["head"] |= {"hidden": 32, "epochs": 15}
     params["train"]["finetune"] |= {"epochs": 2, "batch_tokens": 512}
     params["baseline"]["costs"] = [1.0]
-    params["report"] |= {"n_draws": 50, "worst_errors": 2, "attribution_steps": 4}
+    params["report"] |= {"n_draws": 100, "worst_errors": 2, "attribution_steps": 4}
     return params
 
 

@@ -85,8 +85,23 @@ def test_similarity_statistics_equal_those_of_the_whole_cosine_matrix():
     cosine = (a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
     np.testing.assert_allclose(similarity.mean, cosine.mean(0), atol=1e-6)
     np.testing.assert_allclose(similarity.std, cosine.std(0), atol=1e-6)
-    expected = 0.5 * (cosine - cosine.mean(0)) / cosine.std(0)
+    expected = 2 * (cosine - cosine.mean(0)) / cosine.std(0)
     np.testing.assert_allclose(similarity(texts).detach(), expected, atol=1e-5)
+
+
+def test_similarity_projects_the_text_before_it_is_compared():
+    similarity = LabelSimilarity(2, 2)
+    similarity.fit(torch.eye(2), torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+    mean, std = similarity.mean.numpy(), similarity.std.numpy()
+    with torch.no_grad():
+        similarity.projection.copy_(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
+        similarity.prototypes.copy_(torch.tensor([[5.0, 0.0], [0.0, 0.5]]))
+        similarity.weight.copy_(torch.tensor([1.0, 3.0]))
+    # (3, 4)/5 becomes (4, 6)/5, so the cosines are 4/√52 and 6/√52.
+    cosine = np.array([4, 6]) / np.sqrt(52)
+    expected = [1, 3] * (cosine - mean) / std
+    actual = similarity(torch.tensor([[3.0, 4.0]])).detach().numpy()[0]
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 def test_zero_weight_equals_no_similarity():
