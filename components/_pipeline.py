@@ -21,6 +21,7 @@ class Stage:
     outs: tuple[str, ...]
     image: str
     upstream: tuple[str, ...]
+    meta: dict[str, Any]
 
 
 def load_stages(dvc_yaml: Path) -> list[Stage]:
@@ -51,6 +52,7 @@ def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:
         outs=tuple(_outs(row)),
         image=row["meta"]["image"],
         upstream=tuple(sorted(upstream)),
+        meta=row["meta"],
     )
 
 

@@ -30,6 +30,8 @@ class ContainerOperator(DockerOperator):
     def execute(self, context: Any) -> None:
         self._normalize_mounts()
         workspace = Path(next(m["Source"] for m in self.mounts if m["Target"] == INSIDE))
+        if not workspace.is_dir():
+            raise AirflowFailException(f"The workspace {workspace} is not on this machine; mount it.")
         self.state.mkdir(parents=True, exist_ok=True)
         self.container = None  # type: ignore[assignment]
         try:
@@ -39,8 +41,8 @@ class ContainerOperator(DockerOperator):
             hand_over([*(workspace / name for name in FOLDERS), self.state])
             super().execute(context)
         except DockerContainerFailedException as error:
-            code = self.cli.inspect_container(self.container["Id"])["State"]["ExitCode"]
-            settle(code, [str(line) for line in error.logs or ()][-5:])
+            state = self.cli.inspect_container(self.container["Id"])["State"]
+            settle(state["ExitCode"], [str(line) for line in error.logs or ()][-5:])
         except (DockerException, AirflowException) as error:
             raise AirflowFailException(explained(error, str(self.image), self.docker_url)) from None
         finally:

@@ -48,7 +48,10 @@ def settle(code: int, last_lines: Iterable[str] = ()) -> None:
         return
     if code == GATE_NOT_PASSED:
         raise AirflowSkipException(said or "The gate was not passed.")
-    if code == TEMPORARY or code in KILLED:
+    if code in KILLED:
+        what = f"Killed from outside (exit code {code}), mostly for want of memory; to be retried."
+        raise AirflowException(f"{what} {said}")
+    if code == TEMPORARY:
         raise AirflowException(f"Temporary failure (exit code {code}), to be retried. {said}")
     raise AirflowFailException(f"Exit code {code}, not retried. {said}")
 

@@ -31,6 +31,10 @@ class WorkspaceError(Exception):
     """A run cannot go on; the text is one sentence for the person on call."""
 
 
+class ToolError(WorkspaceError):
+    """git or DVC failed: no space, no network, a lock. Trying again may help."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """A checkout for one run: of the code `commit`, the record `base`, when `tip` was newest."""
@@ -58,7 +62,7 @@ def command(argv: Sequence[str], cwd: Path, *, check: bool = True) -> str:
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True)
     if check and done.returncode:
         words = " ".join(word for word in argv if word != sys.executable)
-        raise WorkspaceError(f"`{words}` failed in {cwd}: {done.stderr.strip()[-800:]}")
+        raise ToolError(f"`{words}` failed in {cwd}: {done.stderr.strip()[-800:]}")
     return done.stdout.strip()
 
 

@@ -45,6 +45,10 @@ def build(stages: list[Stage]) -> Callable[..., Any]:
             task = component(stage)(data_hash=data_hash, revision=revision)
             task.set_display_name(stage.name).after(*(tasks[name] for name in stage.upstream))
             kubernetes.mount_pvc(task, pvc_name=CLAIM, mount_path=WORKSPACE)
+            if "memory" in stage.meta:
+                task.set_memory_limit(stage.meta["memory"])
+            if stage.meta.get("gpu"):
+                task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
             tasks[stage.name] = task
 
     return longtail

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from components._pipeline import Stage, load_stages
 from dags import _workspace
@@ -19,7 +21,7 @@ from dags._notify import FAILED, Notify, outcome
 from dags._runners import WORKSPACE, Step, operator
 from dags._settings import load_settings
 from dags._source import ingest_command
-from dags._workspace import Workspace, WorkspaceError
+from dags._workspace import ToolError, Workspace, WorkspaceError
 
 APPROVER = (
     "{{ ((ti.xcom_pull(task_ids='approve') or {}).get('responded_by_user') or {})"
@@ -72,6 +74,17 @@ def this_workspace(ti: Any) -> Workspace:
     return Workspace(**ti.xcom_pull(task_ids="workspace", key="workspace"))
 
 
+@contextmanager
+def one_sentence() -> Iterator[None]:
+    """Turn what stops a run into Airflow's outcome: only what a tool said is tried again."""
+    try:
+        yield
+    except ToolError as error:
+        raise AirflowException(str(error)) from None
+    except WorkspaceError as error:
+        raise AirflowFailException(str(error)) from None
+
+
 def ingest_words(made: Workspace, params: Any) -> list[str] | None:
     """The command that takes in tonight's new texts; None where there are none to take in."""
     source, recorded = params["source"], made.base is not None
@@ -88,11 +101,9 @@ def workspace() -> str:
     _workspace.clean(SETTINGS.workspaces, SETTINGS.keep_days)
     folder = SETTINGS.workspaces / re.sub(r"[^\w-]", "-", run.run_id)
     key = _workspace.record_key(run.logical_date or run.run_after)
-    try:
+    with one_sentence():
         made = _workspace.prepare(SETTINGS.repo, folder, key, params["revision"], params["encoder"])
         found = ingest_words(made, params)
-    except WorkspaceError as error:
-        raise AirflowFailException(str(error)) from None
     context["ti"].xcom_push("workspace", made.to_dict())
     context["ti"].xcom_push("path", made.path)
     context["ti"].xcom_push("ingest", found)
@@ -104,10 +115,8 @@ def plan() -> list[str]:
     """Ask DVC which stages are out of date; the others are skipped."""
     context = get_current_context()
     params, made = context["params"], this_workspace(context["ti"])
-    try:
+    with one_sentence():
         stale = _workspace.stale_stages(made, STAGES, params["force"], params["max_age_days"])
-    except WorkspaceError as error:
-        raise AirflowFailException(str(error)) from None
     idle = not stale and not _workspace.is_undecided(made)
     chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "record"]
     # Pushed by name: a branch that skips something ends before its return value is kept.
@@ -118,10 +127,8 @@ def plan() -> list[str]:
 @task(task_id="record", trigger_rule=TriggerRule.NONE_FAILED, outlets=[DATA])
 def record() -> str:
     """Commit outputs to DVC, and data.dvc and dvc.lock to `nightly`, tagged by the date."""
-    try:
+    with one_sentence():
         return _workspace.record(this_workspace(get_current_context()["ti"]))
-    except WorkspaceError as error:
-        raise AirflowFailException(str(error)) from None
 
 
 @task(task_id="notify", trigger_rule=TriggerRule.NONE_FAILED)
@@ -157,8 +164,7 @@ def python(*words: str) -> tuple[str, ...]:
 
 def run_stage(stage: Stage) -> Any:
     """The box of one stage; it waits for `plan` and for the stages whose files it reads."""
-    meta: dict[str, Any] = getattr(stage, "meta", {})
-    needs = {name: meta[name] for name in ("memory", "gpu") if name in meta}
+    needs = {name: stage.meta[name] for name in ("memory", "gpu") if name in stage.meta}
     step = Step(stage.name, stage.argv, stage.image, **needs)
     return operator(
         SETTINGS, step, doc_md=stage.desc, trigger_rule=TriggerRule.NONE_FAILED,

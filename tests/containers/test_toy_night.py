@@ -1,4 +1,4 @@
-"""Nights of the toy project in containers: the same result, nobody root, plain faults."""
+"""A night of the toy project in containers: the same result, nobody root, a finding that is told."""
 
 from __future__ import annotations
 
@@ -11,11 +11,6 @@ from tests.dags.conftest import Nights, run
 
 pytestmark = pytest.mark.containers
 FIRST = "2026-03-01T02:00:00"
-
-
-def changed(nights: Nights, **settings: str) -> Nights:
-    return Nights(nights.airflow_home, nights.repo, nights.home, "docker",
-                  tuple({**dict(nights.extra), **settings}.items()))  # fmt: skip
 
 
 def test_a_night_in_containers(nights: Nights, tmp_path: Path) -> None:
@@ -42,26 +37,3 @@ def test_a_step_that_fails_quotes_the_finding(nights: Nights, tmp_path: Path) ->
     notice = output.split("Notification:")[1]
     assert "empty.jsonl is empty; expected at least one line" in notice
     assert "not retried" in notice
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "sentence"),
-    [
-        ("LONGTAIL_IMAGES", "localhost/longtail-none:latest",
-         "There is no image localhost/longtail-none:latest on this Docker host"),
-        ("DOCKER_HOST", "unix:///nowhere/docker.sock",
-         "No Docker host answers at unix:///nowhere/docker.sock"),
-    ],
-)  # fmt: skip
-def test_a_fault_of_the_host_is_one_sentence(
-    nights: Nights, setting: str, value: str, sentence: str
-) -> None:
-    states, output = changed(nights, **{setting: value})(FIRST)
-    assert states["stages.count"] == "failed"
-    assert sentence in output.split("Notification:")[1]
-
-
-def test_no_image_runs_as_root(socket: str) -> None:
-    for target in ("data", "train"):
-        name = f"localhost/longtail-{target}:latest"
-        assert podman.podman("image", "inspect", "--format", "{{.User}}", name) == "10001"

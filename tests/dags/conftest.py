@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class Nights:
              "--conf", json.dumps(params)],
             env=self.env, cwd=self.home, capture_output=True, text=True,
         )  # fmt: skip
-        with sqlite3.connect(self.airflow_home / "airflow.db") as store:
+        with closing(sqlite3.connect(self.airflow_home / "airflow.db")) as store:
             rows = store.execute(
                 "select task_id, ti.state from task_instance ti join dag_run r using (run_id)"
                 " where r.logical_date like ? and r.dag_id = 'nightly_retraining'",
