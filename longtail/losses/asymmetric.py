@@ -26,15 +26,18 @@ class AsymmetricLoss(nn.Module):
         self.margin = number("margin", margin, 0, 0.99)
 
     def forward(self, logits: Tensor, targets: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
-        p, not_p = logits.sigmoid(), (-logits).sigmoid()
-        # the floor keeps the slope of p^γ finite at 0 for γ < 1
-        tiny = torch.finfo(logits.dtype).tiny
-        positive = not_p.clamp(min=tiny) ** self.gamma_pos * -F.logsigmoid(logits)
-        log_not_p_m = F.logsigmoid(-logits)  # what log(1 − p_m) is without a margin
-        if self.margin:
-            log_not_p_m = (not_p + self.margin).clamp(max=1).log()
-        negative = (p - self.margin).clamp(min=tiny) ** self.gamma_neg * -log_not_p_m
-        return torch.where(targets > 0, positive, negative).sum()
+        hits = logits[positives]
+        positive = -F.logsigmoid(hits) * _power((-hits).sigmoid(), self.gamma_pos)
+        others = logits.index_put(positives, logits.new_tensor(-math.inf))  # these add 0
+        p_m = (others.sigmoid() - self.margin).clamp(min=0)
+        # log(1 − p) without a margin: 1 − p would lose the digits of a p near 1
+        log_not_p_m = torch.log1p(-p_m) if self.margin else F.logsigmoid(-others)
+        return positive.sum() - torch.linalg.vecdot(_power(p_m, self.gamma_neg), log_not_p_m).sum()
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """base^exponent, with a finite slope at 0 where the exponent is under 1."""
+    return base.clamp(min=torch.finfo(base.dtype).tiny if exponent < 1 else 0) ** exponent
 
 
 class ZLPR(nn.Module):
@@ -47,7 +50,8 @@ class ZLPR(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
         is_positive = targets > 0
-        zero = logits.new_zeros(len(logits), 1)
-        missed = torch.cat([zero, (-logits).where(is_positive, -math.inf)], 1).logsumexp(1)
-        false_alarms = torch.cat([zero, logits.where(~is_positive, -math.inf)], 1).logsumexp(1)
-        return logits.shape[1] * (missed + false_alarms).sum()
+        missed = (-logits).where(is_positive, -math.inf).logsumexp(1)
+        false_alarms = logits.where(~is_positive, -math.inf).logsumexp(1)
+        # log(1 + e^x); linear above 40, which is exact in float64 too
+        both = F.softplus(missed, threshold=40) + F.softplus(false_alarms, threshold=40)
+        return logits.shape[1] * both.sum()
