@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from longtail.blending import blend
 from longtail.errors import DataError
 from longtail.report.evidence import Evidence, Scored
 from longtail.score_blocks import row_blocks
+from longtail.validation.spreadsheet import original
 
 SMALL = 256 * 2**20  # bytes of a score matrix that may lie in memory
 
@@ -33,14 +35,30 @@ def read_json(path: Path) -> Any:
         raise DataError(f"{path} is not JSON ({error}); remove it and run `dvc repro`.") from None
 
 
-def read_rows(path: Path, limit: int | None = None) -> dict[str, Any]:
-    """A CSV as `columns`, `rows` (at most `limit`) and `total`; numbers become numbers."""
+def read_rows(path: Path) -> dict[str, Any]:
+    """A CSV as `columns` and `rows`; numbers become numbers."""
     with path.open(newline="", encoding="utf-8") as file:
         lines = [line for line in csv.reader(file) if line]
     if not lines:
-        return {"columns": [], "rows": [], "total": 0}
-    rows = [[_number(cell) for cell in line] for line in lines[1:][:limit]]
-    return {"columns": lines[0], "rows": rows, "total": len(lines) - 1}
+        return {"columns": [], "rows": []}
+    return {"columns": lines[0], "rows": [[_number(cell) for cell in line] for line in lines[1:]]}
+
+
+def read_suspects(path: Path, limit: int) -> dict[str, Any]:
+    """The suspected label errors as `rows`, at most `limit` // 2 of each kind, and `total`.
+
+    The guard of cells that a spreadsheet would run is taken off: here they are only shown.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        found = [row | {k: original(row[k]) for k in ("id", "label", "text")}
+                 for row in csv.DictReader(file)]
+    seen: Counter[str] = Counter()
+    rows = []
+    for row in found:
+        seen[row["kind"]] += 1
+        if seen[row["kind"]] <= limit // 2:
+            rows.append(row)
+    return {"rows": rows, "total": len(found)}
 
 
 def _number(cell: str) -> Any:

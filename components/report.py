@@ -20,6 +20,7 @@ from components._report_inputs import (
     read_json,
     read_models,
     read_rows,
+    read_suspects,
 )
 from longtail.report.build import Facts, Options, build
 from longtail.report.figures import draw
@@ -38,7 +39,7 @@ class Params(Section):
     confusion_pairs: int = Field(30, ge=0, le=1000, description="pairs of labels in the table")
     calibration_bins: int = Field(10, ge=2, le=100, description="reliability bins; divides 1000")
     excerpt_chars: int = Field(600, ge=80, le=10_000, description="characters quoted a document")
-    max_suspects: int = Field(50, ge=0, le=1000, description="suspected label errors shown")
+    max_suspects: int = Field(50, ge=0, le=1000, description="suspects shown, half of each kind")
 
     @field_validator("calibration_bins")
     @classmethod
@@ -80,7 +81,7 @@ def run(
         findings=read_json(findings),
         summary=trained,
         history=read_rows(history),
-        suspects=read_rows(suspects, params.max_suspects),
+        suspects=read_suspects(suspects, params.max_suspects),
         lineage=file_hashes(
             {"corpus": corpus, "assignment": assignment, "thresholds": thresholds}
         ),

@@ -13,6 +13,8 @@ import torch
 from captum.attr import LayerIntegratedGradients
 from torch import Tensor, nn
 
+from longtail.errors import DataError
+
 STEPS_AT_ONCE = 16
 
 
@@ -47,7 +49,7 @@ def attribute(
     `max_length` tokens.
 
     The tokenizer has to be a fast one (it gives character offsets). Special tokens take part in
-    the sum but are not shown.
+    the sum but are not shown. Raises DataError where logits or gradients are not finite.
     """
     encoding = model.tokenizer(
         text,
@@ -64,6 +66,11 @@ def attribute(
     with torch.no_grad():
         logits = model.logits(torch.cat([ids, baseline]), torch.cat([mask, mask]))[:, label]
     logit, baseline_logit = (float(z) for z in logits)
+    if not bool(per_token.isfinite().all() and logits.isfinite().all()):
+        raise DataError(
+            f"The model's logit of column {label} or its gradient is not finite (NaN) for a text; "
+            "its weights are broken or of another version: run `dvc repro --force train`."
+        )
     spans = encoding["offset_mapping"][0].tolist()
     return Attribution(
         pieces=_pieces(text, spans, encoding.word_ids(0), per_token.tolist()),

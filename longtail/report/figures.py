@@ -205,14 +205,14 @@ def reliability(figure: Figure, details: Details) -> bool:
 def history(figure: Figure, details: Details) -> bool:
     """Validation F1 by epoch, one line per loss tried."""
     columns, rows = details["history"].get("columns", []), details["history"].get("rows", [])
-    if not {"loss", "epoch", "val_macro_f1", "val_micro_f1"} <= set(columns) or not rows:
+    if not {"loss", "epoch", "macro_f1", "micro_f1"} <= set(columns) or not rows:
         return False
     at = {name: columns.index(name) for name in columns}
     losses = list(dict.fromkeys(row[at["loss"]] for row in rows))
     for axes, metric in zip(figure.subplots(1, 2), ("micro_f1", "macro_f1"), strict=True):
         for i, loss in enumerate(losses):
             own = [row for row in rows if row[at["loss"]] == loss]
-            axes.plot([row[at["epoch"]] for row in own], [row[at[f"val_{metric}"]] for row in own],
+            axes.plot([row[at["epoch"]] for row in own], [row[at[metric]] for row in own],
                       color=SERIES[i % len(SERIES)], linewidth=1.4, label=str(loss))
         axes.set_title(f"{TITLES[metric]} on val", fontsize=9, color=INK)
         axes.set_xlabel("epoch")
@@ -228,7 +228,8 @@ def _log_scale(axes: Axes) -> None:
 
 def _legend(figure: Figure) -> None:
     handles, names = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper left", ncols=4)
+    figure.legend(handles, names, loc="outside upper left", ncols=5, handlelength=1.4,
+                  columnspacing=1.2)
 
 
 FIGURES: dict[str, Callable[[Figure, Details], bool]] = {

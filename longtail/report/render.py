@@ -85,7 +85,7 @@ def _parts(
         "verdict": view.verdict(decision),
         "main": d["models"][0],
         "tiles": view.tiles(d),
-        "champion_value": lambda metric: champion.get(metric, (None, None, None)),
+        "champion": champion,
         "champion_note": view.champion_note(decision),
         "matrix": view.matrix(d),
         "matrix_metrics": MATRIX_METRICS,
@@ -97,6 +97,7 @@ def _parts(
         "lost_against": "the champion" if decision and champion else "the baseline",
         "figures": {name: Markup(_themed(svg)) for name, svg in draw(d).items()},
         **view.tables(d),
+        "version_facts": view.version_facts(decision),
         "quoted": sorted({str(row) for p in d["confusion"] for row in p["documents"]}, key=int),
         "drift": drift,
     }

@@ -62,10 +62,11 @@ th:first-child,td:first-child{padding-left:.2rem}
 thead th{color:var(--muted);font-weight:550;vertical-align:bottom;
 border-bottom:1px solid var(--muted)}
 tbody th{font-weight:550}
-.text,th.text,td.text{text-align:left;white-space:normal;min-width:7rem}
-.reason{min-width:18rem!important}
-.name{max-width:26rem;min-width:13rem}
-.name bdi{display:inline-block;max-height:4.7em;overflow:hidden}
+table{overflow-wrap:break-word}thead th{white-space:normal}
+.text,th.text,td.text{text-align:left;white-space:normal}
+.text bdi{display:inline-block;max-width:17rem}.note bdi{max-width:none}
+.name bdi{max-height:4.7em;overflow:hidden}
+tr:has(+.below)>*{border-bottom:0}.below td{padding-top:0}
 #label-table th,#label-table td{padding:.32rem .5rem}
 tbody.part td:first-child{padding-left:.7rem}
 td.small,tr.small td,tr.small th{color:var(--muted);font-style:italic}
@@ -74,16 +75,17 @@ td.small,tr.small td,tr.small th{color:var(--muted);font-style:italic}
 .heat .ci{color:inherit}tr.small .heat{background:none}
 tbody.part{border-top:2px solid var(--line)}
 .tall thead th{position:sticky;top:0;background:var(--paper);z-index:1}
-th button{all:unset;cursor:pointer;color:inherit}
+th button{all:unset;cursor:pointer;color:inherit;text-decoration:underline dotted;
+text-underline-offset:.3em}
 th button:focus-visible{outline:2px solid var(--accent);outline-offset:2px}
-th button::after{content:"\\2195";content:"\\2195" / "";opacity:.4;padding-left:.25em}
-th[aria-sort=ascending] button::after{content:"\\2191";content:"\\2191" / "";opacity:1}
-th[aria-sort=descending] button::after{content:"\\2193";content:"\\2193" / "";opacity:1}
+th button::after{padding-left:.2em}
+th[aria-sort=ascending] button::after{content:"\\2191";content:"\\2191" / ""}
+th[aria-sort=descending] button::after{content:"\\2193";content:"\\2193" / ""}
 .tools{display:flex;flex-wrap:wrap;gap:.8rem 1.2rem;align-items:end;margin:1rem 0 .4rem}
 .tools[hidden]{display:none}
 .tools label{display:grid;gap:.2rem;font-size:.84rem;color:var(--muted)}
 input,select{font:inherit;color:inherit;background:var(--raised);border:1px solid var(--muted);
-border-radius:5px;padding:.35rem .6rem;min-width:12rem;max-width:100%}
+border-radius:5px;padding:.35rem .6rem;min-width:12rem;max-width:100%;height:2.3rem}
 .tools output{font-size:.87rem;color:var(--muted);padding-bottom:.4rem}
 figure{margin:0;min-width:0}
 figure svg{width:100%;height:auto;display:block}
@@ -118,7 +120,8 @@ nav ol{display:flex;flex-wrap:wrap;border:0;gap:0 1.1rem}nav a{padding:.25rem 0}
 main{padding-top:1.4rem}section{margin-top:2.8rem}}
 @media (max-width:34rem){body{font-size:14.5px}.tiles{grid-template-columns:1fr 1fr;gap:1.1rem}
 .tiles .big{font-size:1.65rem}dl.facts{grid-template-columns:1fr}dl.facts dd{margin:0 0 .5rem}
-.quote{padding:.8rem .9rem}}
+.quote{padding:.8rem .9rem}.text bdi{max-width:9.5rem}
+.note bdi{max-width:none}th,td{padding:.38rem .5rem}}
 @media print{:root{--paper:#fff;--raised:#fff;--ink:#000;--muted:#444;--line:#ccc}
 body{font-size:9.5pt}nav,.tools,.skip{display:none!important}.frame{display:block;padding:0}
 .wide,.tall{overflow:visible;max-height:none}.tall thead th{position:static}

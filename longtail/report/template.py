@@ -49,8 +49,9 @@ PAGE = """<!doctype html>
 {% for anchor, name in contents %}<li><a href="#{{ anchor }}">{{ name }}</a></li>{% endfor %}
 </ol></nav><main id="main">
 <header><h1>{{ title }}</h1>
-<p class="lead">{{ d.totals.n_docs }} test documents, {{ d.totals.n_labels }} labels,\
- {{ d.totals.support }} label assignments. F1, precision and recall in per cent,\
+<p class="lead">{{ '{:,}'.format(d.totals.n_docs) }} test documents,\
+ {{ '{:,}'.format(d.totals.n_labels) }} labels, {{ '{:,}'.format(d.totals.support) }} label\
+ assignments. F1, precision and recall in per cent,\
  {{ percent(d.totals.level) }} % bootstrap intervals over documents beside them.</p></header>
 {% include "decision" %}{% include "headline" %}{% include "slices" %}{% include "documents" %}
 {% include "labels" %}{% include "figures" %}{% include "thresholds" %}{% include "calibration" %}
@@ -68,14 +69,15 @@ DECISION = """
 <thead><tr><th scope="col" class="text">Rule</th><th scope="col" class="text">Metric</th>\
 <th scope="col" class="text">Slice</th><th scope="col">Challenger</th><th scope="col">Compared\
 </th><th scope="col">Difference</th><th scope="col">Limit</th><th scope="col" class="text">Verdict\
-</th><th scope="col" class="text">Reason</th></tr></thead><tbody>
+</th></tr></thead><tbody>
 {% for r in decision.rules %}<tr><th scope="row" class="text">{{ r.rule }}</th>\
 <td class="text">{{ r.metric }}</td><td class="text">{{ r.slice }}</td>\
 <td>{{ measure(r.challenger, r) }}</td><td>{{ measure(r.champion, r) }}</td>\
 <td>{{ signed(r.difference) }}{% if r.interval %}<span class="ci">{{ signed(r.interval[0]) }} to\
  {{ signed(r.interval[1]) }}</span>{% endif %}</td><td>{{ measure(r.limit, r) }}</td>\
-<td class="text {{ tone(r.verdict) }}">{{ r.verdict }}</td>\
-<td class="text reason">{{ r.reason }}</td></tr>
+<td class="text {{ tone(r.verdict) }}">{{ r.verdict }}</td></tr>
+{% if r.reason and (r.verdict != "passed" or r.challenger is none) %}<tr class="below">\
+<td colspan="8" class="text note">{{ r.reason }}</td></tr>{% endif %}
 {% endfor %}</tbody></table></div>
 {% if decision.labels_added or decision.labels_removed %}<p>Labels added: \
 {{ m.tags(decision.labels_added or []) }} Labels removed: \
@@ -90,11 +92,13 @@ HEADLINE = """
 {{ t.difference }}</span> {{ t.against }}</dd>{% endif %}</div>{% endfor %}</dl>
 <div class="wide" role="region" tabindex="0" aria-label="Headline metrics"><table>
 <thead><tr><th scope="col" class="text">Metric</th>{% for model in d.models %}<th scope="col">\
-{{ model.title }}</th>{% endfor %}<th scope="col">Champion</th></tr></thead><tbody>
+{{ model.title }}</th>{% endfor %}{% if champion %}<th scope="col">Champion</th>{% endif %}</tr>\
+</thead><tbody>
 {% for row in d.headline %}{% set bare = row.metric in ("labels_with_f1", "hamming_loss") %}\
 <tr><th scope="row" class="text">{{ row.title }}</th>{% for model in d.models %}\
 {% set v = row['values'][model.name] %}<td>{{ m.value(v[0], v[1], v[2], bare) }}</td>{% endfor %}\
-<td>{% set v = champion_value(row.metric) %}{{ m.value(v[0], v[1], v[2], bare) }}</td></tr>
+{% if champion %}{% set v = champion.get(row.metric, (none, none, none)) %}\
+<td>{{ m.value(v[0], v[1], v[2], bare) }}</td>{% endif %}</tr>
 {% endfor %}</tbody></table></div>
 <p class="note">{{ champion_note }}</p></section>
 """
@@ -139,7 +143,8 @@ class="text"><bdi>{{ row.name }}</bdi></th><td>{{ row.n_docs }}</td><td>{{ row.n
 
 LABELS = """
 <section id="labels"><h2>Labels</h2>
-<p>{{ label_note }} “Never predicted” labels got no prediction on any test document.</p>
+<p>{{ label_note }} A column's head sorts by it. “Never predicted” labels got no prediction on any\
+ test document.</p>
 <div class="tools" id="label-tools" hidden><label for="label-search">Search\
 <input id="label-search" type="search" autocomplete="off"></label>\
 <label for="label-group">Group<select id="label-group"><option value="">all</option>\
@@ -152,7 +157,8 @@ LABELS = """
 <table id="label-table"><thead><tr><th scope="col" class="text" data-kind="text">Label</th>\
 <th scope="col" class="text" data-kind="text">Group</th>{% for h in ("Train", "Val", "Test",\
  "Threshold", "P", "R", "F1", "TP", "FP", "FN") %}<th scope="col">{{ h }}</th>{% endfor %}\
-<th scope="col">Δ baseline</th><th scope="col">Δ champion</th></tr></thead><tbody>
+<th scope="col">Δ baseline</th>{% if champion %}<th scope="col">Δ champion</th>{% endif %}</tr>\
+</thead><tbody>
 {% for r in label_rows %}<tr data-group="{{ r.group }}" data-flags="{{ r.flags }}">\
 <th scope="row" class="text name"><bdi title="{{ r.label }}">{{ r.label }}</bdi>\
 {% if r.never %} <span class="tag wrong">never predicted</span>{% endif %}</th>\
@@ -160,8 +166,9 @@ LABELS = """
 <td>{{ r.train }}</td><td>{{ r.val }}</td><td>{{ r.test }}</td>\
 <td>{{ '%.3f'|format(r.threshold) }}</td>\
 <td>{{ number(r.precision) }}</td><td>{{ number(r.recall) }}</td><td>{{ number(r.f1) }}</td>\
-<td>{{ r.tp }}</td><td>{{ r.fp }}</td><td>{{ r.fn }}</td>{% for x in (r.over_baseline,\
- r.over_champion) %}<td data-v="{{ '%.4f'|format(x) if x is not none else '' }}"\
+<td>{{ r.tp }}</td><td>{{ r.fp }}</td><td>{{ r.fn }}</td>{% for x in ((r.over_baseline,\
+ r.over_champion) if champion else (r.over_baseline,)) %}\
+<td data-v="{{ '%.4f'|format(x) if x is not none else '' }}"\
 {% if x %} class="{{ 'up' if x > 0 else 'down' }}"{% endif %}>{{ signed(x) }}</td>{% endfor %}</tr>
 {% endfor %}</tbody></table></div></section>
 """
@@ -175,7 +182,8 @@ FIGURES = """
  part HEAD, MEDIUM and TAIL.") }}
 {{ m.figure("cooccurrence", "Co-occurrence in the training documents: how often a document with\
  label j also has label i, for the " ~ d.cooccurrence.labels|length ~ " most frequent labels.") }}
-{{ m.figure("group_sizes", "Documents per label in train, val and test, by group.") }}
+{{ m.figure("group_sizes", "Documents per label in train, val and test, by group; 0.5 stands\
+ for none.") }}
 {{ m.figure("metrics_by_group", "F1 by group and model, with intervals.") }}
 {{ m.figure("labels_predicted", "Share of the labels that each model predicts at least once.") }}
 {{ m.figure("history", "F1 on the val documents while training, by loss.") }}
@@ -191,8 +199,8 @@ FIGURES = """
 THRESHOLDS = """
 <section id="thresholds"><h2>Thresholds, precision and recall</h2>
 <p>Tuned on the val documents, objective <code>{{ d.thresholds.objective }}</code>.\
-{% if d.thresholds.blend_weight %} The model's score is blended with the baseline's, whose weight\
- is {{ d.thresholds.blend_weight }}.{% endif %} The dots mark where each model's thresholds\
+{% if d.thresholds.blend_weight %} The model's logit is blended with the baseline's margin, whose\
+ weight is {{ d.thresholds.blend_weight }}.{% endif %} The dots mark where each model's thresholds\
  put it.</p>
 <div class="figures">{{ m.figure("precision_recall", "Micro-precision against micro-recall on the\
  test documents, one threshold for all labels moving along each line.") }}

@@ -81,8 +81,18 @@ ERRORS = """
 SUSPECTS = """
 <section id="suspects"><h2>Suspected label errors</h2>
 {% if d.suspects.rows %}<p>{{ d.suspects.rows|length }} of {{ d.suspects.total }}, the most\
- suspicious first; <code>reports/validate/suspects.csv</code> has all of them, ready for an\
- annotation tool.</p>{{ m.table(d.suspects.columns, d.suspects.rows, "Suspected label errors") }}
+ suspicious of each kind first; <code>reports/validate/suspects.csv</code> has all of them, ready\
+ for an annotation tool. The score is how far the label's out-of-fold score lies on the wrong\
+ side.</p>
+{% for kind, rows in d.suspects.rows|groupby("kind")|reverse %}{% set title =\
+ {"wrong": "Labels that should not be there", "missing": "Labels that are missing"}.get(kind, kind)\
+ %}<h3>{{ title }}</h3><div class="wide tall" role="region" tabindex="0" aria-label="{{ title }}">\
+<table><thead><tr><th scope="col">Rank</th><th scope="col" class="text">Label</th>\
+<th scope="col" class="text">Document</th><th scope="col">Score</th></tr></thead><tbody>
+{% for s in rows %}<tr><td>{{ s.rank }}</td><th scope="row" class="text"><bdi>{{ s.label }}</bdi>\
+</th><td class="text"><bdi>{{ s.id }}</bdi></td><td>{{ s.score }}</td></tr>
+<tr class="below"><td></td><td colspan="3" class="text note"><bdi>{{ s.text }}</bdi></td></tr>
+{% endfor %}</tbody></table></div>{% endfor %}
 {% else %}{{ m.empty("The validate stage named no suspects.") }}{% endif %}</section>
 """
 
@@ -99,8 +109,12 @@ LINEAGE = """
 {% if findings_rows %}{{ m.table(findings_columns, findings_rows, "Findings of the data checks") }}\
 {% else %}{{ m.empty("The data checks found nothing.") }}{% endif %}
 <h3>Inputs</h3>{{ m.facts(d.lineage) }}
-<h3>Training</h3>{% if d.summary %}{{ m.facts(d.summary) }}{% else %}\
-{{ m.empty("The train stage left no summary.") }}{% endif %}
+<h3>Training</h3>{% if d.summary %}{{ m.facts(training_facts) }}\
+{% if training_rows %}{{ m.table(training_columns, training_rows, "Losses tried, on val") }}\
+{% endif %}{% else %}{{ m.empty("The train stage left no summary.") }}{% endif %}
+<h3>Registered version</h3>{% if version_facts %}{{ m.facts(version_facts) }}{% else %}\
+{{ m.empty("Commit, parameters, time and hardware are known once the gate has judged a registered\
+ version.") }}{% endif %}
 <footer>Figures of this page: <code>reports/report.json</code>; every label:\
  <code>reports/figures/labels.csv</code>.</footer></section>
 """

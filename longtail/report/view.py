@@ -15,6 +15,7 @@ Details = Mapping[str, Any]
 BARE = ("labels_with_f1", "hamming_loss")  # not shares of one: shown as they are
 GOOD, BAD = {"promoted", "passed"}, {"refused", "failed", "rolled back", "error"}
 MAX_ITEMS = 40
+ROUGH = 0.25  # share of what there is to explain that attributions may miss
 TILES = (("all", "micro_f1", "Micro-F1"), ("all", "macro_f1", "Macro-F1"),
          ("TAIL", "micro_f1", "TAIL micro-F1"), ("TAIL", "macro_f1", "TAIL macro-F1"))  # fmt: skip
 
@@ -63,6 +64,12 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def moment(text: str) -> str:
+    """An ISO 8601 moment as people read it, other text as it is."""
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*?(?:\+00:00|Z)", text)
+    return f"{found[1]} {found[2]} UTC" if found else text
+
+
 def tone(verdict: str | None) -> str:
     """The colour class of a verdict."""
     return "up" if verdict in GOOD else "down" if verdict in BAD else ""
@@ -96,7 +103,11 @@ def prediction_tags(document: Details) -> Markup:
 def convergence(attribution: Details) -> str:
     """The convergence error relative to what there is to explain."""
     whole = abs(attribution["logit"] - attribution["baseline_logit"])
-    return f" ({100 * attribution['gap'] / whole:.1f} % of it)" if whole > 1e-6 else ""
+    if whole <= 1e-6:
+        return ""
+    share = attribution["gap"] / whole
+    rough = "; too rough to rely on, more attribution_steps help" if share > ROUGH else ""
+    return f" ({100 * share:.1f} % of it{rough})"
 
 
 FORMATS: dict[str, Callable[..., Any]] = {
@@ -139,7 +150,7 @@ def verdict(decision: Details | None) -> dict[str, str]:
     tone = "good" if word in GOOD else "bad" if word in BAD else ""
     text = str(decision.get("summary") or "")
     if decision.get("decided_at"):
-        text += f" Decided {decision['decided_at']}."
+        text += f" Decided {moment(str(decision['decided_at']))}."
     return {"title": word[:1].upper() + word[1:], "tone": tone, "text": text}
 
 
@@ -256,20 +267,45 @@ def tables(d: Details) -> dict[str, Any]:
          *_spread(s["documents_per_label"])]
         for part, s in d["statistics"].items()
     ]
-    title = {m["name"]: m["title"] for m in d["models"]}
-    thresholds = [
-        [title[name], group, *(round(q, 4) for q in spread)]
-        for name, groups in d["thresholds"]["spread"].items()
-        for group, spread in groups.items()
-    ]
     return {
         "statistics_columns": ["Part", "Documents", "Labels", "Labels per document: mean", "median",
                                "max", "Documents per label: mean", "median", "max"],
         "statistics_rows": statistics,
-        "threshold_rows": thresholds,
+        "threshold_rows": threshold_rows(d),
+        **training(d["summary"]),
         **split_tables(d["split"]),
         **finding_tables(d["findings"]),
     }
+
+
+def threshold_rows(d: Details) -> list[list[Any]]:
+    """Lowest, middle and highest threshold per model and group; one row where all are the same."""
+    rows = []
+    for model in d["models"]:
+        spread = d["thresholds"]["spread"][model["name"]]
+        if len({value for values in spread.values() for value in values}) == 1:
+            spread = {"all": next(iter(spread.values()))}
+        rows += [[model["title"], group, *values] for group, values in spread.items()]
+    return rows
+
+
+def training(summary: Details) -> dict[str, Any]:
+    """The summary of train: the figures of every loss tried as a table, the rest as facts."""
+    tried = summary.get("val")
+    rows = list(tried.values()) if isinstance(tried, Mapping) else []
+    if not all(isinstance(row, Mapping) for row in rows):
+        return {"training_facts": summary, "training_columns": [], "training_rows": []}
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    return {"training_facts": {k: v for k, v in summary.items() if not rows or k != "val"},
+            "training_columns": columns,
+            "training_rows": [[row.get(name) for name in columns] for row in rows]}
+
+
+def version_facts(decision: Details | None) -> dict[str, Any]:
+    """The tags of the registered version, as the decision quotes them."""
+    challenger = (decision or {}).get("challenger") or {}
+    tags = dict(challenger.get("tags") or {})
+    return {"version": challenger.get("version"), **tags} if tags else {}
 
 
 def _spread(spread: Details) -> list[Any]:

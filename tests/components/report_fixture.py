@@ -155,15 +155,17 @@ def write_facts(paths: dict[str, Path]) -> None:
     _json(paths["findings"], {"rules": [
         {"code": "tiny_text", "finds": "texts of <3 words", "policy": "warn", "status": "warned",
          "count": 2, "share": 0.01, "examples": []}]})
-    paths["suspects"].write_text('id,kind,label,text\n"doc <1>",wrong,"<script>alert(2)</script>",'
-                                 '"\'=cmd() <img src=x onerror=alert(3)>"\n', encoding="utf-8")
+    paths["suspects"].write_text(
+        'rank,kind,id,label,score,text\n1,wrong,"doc <1>","<script>alert(2)</script>",4.2,'
+        '"\'=cmd() <img src=x onerror=alert(3)>"\n2,wrong,b,b,4.1,b\n3,wrong,c,c,4,c\n'
+        "1,missing,doc-0100,'+lost,2.5,a document with too little\n", encoding="utf-8")
     missing = {"train": [], "val": [{"label": "<i>x</i>", "groups": 1, "reason": "rare"}],
                "test": []}
     _json(paths["split_report"], {"method": "iterative", "frozen": 0, "quality": {
         "label_share_deviation": 0.01, "rld": 0.2, "dcp": 0.1, "missing": missing},
         "reference": {"method": "scikit_multilearn", "skipped": "too large"}})
     paths["history"].write_text(
-        "loss,epoch,train_loss,val_micro_f1,val_macro_f1\ndb,1,0.5,0.3,0.1\ndb,2,0.4,0.4,0.2\n"
+        "loss,epoch,train_loss,micro_f1,macro_f1\ndb,1,0.5,0.3,0.1\ndb,2,0.4,0.4,0.2\n"
         "bce,1,0.6,0.35,0.05\nbce,2,0.5,0.45,0.1\n", encoding="utf-8")
     _json(paths["summary"], {"profile": "probe", "loss": "db", "seconds": 12.5,
                              "versions": {"torch": "2"}, "device": "cpu"})

@@ -15,9 +15,10 @@ from sklearn.metrics import f1_score
 
 from components import report
 from components._page import write_page
+from components._report_inputs import read_suspects
 from components._scores import read_scores
 from longtail.errors import DataError
-from longtail.report import render
+from longtail.report import render, view
 from longtail.report.render import CONTENTS
 
 DECISION = {
@@ -162,6 +163,45 @@ def test_the_decision_is_shown_when_it_is_there(made, tmp_path):
     assert ">61.0<" in page.replace("\n", "")  # the champion's micro-F1, from the rule
     assert '20.0<span class="ci">10.0–30.0' in page  # its macro-F1, from its metrics
     assert "TAIL lost &lt;b>6.0" in (tmp_path / "p.md").read_text()
+
+
+def test_suspects_of_both_kinds_are_shown_as_they_are_written(made):
+    details = json.loads(made[1]["details"].read_text())
+    cut = read_suspects(made[0]["suspects"], 4)
+    assert [(row["kind"], row["rank"]) for row in cut["rows"]] == [
+        ("wrong", "1"), ("wrong", "2"), ("missing", "1")]
+    assert cut["total"] == details["suspects"]["total"] == 4
+    page = made[1]["page"].read_text()
+    part = page[page.index('id="suspects"') : page.index('id="split"')]
+    shown = "".join(Elements(part).text)
+    assert "=cmd() <img src=x onerror=alert(3)>" in shown and "'=cmd()" not in shown
+    assert "+lost" in shown and shown.index("should not be there") < shown.index("are missing")
+
+
+def test_the_champion_has_columns_only_where_there_is_one(made):
+    details = json.loads(made[1]["details"].read_text())
+    for decision, found in ((None, 0), ({"verdict": "promoted", "champion": None}, 0),
+                            (DECISION, 1)):
+        text = render.page(details, decision)
+        assert text.count(">Champion</th>") == text.count(">Δ champion</th>") == found
+
+
+def test_lineage_shows_the_tags_of_the_registered_version(made):
+    details = json.loads(made[1]["details"].read_text())
+    decision = DECISION | {"challenger": {"version": "7", "tags": {"git_commit": "<abc>"}}}
+    page = render.page(details, decision)
+    part = page[page.index("Registered version") :]
+    assert "git_commit</dt><dd><bdi>&lt;abc&gt;</bdi>" in part
+    assert "are known once the gate" in render.page(details)
+
+
+def test_equal_thresholds_take_one_row(made):
+    details = json.loads(made[1]["details"].read_text())
+    rows = view.threshold_rows(details)
+    assert [row[1] for row in rows] == ["all"] * 3  # the fixture tunes a global one
+    spread = details["thresholds"]["spread"]["model"]
+    spread["TAIL"] = [0.1, 0.2, 0.3]
+    assert [row[1] for row in view.threshold_rows(details)][:3] == ["HEAD", "MEDIUM", "TAIL"]
 
 
 def test_sections_without_data_say_so(tmp_path):

@@ -14,6 +14,7 @@ from tokenizers.processors import TemplateProcessing
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
+from longtail.errors import DataError
 from longtail.report.attributions import attribute
 from longtail.report.evidence import Evidence, Scored
 from longtail.report.tokens import over_fitted_tokens
@@ -112,3 +113,12 @@ def test_over_fitted_tokens_are_counted_in_training():
     assert green == {"word": "green", "attribution": 0.25, "with_label": 0, "without_label": 2}
     # Document t has both words and lacks x; r has neither ("reddish" is another word).
     assert row["hard_negatives"] == [4, 3]
+
+
+def test_a_model_without_finite_logits_is_refused():
+    model = Linear()
+    attribute(model, "red", 1, steps=2, max_length=8)
+    with torch.no_grad():
+        model.weight[1] = float("nan")
+    with pytest.raises(DataError, match=r"column 1 .*not finite \(NaN\).*repro --force train"):
+        attribute(model, "red", 1, steps=2, max_length=8)
