@@ -3,11 +3,14 @@
 python -m benchmarks.splitting peers --reuters reuters21578.tar.gz --corpus data/corpus.parquet
 python -m benchmarks.splitting large      # simulated 224,897 x 18,211, a process for each order
 python -m benchmarks.splitting compile    # first call of a process, without and with numba's cache
+python -m benchmarks.splitting coverage   # missing labels beside exhaustive search, small corpora
 """
 
 from __future__ import annotations
 
 import argparse
+import heapq
+import itertools
 import os
 import resource
 import subprocess
@@ -27,7 +30,7 @@ from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 from longtail.label_matrix import encode, vocabulary
 from longtail.reuters import reuters_records
 from longtail.split_quality import quality
-from longtail.splitting import SPLITS, iterative_split, scikit_multilearn_split
+from longtail.splitting import SPLITS, coverage_need, iterative_split, scikit_multilearn_split
 
 FRACTIONS = (0.6, 0.2, 0.2)
 LARGE = (224_897, 18_211, 12.3)  # documents, labels, labels per document
@@ -68,6 +71,7 @@ def peers(reuters: str | None, corpus: str | None, rounds: int) -> None:
             labels, ids, groups = read(path)
             print(f"\n{name}: {labels.shape[0]} documents x {labels.shape[1]} labels")
             compare(labels, ids, groups, rounds)
+            print(f"least rLD that whole documents allow: {least_rld(labels):.4f}")
 
 
 def compare(
@@ -118,6 +122,64 @@ def print_table(seconds: dict[str, list[float]], reports: dict[str, list[dict]])
         )
         shown = " | ".join(f"{figure:.3g}" for figure in [*figures, pairs])
         print(f"| {name} | {np.median(seconds[name]):.3f} | {shown} | {missing} | {error:.1f} |")
+
+
+def least_rld(labels: sp.csr_matrix) -> float:
+    """rLD of exact sizes with each label by itself at its best counts, a bound that none reaches.
+
+    The costs are convex in the counts, so giving each document to the part where it costs least
+    is best.
+    """
+    n_docs = labels.shape[0]
+    size = np.round(np.array(FRACTIONS) * n_docs)
+    total = np.bincount(labels.indices, minlength=labels.shape[1])
+
+    def gain(d: float, got: int, j: int) -> float:
+        return (abs(d - (got + 1) / size[j]) - abs(d - got / size[j])) / d
+
+    errors = []
+    for count in total[total > 0]:
+        d, got = count / n_docs, [0, 0, 0]
+        queue = [(gain(d, 0, j), j) for j in range(3)]
+        heapq.heapify(queue)
+        for _ in range(count):
+            _, j = heapq.heappop(queue)
+            got[j] += 1
+            heapq.heappush(queue, (gain(d, got[j], j), j))
+        errors.append(np.abs(d - got / size) / d)
+    return float(np.mean(errors))
+
+
+def coverage(n_corpora: int = 800) -> None:
+    """Missing labels of 4 to 9 documents with dense labels, beside the best of all assignments."""
+    rng = np.random.default_rng(0)
+    excess = []
+    for seed in range(n_corpora):
+        n_docs, n_labels = rng.integers(4, 10), rng.integers(1, 6)
+        labels = rng.random((n_docs, n_labels)) < rng.uniform(0.2, 0.7)
+        part = iterative_split(sp.csr_matrix(labels, dtype=np.int8), FRACTIONS, seed=seed)
+        mine, ours_fits = missing_labels(labels, part[None])
+        best = mine[0]
+        if mine[0]:
+            every = np.array(list(itertools.product(range(3), repeat=n_docs)), dtype=np.int8)
+            missing, fits = missing_labels(labels, every)
+            best = missing[fits].min()
+        excess.append((mine[0], mine[0] - best, ours_fits[0]))
+    lacking, more, fits = (np.array(column) for column in zip(*excess, strict=True))
+    print(f"{n_corpora} corpora: sizes within one document in {fits.sum()}, a label missing in "
+          f"{(lacking > 0).sum()}; a better assignment exists for {(more > 0).sum()}, by at most "
+          f"{more.max()} labels")
+
+
+def missing_labels(labels: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each assignment of `parts` (n, n_docs): labels missing, and whether its sizes fit."""
+    need = coverage_need(labels.sum(axis=0), np.array(FRACTIONS))
+    missing, fits = np.zeros(len(parts), int), np.ones(len(parts), bool)
+    for j in range(3):
+        inside = parts == j
+        missing += (need[:, j] & ~(inside[:, :, None] & labels).any(axis=1)).sum(axis=1)
+        fits &= np.abs(inside.sum(axis=1) - FRACTIONS[j] * len(labels)) <= 1 + 1e-9
+    return missing, fits
 
 
 def zipf_corpus(n_docs: int, n_labels: int, mean: float, seed: int = 0) -> sp.csr_matrix:
@@ -179,7 +241,7 @@ def first_call() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("peers", "large", "compile"))
+    parser.add_argument("what", choices=("peers", "large", "compile", "coverage"))
     parser.add_argument("--reuters", help="the archive reuters21578.tar.gz")
     parser.add_argument("--corpus", help="a corpus.parquet with id, labels, group")
     parser.add_argument("--rounds", type=int, default=3, help="seeds per method")
@@ -189,6 +251,8 @@ def main() -> None:
         peers(options.reuters, options.corpus, options.rounds)
     elif options.what == "compile":
         first_call()
+    elif options.what == "coverage":
+        coverage()
     elif options.order:
         large(options.order)
     else:

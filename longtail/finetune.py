@@ -34,7 +34,7 @@ class FineTuning:
     head_learning_rate: float = 2e-4
     weight_decay: float = 0.01
     warmup: float = 0.1
-    epochs: int = 20
+    epochs: int = 12
     patience: int = 4
     batch_tokens: int = 4096
     accumulation: int = 1
