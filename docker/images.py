@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from podman import HOME, ROOT, environment, images, install, podman
 
 TARGETS = ("data", "train", "airflow", "mlflow")
-BASE = "localhost/longtail-base:latest"
+BASE = "localhost/longtail-debian:latest"
 INCLUDE = "python3,python3-venv,ca-certificates"
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 

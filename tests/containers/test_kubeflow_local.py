@@ -12,30 +12,25 @@ import pytest
 from tests.dags.conftest import ROOT, run
 
 pytestmark = pytest.mark.containers
-KFP = ROOT / ".venv-kfp" / "bin" / "python"
+TOY_IMAGE = "localhost/longtail-data:latest"
 
 
-@pytest.fixture(scope="module")
-def kfp() -> Path:
-    if not KFP.exists():
-        subprocess.run(["make", "kubeflow"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return KFP
-
-
-def run_kubeflow(kfp: Path, workspace: Path, socket: str) -> subprocess.CompletedProcess[str]:
+def run_kubeflow(
+    kfp: Path, workspace: Path, socket: str, **extra: str
+) -> subprocess.CompletedProcess[str]:
     env = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "DOCKER_HOST": socket,
         "LONGTAIL_NETWORK": "host",
-        "LONGTAIL_IMAGES": "localhost/longtail-data:latest",
+        **extra,
     }
     words = [str(kfp), "-m", "dags._kubeflow_local", str(workspace)]
     return subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True)
 
 
 def test_the_same_files_as_dvc(kfp: Path, toy: Path, socket: str) -> None:
-    done = run_kubeflow(kfp, toy, socket)
+    done = run_kubeflow(kfp, toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     found = {
         name: (toy / name).read_text() for name in ("artifacts/total.json", "reports/page.txt")
@@ -49,7 +44,7 @@ def test_the_same_files_as_dvc(kfp: Path, toy: Path, socket: str) -> None:
 
 def test_a_failing_stage_fails_the_run(kfp: Path, toy: Path, socket: str) -> None:
     (toy / "toy" / "total.py").write_text("import sys\nprint('no sum today')\nsys.exit(3)\n")
-    done = run_kubeflow(kfp, toy, socket)
+    done = run_kubeflow(kfp, toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
     assert done.returncode != 0
     assert "no sum today" in done.stdout
     assert "'total'" in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A night of the toy project in containers: the same result, nobody root, a finding that is told."""
+"""A toy night in containers: the same result, nobody root, a finding that is told."""
 
 from __future__ import annotations
 

@@ -1,0 +1,71 @@
+"""Nights of the real stages: as DVC alone, test documents stay, a quiet night, a past one."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.dags.conftest import Nights, run
+from tests.dags.real_project import SPLIT, assert_same, make_project, reproduce
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+FIRST, SECOND, THIRD = (f"2026-04-0{day}T02:00:00" for day in (1, 2, 3))
+
+
+def workspace_of(nights: Nights, date: str) -> Path:
+    [found] = (nights.home / "workspaces").glob(f"*{date[:10]}T*")
+    return found
+
+
+def split_of(workspace: Path) -> dict[str, str]:
+    return dict(pd.read_parquet(workspace / SPLIT)[["id", "split"]].itertuples(index=False))
+
+
+def version_of(workspace: Path) -> str:
+    return json.loads((workspace / "reports" / "registered.json").read_text())["version"]
+
+
+def data_of(workspace: Path) -> str:
+    return yaml.safe_load((workspace / "data.dvc").read_text())["outs"][0]["md5"]
+
+
+def test_three_nights_and_a_backfill(airflow_home: Path, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", (60, 40))
+    home = tmp_path / "home"
+    home.mkdir()
+    nights = Nights(airflow_home, project, home)
+    one, two = str(tmp_path / "in1"), str(tmp_path / "in2")
+
+    states, output = nights(FIRST, source=one)
+    assert not [name for name, state in states.items() if "failed" in str(state)], output[-4000:]
+    first = workspace_of(nights, FIRST)
+    reference = reproduce(project, tmp_path / "reference", tmp_path / "in1")
+    assert_same(first, reference)
+    assert version_of(first) == "1" and not (first / "mlruns").exists()
+
+    started = time.monotonic()
+    states, output = nights(SECOND, source=one)
+    assert time.monotonic() - started <= 60
+    ran = {name for name, state in states.items() if state == "success"}
+    assert ran == {"workspace", "ingest", "plan", "notify"}, output[-4000:]
+    assert "longtail: unchanged" in output
+
+    states, output = nights(THIRD, source=two)
+    third = workspace_of(nights, THIRD)
+    assert version_of(third) == "2", output[-4000:]
+    old, new = split_of(first), split_of(third)
+    assert len(new) > len(old) > 300
+    assert {name: new[name] for name in old} == old
+    assert "test" in {new[name] for name in new.keys() - old.keys()}
+
+    tip = run("git", "rev-parse", "nightly", cwd=project)
+    night_one = data_of(first)
+    states, output = nights(FIRST, source=two)
+    assert data_of(workspace_of(nights, FIRST)) == night_one != data_of(third)
+    assert states["stages.train"] == states["ingest"] == "skipped", output[-4000:]
+    assert run("git", "rev-parse", "nightly", cwd=project) == tip
