@@ -90,10 +90,24 @@ def alive(part: subprocess.Popen[bytes]) -> bool:
     return True
 
 
+def start(words: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*AIRFLOW, *words], env=env, start_new_session=True)
+
+
+def watch(parts: list[subprocess.Popen[bytes]], env: dict[str, str]) -> None:
+    """Start every part again that has ended, as a service manager would."""
+    while True:
+        time.sleep(2)
+        for i, words in enumerate(PARTS):
+            if parts[i].poll() is not None:
+                print(f"airflow {words[0]} has ended; it is started again.", flush=True)
+                parts[i] = start(words, env)
+
+
 def main() -> None:
     env = environment()
     prepare(env)
-    parts = [subprocess.Popen([*AIRFLOW, *w], env=env, start_new_session=True) for w in PARTS]
+    parts = [start(words, env) for words in PARTS]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         wait_until_healthy(env, parts)
@@ -101,7 +115,7 @@ def main() -> None:
         address = f"http://127.0.0.1:{env['AIRFLOW__API__PORT']}"
         for user, password in json.loads(secrets.read_text()).items():
             print(f"\n{address}  user {user}  password {password}\n", flush=True)
-        parts[0].wait()
+        watch(parts, env)
     except KeyboardInterrupt:
         pass
     finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,27 @@ def test_a_tracking_server_away_is_caught_up_the_next_night(nights: Nights) -> N
     assert ran(states) == {"workspace", "plan", "record", "register", "decide", "apply", "notify"}
     assert len(nights.versions()) == 1
     assert json.loads((nights.home / "state" / "champion").read_text()) == 2
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_told_and_the_next_run_ends_right(nights: Nights) -> None:
+    words = ["mount", "-t", "tmpfs", "-o", "size=4m", "longtail-test", str(nights.home)]
+    if subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        filler = nights.home / "filler"
+        with suppress(OSError), filler.open("wb") as file:
+            while True:
+                file.write(b"0" * 4096)
+                file.flush()
+        states, output = nights(FIRST)
+        assert states["workspace"] == "failed", output[-3000:]
+        assert "No space left on device" in output.split("Notification:")[1]
+        assert "git clone" in output.split("Notification:")[1]
+        assert run("git", "branch", "--list", "nightly", cwd=nights.repo) == ""
+        filler.unlink()
+        states, output = nights(SECOND)
+        assert states["apply"] == "success", output[-3000:]
+        assert len(nights.versions()) == 1
+    finally:
+        subprocess.run(["umount", "--lazy", str(nights.home)], check=True)

@@ -1,4 +1,4 @@
-"""Airflow as `make airflow` starts it: a run through the REST API, its grid view as a picture."""
+"""Airflow as `make airflow` starts it: a run through the REST API, a picture, a dead scheduler."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+from mlflow import MlflowClient
 
-from tests.dags.conftest import ROOT
+from components._registry import REQUIRED_TAGS
+from tests.dags.conftest import ROOT, run
+from tests.dags.real_project import make_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-PICTURE = ROOT / "docs" / "images" / "nightly-grid.png"
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+# The one in docs/images is a copy.
+PICTURE = ROOT / "build" / "nightly-grid.png"
 
 
 @dataclass
@@ -31,6 +37,7 @@ class Server:
     address: str
     token: str
     home: Path
+    pid: int
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = urllib.request.Request(
@@ -40,7 +47,8 @@ class Server:
             method=method,
         )
         with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+            text = answer.read()
+            return json.loads(text) if text else {}
 
 
 def free_port() -> int:
@@ -49,18 +57,20 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture
-def server(toy: Path, tmp_path: Path) -> Iterator[Server]:
-    """The four processes over the toy project, stopped at the end."""
+@contextmanager
+def serve(project: Path, folder: Path, **settings: str) -> Iterator[Server]:
+    """The four processes over `project`, stopped at the end."""
     port = free_port()
     env = {
         **os.environ,
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__API__PORT": str(port),
-        "LONGTAIL_REPO": str(toy),
-        "LONGTAIL_HOME": str(tmp_path / "home"),
+        "LONGTAIL_REPO": str(project),
+        "LONGTAIL_HOME": str(folder / "home"),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        **settings,
     }
-    log = (tmp_path / "standalone.log").open("w+")
+    log = (folder / "standalone.log").open("w+")
     process = subprocess.Popen([sys.executable, str(ROOT / "docker" / "standalone.py")], env=env,
                                stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
     try:
@@ -76,15 +86,37 @@ def server(toy: Path, tmp_path: Path) -> Iterator[Server]:
         request = urllib.request.Request(
             f"{address}/auth/token", body, {"Content-Type": "application/json"}
         )
-        token = json.load(urllib.request.urlopen(request, timeout=30))["access_token"]
-        yield Server(address, token, tmp_path / "home")
+        token = json.load(urllib.request.urlopen(request, timeout=60))["access_token"]
+        yield Server(address, token, folder / "home", process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
         log.close()
 
 
-def finished(server: Server, run_id: str, seconds: int = 400) -> dict[str, str]:
+def unpause(server: Server) -> None:
+    """Let the DAG run, without the night that was due before it was let."""
+    path = "dags/nightly_retraining"
+    for _ in range(120):
+        with suppress(urllib.error.HTTPError):
+            server.call("PATCH", path, {"is_paused": False})
+            break
+        time.sleep(1)
+    for _ in range(120):
+        if due := server.call("GET", f"{path}/dagRuns")["dag_runs"]:
+            server.call("PATCH", f"{path}/dagRuns/{due[0]['dag_run_id']}", {"state": "failed"})
+            server.call("DELETE", f"{path}/dagRuns/{due[0]['dag_run_id']}")
+            return
+        time.sleep(1)
+    raise AssertionError("the night that was due did not start")
+
+
+def trigger(server: Server, **conf: Any) -> str:
+    body = {"logical_date": None, "conf": conf}
+    return str(server.call("POST", "dags/nightly_retraining/dagRuns", body)["dag_run_id"])
+
+
+def finished(server: Server, run_id: str, seconds: int = 800) -> dict[str, str]:
     """The states of the run's tasks when the run has ended."""
     path = f"dags/nightly_retraining/dagRuns/{run_id}"
     deadline = time.monotonic() + seconds
@@ -95,30 +127,58 @@ def finished(server: Server, run_id: str, seconds: int = 400) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in tasks}
 
 
-def test_a_run_through_the_api_is_green_and_photographed(server: Server) -> None:
-    for _ in range(60):
-        try:
-            server.call("PATCH", "dags/nightly_retraining", {"is_paused": False})
-            break
-        except urllib.error.HTTPError:
-            time.sleep(1)
-    path = "dags/nightly_retraining/dagRuns"
-    for _ in range(60):  # unpausing starts the night that was due
-        if due := server.call("GET", path)["dag_runs"]:
-            finished(server, due[0]["dag_run_id"])
-            break
-        time.sleep(1)
-    run = server.call("POST", path, {"logical_date": None, "conf": {"force": True}})
-    states = finished(server, run["dag_run_id"])
-    assert {name for name, state in states.items() if state != "success"} == {"ingest", "approve"}
-    assert (server.home / "state" / "champion").read_text() == "2"
-    assert server.call("GET", "pools/gpu")["slots"] == 1
-    photograph(server)
+def test_a_run_through_the_api_is_green_and_photographed(identity: None, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "project", (60,))
+    with serve(project, tmp_path) as server:
+        unpause(server)
+        states = finished(server, trigger(server, source=str(tmp_path / "in1")))
+        assert {name for name, state in states.items() if state != "success"} == {"approve"}
+        assert server.call("GET", "pools/gpu")["slots"] == 1
+        photograph(server)
     assert PICTURE.stat().st_size > 20_000
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    version = client.get_model_version_by_alias("longtail", "champion")
+    assert version.version == "1"
+    assert not [name for name in REQUIRED_TAGS if not version.tags.get(name)]
+    [record] = run("git", "tag", "--list", "nightly/*", cwd=project).splitlines()
+    assert version.tags["data_revision"] == run("git", "rev-parse", record, cwd=project)
+    assert f"nightly/{version.tags['logical_date']}" == record
+
+
+def test_a_scheduler_killed_in_mid_run(toy: Path, tmp_path: Path) -> None:
+    """It is started again, the run ends right, and nothing is registered twice."""
+    total = toy / "toy" / "total.py"
+    total.write_text("import time\ntime.sleep(15)\n" + total.read_text())
+    run("git", "commit", "--quiet", "--all", "-m", "Slow", cwd=toy)
+    soon = {
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+    }
+    with serve(toy, tmp_path, **soon) as server:
+        unpause(server)
+        run_id = trigger(server)
+        path = f"dags/nightly_retraining/dagRuns/{run_id}/taskInstances/stages.total"
+        deadline = time.monotonic() + 200
+        while server.call("GET", path)["state"] != "running":
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        time.sleep(2)
+        for part in psutil.Process(server.pid).children():
+            if "scheduler" in part.cmdline():
+                dead = part.pid
+                os.killpg(dead, signal.SIGKILL)
+        states = finished(server, run_id)
+        assert states["stages.total"] == states["apply"] == "success", states
+        schedulers = [part.pid for part in psutil.Process(server.pid).children()
+                      if "scheduler" in part.cmdline()]  # fmt: skip
+        assert len(schedulers) == 1 and schedulers != [dead]
+    [version] = json.loads((tmp_path / "home" / "state" / "versions.json").read_text())
+    assert (tmp_path / "home" / "state" / "champion").read_text() == "2"
 
 
 def photograph(server: Server) -> None:
-    """The grid view in headless Chromium, into docs/."""
+    """The grid view in headless Chromium, with every stage in its own row."""
     from playwright.sync_api import sync_playwright
 
     PICTURE.parent.mkdir(exist_ok=True)
@@ -130,6 +190,8 @@ def photograph(server: Server) -> None:
         context.add_cookies([{"name": "_token", "value": server.token, "url": server.address}])
         page = context.new_page()
         page.goto(f"{server.address}/dags/nightly_retraining", wait_until="networkidle")
-        page.get_by_text("notify").first.wait_for(timeout=30_000)
+        page.get_by_text("notify").first.wait_for(timeout=60_000)
+        page.get_by_label("Expand all task groups").first.click()
+        page.get_by_text("thresholds").first.wait_for(timeout=30_000)
         page.screenshot(path=str(PICTURE))
         browser.close()
