@@ -59,11 +59,14 @@ class Params(Section):
     n_draws: int = Field(ge=1000, le=100_000, description="Bootstrap draws.")
     level: float = Field(gt=0.5, lt=1, description="Coverage of the intervals.")
     seed: int = Field(ge=0, description="Seed of the draws.")
+    max_int8_loss: dict[str, float] = Field(
+        description="Metric: largest loss of an int8 version to the model it was made of."
+    )
     limits: Limits
 
     def rules(self) -> gate.Rules:
         """The part of the parameters that the pure gate reads."""
-        return gate.Rules(**self.model_dump(exclude={"limits"}))
+        return gate.Rules(**self.model_dump(exclude={"limits", "max_int8_loss"}))
 
 
 def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dict[str, Any]:
@@ -133,6 +136,9 @@ def _judged(
     contest, overlap = None, 0
     if gate.passed(lines):
         contest = _contest()
+        if challenger.tags[registry.RUNTIME] == "onnx_int8":
+            contest, cost = _quantised(contest, challenger, params.max_int8_loss)
+            lines = [*lines, *cost]
         if champion is not None and not rebase:
             try:
                 against = _champion(champion, evidence.test_scores()[0].ids)
@@ -190,6 +196,28 @@ def _contest() -> gate.Contest:
     )
 
 
+def _quantised(
+    contest: gate.Contest, challenger: ModelVersion, max_loss: dict[str, float]
+) -> tuple[gate.Contest, list[gate.Line]]:
+    """The challenger as it is served, and what that costs against the model it was made of."""
+    texts = evidence.texts_of(evidence.test_scores()[0].ids)
+    try:
+        predicted, _ = _predictions(challenger, texts)
+    except ServedError as error:
+        return contest, [gate.fact("int8", False, f"It does not answer: {error}")]
+    lines = gate.quantised(predicted, contest.challenger, contest.targets, max_loss)
+    return replace(contest, challenger=predicted), lines
+
+
+def _predictions(version: ModelVersion, texts: Sequence[str]) -> tuple[sp.csr_matrix, list[str]]:
+    """0/1 CSR `(n_docs, n_labels)` of the version as it is served, and its labels."""
+    with Served(f"models:/{version.name}/{version.version}") as model:
+        starts = track(range(0, len(texts), BATCH), "scoring", transient=True)
+        batches = [model.ask(texts[start : start + BATCH]).labels for start in starts]
+        labels = list(model.labels)
+    return encode([row for batch in batches for row in batch], labels), labels
+
+
 def _champion(champion: ModelVersion, ids: Sequence[str]) -> gate.Champion:
     digest = champion.tags.get("train_ids_digest")
     if not digest:
@@ -197,12 +225,7 @@ def _champion(champion: ModelVersion, ids: Sequence[str]) -> gate.Champion:
     known = evidence.read_seen_ids(str(champion.run_id), digest)
     seen = np.array([evidence.hashed(identifier) in known for identifier in ids], dtype=bool)
     fresh = np.flatnonzero(~seen)
-    texts = evidence.texts_of(np.asarray(ids)[fresh])
-    with Served(f"models:/{champion.name}/{champion.version}") as model:
-        starts = track(range(0, len(texts), BATCH), "scoring the champion", transient=True)
-        batches = [model.ask(texts[start : start + BATCH]).labels for start in starts]
-        labels = model.labels
-    answers = encode([row for batch in batches for row in batch], labels)
+    answers, labels = _predictions(champion, evidence.texts_of(np.asarray(ids)[fresh]))
     place = sp.csr_matrix(
         (np.ones(len(fresh), dtype=np.int8), (fresh, np.arange(len(fresh)))),
         shape=(len(ids), len(fresh)),

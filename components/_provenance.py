@@ -20,16 +20,17 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVING = ROOT / "components" / "_serving.py"
 
 
-def model_key(artefacts: Iterable[Path], profile: str) -> str:
+def model_key(artefacts: Iterable[Path], *circumstances: str) -> str:
     """Digest of (data, code, parameters): the same three give the same key.
 
     With `dvc.lock`: the sources and parameters that it records for the stages up to the
     thresholds; without: `params.yaml` and the bytes of the `artefacts`. The code that serves the
-    model counts in both; so does the training profile, which `auto` takes from the machine.
+    model counts in both; so do the `circumstances`: the training profile, which `auto` takes from
+    the machine, and the runtime that the model is exported for.
     """
     made = _from_lock() or [file_digest(path) for path in artefacts] + [params_hash()]
     code = {str(path.relative_to(ROOT)): file_digest(path) for path in serving_code()}
-    return _digest([made, code, profile])
+    return _digest([made, code, *circumstances])
 
 
 def _from_lock() -> list[Any] | None:

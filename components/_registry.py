@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 DEFAULTS = {
@@ -43,6 +43,7 @@ from components._component import Section, TemporaryError, locked  # noqa: E402
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
 KEY = "key"
+RUNTIME = "runtime"
 FILES = "files_digest"
 ROLLED_BACK = "rolled_back"
 REQUIRED_TAGS = (
@@ -55,6 +56,7 @@ REQUIRED_TAGS = (
     "image_digest",
     "logical_date",
     "params_hash",
+    RUNTIME,
     FILES,
 )
 HISTORY = "history."
@@ -70,6 +72,9 @@ class RegisterParams(Section):
     model_name: str = Field(min_length=1, description="Name of the registered model.")
     experiment: str = Field(min_length=1, description="MLflow experiment of the runs.")
     sample: int = Field(ge=1, le=1000, description="Test documents kept to check the version by.")
+    runtime: Literal["pytorch", "onnx", "onnx_int8"] = Field(
+        "pytorch", description="What serves the version; int8 is faster and slightly different."
+    )
 
 
 def connect() -> mlflow.MlflowClient:

@@ -6,11 +6,15 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import yaml
 from mlflow.data.dataset_source_registry import resolve_dataset_source
@@ -22,8 +26,11 @@ from mlflow.types.schema import Array
 
 from components import _evidence as evidence
 from components import _registry as registry
+from components._model import load_model
 from components._provenance import SERVING, origin_tags, pack_code
+from components._smoke import INT8_TOLERANCE, Sample
 from components._worker import fingerprint
+from longtail.errors import DataError, ParameterError
 
 HISTORY = Path("reports/train/history.csv")
 METRICS = Path("reports/metrics.json")
@@ -38,7 +45,8 @@ REPORTS = (
     Path("reports/train"),
     Path("reports/thresholds"),
 )
-PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "tqdm", "torch", "transformers")
+PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "tqdm")
+PYTORCH_PACKAGES, ONNX_PACKAGES = ("torch", "transformers"), ("onnxruntime", "tokenizers")
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "text")]),
     outputs=Schema(
@@ -69,15 +77,64 @@ def log_run(params: registry.RegisterParams, key: str, artefacts: dict[str, Path
     scores, _ = evidence.test_scores()
     assignment = pd.read_parquet(evidence.ASSIGNMENT)
     seen = evidence.seen_ids(assignment)
-    tags = {registry.KEY: key, "train_ids_digest": evidence.digest(seen)}
+    tags = {
+        registry.KEY: key,
+        registry.RUNTIME: params.runtime,
+        "train_ids_digest": evidence.digest(seen),
+    }
     tags |= origin_tags(evidence.ASSIGNMENT)
     with mlflow.start_run(run_name=key[:12], tags=tags) as run:
         mlflow.log_text(seen, evidence.SEEN_FILE)
-        evidence.write_sample(evidence.make_sample(scores, params.sample))
         _log_results(run.info.run_id)
         _log_dataset(tags["data_md5"])
-        mlflow.set_tag(registry.FILES, _log_model(artefacts))
+        sample = evidence.make_sample(scores, params.sample)
+        with _served_files(artefacts, params.runtime) as files:
+            if params.runtime != "pytorch":
+                sample = _checked(files, sample, params.runtime)
+            evidence.write_sample(sample)
+            mlflow.set_tag(registry.FILES, _log_model(files, params.runtime))
     return run.info.run_id
+
+
+@contextmanager
+def _served_files(artefacts: dict[str, Path], runtime: str) -> Iterator[dict[str, Path]]:
+    """The version's own files: those of the workspace, the model exported where that is asked."""
+    if runtime == "pytorch":
+        yield artefacts
+        return
+    try:
+        from longtail.onnx_export import export
+    except ModuleNotFoundError as error:
+        raise ParameterError(
+            f"register.runtime: {runtime} needs the package {error.name}; "
+            "install the extra `onnx`, or set pytorch."
+        ) from None
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        export(load_model(artefacts["model"]), folder, int8=runtime == "onnx_int8")
+        yield artefacts | {"model": folder}
+
+
+def _checked(files: dict[str, Path], sample: Sample, runtime: str) -> Sample:
+    """Hold the exported model against the pipeline's scores; int8 is kept to its own from here on.
+
+    What int8 loses in F1 is judged by `promote`, on the whole test set.
+    """
+    from components._serving import LongtailModel
+
+    model = LongtailModel()
+    model.load_context(SimpleNamespace(artifacts=files))
+    scores = model.scores(sample.texts)
+    worst = float(np.abs(scores - np.array(sample.scores)).max())
+    mlflow.log_metric("runtime_difference", worst)
+    if runtime == "onnx_int8":
+        return replace(sample, scores=scores.tolist(), tolerance=INT8_TOLERANCE)
+    if worst > sample.tolerance:
+        raise DataError(
+            f"The exported model's scores differ by up to {worst:.2g} from the pipeline's; "
+            "expected 1e-4 at most. Register with register.runtime: pytorch."
+        )
+    return sample
 
 
 def _log_results(run_id: str) -> None:
@@ -114,8 +171,9 @@ def _log_dataset(data_md5: str) -> None:
     mlflow.log_dict(table, "dataset_statistics.json")
 
 
-def _log_model(artefacts: dict[str, Path]) -> str:
+def _log_model(artefacts: dict[str, Path], runtime: str) -> str:
     """Log the pyfunc with the modules that it needs; the digest of its files."""
+    packages = PACKAGES + (PYTORCH_PACKAGES if runtime == "pytorch" else ONNX_PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         model = mlflow.pyfunc.log_model(
             name="model",
@@ -124,7 +182,7 @@ def _log_model(artefacts: dict[str, Path]) -> str:
             code_paths=pack_code(Path(folder)),
             signature=SIGNATURE,
             input_example=EXAMPLE,
-            pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in PACKAGES],
+            pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in packages],
         )
     return fingerprint(Path(mlflow.artifacts.download_artifacts(model.model_uri)))[0]
 

@@ -19,7 +19,6 @@ from mlflow.pyfunc import PythonModel
 
 from components._linear import read_linear
 from longtail.blending import blend
-from longtail.classifier import load
 
 
 class LongtailModel(PythonModel):
@@ -29,7 +28,7 @@ class LongtailModel(PythonModel):
         """Load the version's own files; `context.artifacts` maps their names to local paths."""
         paths: Mapping[str, str] = context.artifacts
         table = json.loads(Path(paths["thresholds"]).read_text(encoding="utf-8"))
-        self.classifier = load(Path(paths["model"]))
+        self.classifier = _classifier(Path(paths["model"]))
         self.labels = self.classifier.labels
         if table["labels"] != self.labels:
             raise ValueError("thresholds.json and the model have different labels; register again.")
@@ -70,6 +69,15 @@ class LongtailModel(PythonModel):
             raise _refused(f"params.top_k must be at least 1, got {top_k}.")
         limits = self.thresholds if threshold is None else np.full(len(self.labels), threshold)
         return limits, len(self.labels) if top_k is None else int(top_k)
+
+
+def _classifier(folder: Path) -> Any:
+    """By PyTorch or ONNX Runtime, as the files are; the other one need not be installed."""
+    if (folder / "model.onnx").exists():
+        from longtail import onnx_classifier as runtime
+    else:
+        from longtail import classifier as runtime  # type: ignore[no-redef]
+    return runtime.load(folder)
 
 
 def _chosen(scores: np.ndarray, limits: np.ndarray, top_k: int) -> np.ndarray:

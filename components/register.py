@@ -35,7 +35,7 @@ def register(params: Params) -> dict[str, Any]:
     if table["blend_weight"]:
         artefacts["baseline"] = evidence.BASELINE
     summary = evidence.read_json(evidence.SUMMARY) if evidence.SUMMARY.exists() else {}
-    key = model_key(artefacts.values(), str(summary.get("profile", "")))
+    key = model_key(artefacts.values(), str(summary.get("profile", "")), params.runtime)
     client = registry.connect()
     with registry.exclusive(params.model_name), registry.reachable():
         version = registry.by_key(client, params.model_name, key)

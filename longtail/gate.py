@@ -220,6 +220,34 @@ def _losses(found: Effects, support: Mapping[str, int], rules: Rules) -> list[Li
     return lines
 
 
+def quantised(
+    served: sp.csr_matrix,
+    trained: sp.csr_matrix,
+    targets: sp.csr_matrix,
+    max_loss: Mapping[str, float],
+) -> list[Line]:
+    """An int8 version's predictions lose little to those of the model it was made of.
+
+    All are 0/1 CSR (n_docs, n_labels); `max_loss` is the largest loss by metric, by the estimate.
+    """
+    lines = []
+    for metric, limit in max_loss.items():
+        before, after = compute(metric, trained, targets), compute(metric, served, targets)
+        lines.append(
+            Line(
+                "int8",
+                PASSED if after - before >= -limit else FAILED,
+                f"{metric} {points(after)} in int8 against {points(before)} in float32; "
+                f"a loss of up to {points(limit)} is allowed.",
+                metric=metric,
+                challenger=after,
+                difference=after - before,
+                limit=-limit,
+            )
+        )
+    return lines
+
+
 def measured(name: str, value: float, limit: float, unit: str) -> Line:
     """A line for something measured on the served model that must not exceed `limit`."""
     verdict = PASSED if value <= limit else FAILED

@@ -41,6 +41,7 @@ PARAMS = {
         "n_draws": 1000,
         "level": 0.92,
         "seed": 0,
+        "max_int8_loss": {"micro_f1": 0.02, "macro_f1": 0.02},
         "limits": {
             "seconds_per_doc": 5.0,
             "start_seconds": 120.0,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -19,7 +20,7 @@ from components import _champion, _decision, promote, register
 from components import _registry as registry
 from components._component import GateNotPassed, TemporaryError
 from components._smoke import Smoke
-from components._worker import ServedError
+from components._worker import Answer, ServedError
 from longtail import gate
 from longtail.errors import DataError, ParameterError
 
@@ -232,6 +233,28 @@ def test_a_failed_smoke_test_or_a_limit_blocks(bench: Bench):
     assert [r["metric"] for r in decision["rules"] if r["verdict"] == "failed"] == [
         "seconds_per_doc"
     ]
+
+
+def test_an_int8_version_is_judged_as_it_is_served(bench: Bench):
+    """Its predictions come from the served version, and their loss has a limit of its own."""
+    bench.client.set_model_version_tag("longtail", "1", registry.RUNTIME, "onnx_int8")
+    decision = bench.decide("middling")
+    assert decision["verdict"] == "promoted"
+    lines = {r["metric"]: r for r in decision["rules"] if r["rule"] == "int8"}
+    assert set(lines) == {"micro_f1", "macro_f1"}
+    assert lines["micro_f1"]["difference"] == 0, "what is served is what was trained"
+
+    class Coarse(InProcess):
+        def ask(self, texts: list[str], **params: float) -> Answer:
+            answer = super().ask(texts, **params)
+            return replace(answer, labels=[row[:1] for row in answer.labels])
+
+    bench.patch.setattr(_decision, "Served", Coarse)
+    bench.client.set_model_version_tag("longtail", "2", registry.RUNTIME, "onnx_int8")
+    decision = bench.decide("good")
+    assert ("int8", "all") in failed(decision)
+    lines = {r["metric"]: r for r in decision["rules"] if r["rule"] == "int8"}
+    assert decision["challenger"]["metrics"]["micro_f1"] == lines["micro_f1"]["challenger"]
 
 
 def test_a_version_that_breaks_between_decide_and_apply_stays_out(bench: Bench):

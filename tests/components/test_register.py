@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
+import torch
 import yaml
 from registry_workspace import build
 from sqlalchemy import event
@@ -22,6 +24,7 @@ from components import _evidence as evidence
 from components import _provenance, register
 from components import _registry as registry
 from components._component import TEMPORARY, TemporaryError, guarded
+from longtail import onnx_export
 from longtail.errors import DataError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,6 +228,51 @@ def test_a_version_deleted_by_hand_is_made_again(workspace: mlflow.MlflowClient)
     second = register.register(params())
     assert (second["version"], second["reused"]) == ("2", False)
     assert second["run_id"] == first["run_id"]
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "onnx_int8"])
+def test_an_exported_version_is_another_one_and_answers_as_its_sample_says(
+    workspace: mlflow.MlflowClient, runtime: str
+):
+    plain = register.register(params())
+    found = register.register(params().model_copy(update={"runtime": runtime}))
+    assert (found["version"], found["reused"]) == ("2", False)
+    assert found["key"] != plain["key"]
+    assert workspace.get_model_version("longtail", "2").tags[registry.RUNTIME] == runtime
+    folder = Path(mlflow.artifacts.download_artifacts("models:/longtail/2"))
+    names = {path.name for path in folder.rglob("*")}
+    assert "model.onnx" in names and "model.safetensors" not in names
+    requirements = (folder / "requirements.txt").read_text()
+    assert "onnxruntime==" in requirements and "torch" not in requirements
+    sample = evidence.read_sample(found["run_id"])
+    pipeline = evidence.read_sample(plain["run_id"])
+    difference = workspace.get_run(found["run_id"]).data.metrics["runtime_difference"]
+    assert sample.texts == pipeline.texts
+    served = mlflow.pyfunc.load_model("models:/longtail/2").unwrap_python_model()
+    scores = served.scores(sample.texts)
+    np.testing.assert_allclose(scores, np.array(sample.scores), atol=sample.tolerance)
+    if runtime == "onnx":
+        assert (sample.scores, sample.tolerance) == (pipeline.scores, 1e-4)
+        assert difference <= 1e-4
+    else:
+        assert np.abs(scores - np.array(pipeline.scores)).max() == pytest.approx(difference)
+        assert difference > 1e-4
+
+
+def test_an_export_that_disagrees_is_refused(
+    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    export = onnx_export.export
+
+    def wrong(model, folder, *, int8):
+        with torch.no_grad():
+            model.head.layers[-1].bias += 0.01
+        export(model, folder, int8=int8)
+
+    monkeypatch.setattr(onnx_export, "export", wrong)
+    with pytest.raises(DataError, match=r"scores differ by up to 0\.00"):
+        register.register(params().model_copy(update={"runtime": "onnx"}))
+    assert not workspace.search_model_versions("name = 'longtail'")
 
 
 def test_a_full_disk_under_the_store_is_temporary(
