@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from components._corpus import read_corpus
 from longtail import label_matrix
 from longtail.errors import DataError
+
+_PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,29 @@ class Part:
 
 
 def read_assignment(path: Path) -> pd.Series:
-    """The part (`train`, `val`, `test`) of each document, indexed by id."""
-    return pd.read_parquet(path).set_index("id")["split"]
+    """The part (`train`, `val`, `test`) of each document, indexed by id.
+
+    Raises DataError where `path` is no file that `split` wrote.
+    """
+    try:
+        columns = pq.read_table(path, columns=["id", "split"]).to_pydict()
+        problem = _problem(columns["id"], columns["split"])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        problem = " ".join(str(error).split())
+    if problem:
+        raise DataError(
+            f"{path} is no readable split assignment ({problem}); expected the columns id and "
+            "split as `split` writes them: run `dvc repro split`."
+        )
+    return pd.Series(columns["split"], index=columns["id"], name="split")
+
+
+def _problem(ids: list[str], splits: list[str]) -> str:
+    if strange := set(splits) - set(_PARTS):
+        return f"split {next(iter(strange))!r}"
+    if len(set(ids)) < len(ids):
+        return "an id stands twice"
+    return ""
 
 
 def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Part]]:
@@ -43,9 +68,6 @@ def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Par
     labels = label_matrix.vocabulary(frame["labels"])
     part_of = frame["id"].map(assigned)
     return labels, {part: _part(frame[part_of == part], labels) for part in _PARTS}
-
-
-_PARTS = ("train", "val", "test")
 
 
 def _part(frame: pd.DataFrame, labels: list[str]) -> Part:

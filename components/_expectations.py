@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,13 +94,32 @@ def _run(frame: pd.DataFrame, expectations: list[Expectation], folder: Path) -> 
         batch_parameters={"dataframe": frame},
         run_id=RunIdentifier(run_name="validate", run_time=_EPOCH),
     )
-    context.build_data_docs()
+    with _errors_raised():
+        context.build_data_docs()
     [validation] = result.run_results.values()
     return {
         r.expectation_config.kwargs["column"]: r.result["unexpected_count"]
         for r in validation.results
         if r.expectation_config is not None
     }
+
+
+@contextmanager
+def _errors_raised() -> Iterator[None]:
+    """Great Expectations only logs what goes wrong while it writes pages, and leaves them out."""
+    logger, heard = logging.getLogger("great_expectations.render"), logging.Handler(logging.ERROR)
+    said: list[str] = []
+    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger.addHandler(heard)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.propagate = True
+        logger.removeHandler(heard)
+    if said:
+        cause = said[0].strip().strip('".').splitlines()[-1]
+        raise RuntimeError(f"The Data Docs could not be written: {cause}")
 
 
 def _unflagged(expectation: Expectation) -> Any:

@@ -78,7 +78,7 @@ def run(
 
 
 def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.DataFrame, Subject]:
-    frame = read_corpus(data / "corpus.parquet")
+    frame = read_corpus(data / "corpus.parquet", null_labels=True)
     allowed = read_allowed(data / "labels.yaml")
     cleaned = clean_labels(frame["labels"].tolist(), policy, allowed.aliases)
     subject = Subject(

@@ -25,7 +25,7 @@ def empty() -> Columns:
 
 def standing(path: Path) -> Columns:
     """The columns of the corpus at `path`; raises DataError for every fault of form."""
-    read_corpus(path)
+    read_corpus(path, null_labels=True)
     return pq.ParquetFile(path).read().to_pydict()
 
 
