@@ -29,7 +29,7 @@ airflow: $(VENV)/.installed-orchestrate ## Airflow standalone with the DAGs, on 
 
 test-containers: $(VENV)/.test ## The nightly DAG in containers, from a bare machine
 	$(BIN)/python docker/podman.py install
-	status=0; $(RUN) $(BIN)/python -m pytest -q -rs --durations=0 -m containers tests/containers || status=$$?; \
+	status=0; $(RUN) $(BIN)/python -m pytest -q -rs --timeout=1800 --durations=10 -m containers tests/containers || status=$$?; \
 	  [ -n "$${KEEP_IMAGES:-}" ] || $(BIN)/python docker/podman.py purge; exit $$status
 
 $(KFP)/.installed: docker/constraints-kubeflow.txt

@@ -10,8 +10,8 @@ from tests.dags.conftest import ROOT
 pytestmark = pytest.mark.containers
 # What each image is asked, without network: the parts that no other test runs in it.
 QUESTIONS = {
-    "data": "import components.drift, components.ingest, components.thresholds",
-    "train": "import components.predict, components.promote, components.register",
+    "data": "import components.ingest, components.thresholds, components.validate",
+    "train": "import components.drift, components.predict, components.promote, components.register",
     "airflow": "import asyncpg, psycopg2, dags.nightly_retraining as n; assert n.dag.task_ids",
     "mlflow": "import boto3, psycopg2, mlflow.server",
 }

@@ -12,7 +12,7 @@ from tests.containers.test_kubeflow_local import run_kubeflow
 from tests.dags.conftest import Nights
 from tests.dags.real_project import assert_same, checkout, make_project, reproduce
 
-pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
+pytestmark = pytest.mark.containers
 
 
 @pytest.fixture(scope="module")
