@@ -50,8 +50,10 @@ def read_suspects(path: Path, limit: int) -> dict[str, Any]:
     The guard of cells that a spreadsheet would run is taken off: here they are only shown.
     """
     with path.open(newline="", encoding="utf-8") as file:
-        found = [row | {k: original(row[k]) for k in ("id", "label", "text")}
-                 for row in csv.DictReader(file)]
+        found = [
+            row | {k: original(row[k]) for k in ("id", "label", "text")}
+            for row in csv.DictReader(file)
+        ]
     seen: Counter[str] = Counter()
     rows = []
     for row in found:

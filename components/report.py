@@ -82,9 +82,7 @@ def run(
         summary=trained,
         history=read_rows(history),
         suspects=read_suspects(suspects, params.max_suspects),
-        lineage=file_hashes(
-            {"corpus": corpus, "assignment": assignment, "thresholds": thresholds}
-        ),
+        lineage=file_hashes({"corpus": corpus, "assignment": assignment, "thresholds": thresholds}),
     )
     options = Options(**params.model_dump(exclude={"max_suspects"}))
     loss = str(trained.get("loss", "model"))

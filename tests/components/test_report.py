@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_fixture import HOSTILE, corpus, write_inputs
 from sklearn.metrics import f1_score
@@ -227,6 +228,31 @@ def test_nan_scores_and_strangers_are_refused_by_name(tmp_path):
     with pytest.raises(DataError, match="baseline_test_scores: documents or labels differ"):
         report.run(**paths, **outputs(tmp_path / "out"), params=PARAMS)
     assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_one_annotator_a_silent_source_and_a_label_that_is_everywhere(tmp_path):
+    """A slice without positives has no figures, and the supports still add up."""
+    frame = corpus(200, 8)
+    word = "x" * 300  # a label without a place to break the line
+    frame["labels"] = [sorted({word, *labels}) for labels in frame["labels"]]
+    frame["annotator"] = "ann"
+    frame["source"] = "wire"
+    frame.loc[[9, 14, 19], "source"] = "silent"  # of the test part
+    frame.loc[frame["source"] == "silent", "labels"] = pd.Series([[]] * 3, index=[9, 14, 19])
+    out = outputs(tmp_path / "out")
+    report.run(**write_inputs(tmp_path / "in", frame), **out, params=PARAMS)
+    details = json.loads(out["details"].read_text())
+    rows = {(row["kind"], row["name"]): row for row in details["slices"]["model"]}
+    silent, ann = rows["metadata:source", "silent"], rows["metadata:annotator", "ann"]
+    assert (silent["n_docs"], silent["support"], silent["greyed"]) == (3, 0, True)
+    assert (ann["n_docs"], ann["support"]) == (40, details["totals"]["support"])
+    everywhere = next(row for row in details["labels"]["rows"] if row[0] == word)
+    assert everywhere[2:5] == [frame["labels"][:].map(lambda x: word in x)[
+        np.resize([True, True, True, False, False], 200)].sum(), 40, 37]
+    page = out["page"].read_text()
+    part = page[page.index(">silent</bdi>") :][:300]
+    assert part.count("<td>–</td>") >= 4 and "nan" not in part.lower()
+    assert f'title="{word}"' in page
 
 
 def test_a_page_of_many_labels_is_cut_and_says_so(made):

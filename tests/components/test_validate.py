@@ -275,3 +275,23 @@ def test_agreement_is_reported_from_annotations(stage: Stage) -> None:
     assert found["agreement"]["documents"] == 40
     assert 0.9 < found["agreement"]["alpha"] < 1
     assert rule(found, "annotators_disagree")["examples"][0]["id"] == "d00"
+
+
+def test_one_annotator_agrees_with_nobody_and_differs_from_nobody(stage: Stage) -> None:
+    rows = [row | {"annotator": "ada"} for row in records()]
+    judged = [{"id": r["id"], "annotator": "ada", "labels": r["labels"]} for r in rows]
+    pd.DataFrame(judged).to_parquet(stage.data / "annotations.parquet")
+    found = stage.run(rows)
+    assert rule(found, "annotators_disagree")["count"] == 0
+    assert rule(found, "annotator_shift")["count"] == 0
+    assert not (found["agreement"] or {}).get("alpha")
+
+
+def test_labels_of_300_characters_markup_and_right_to_left_marks_are_kept(stage: Stage) -> None:
+    hostile = ["x" * 300, "<script>alert(1)</script>", "\u202eevil", "=1+1", "🐘 \u200fלשון"]
+    rows = records()
+    for k, row in enumerate(rows):
+        row["labels"] = [*row["labels"], hostile[k % 5]]
+    stage.run(rows)
+    kept = pq.read_table(stage.corpus).to_pylist()
+    assert [row["labels"] for row in kept] == [row["labels"] for row in rows]
