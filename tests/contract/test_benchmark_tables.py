@@ -1,0 +1,34 @@
+"""The tables of docs/benchmarks/reuters.md are those that the committed result lines give."""
+
+from __future__ import annotations
+
+import difflib
+
+from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
+
+
+def test_the_page_shows_the_committed_lines() -> None:
+    shown = PAGE.read_text(encoding="utf-8")
+    made = page(shown, read_rows())
+    changes = "\n".join(difflib.unified_diff(shown.splitlines(), made.splitlines(), lineterm=""))
+    assert shown == made, f"run `python -m benchmarks.reuters_table`:\n{changes}"
+    missing = [name for name in TABLES if f"<!-- {name} -->" not in shown]
+    assert not missing, f"{PAGE} lacks the tables {missing}"
+
+
+def test_no_run_is_recorded_twice() -> None:
+    """A line is one run's val or test figures; test is looked at once."""
+    rows = read_rows()
+    keys = [(str(row["run"]), "test" in row) for row in rows]
+    assert len(rows) > 100
+    assert sorted(set(keys)) == sorted(keys)
+
+
+def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
+    tested: dict[tuple[str, str], set[float]] = {}
+    for row in read_rows():
+        run = row["run"]
+        if "test" in row and "rate" in run:
+            tested.setdefault((run["head"], run["loss"]), set()).add(run["rate"])
+    assert {("linear", "bce"), ("linear", "db")} <= tested.keys()
+    assert {key: rates for key, rates in tested.items() if len(rates) > 1} == {}
