@@ -55,7 +55,7 @@ margin:1.6rem 0 1.8rem;padding:0}
 .wide{overflow-x:auto;margin:.8rem 0 1rem;-webkit-overflow-scrolling:touch}
 .tall{max-height:36rem;overflow:auto;border-bottom:1px solid var(--line)}
 table{border-collapse:collapse;width:100%;font-size:.87rem;font-variant-numeric:tabular-nums}
-caption{text-align:left;padding:0 0 .5rem}
+caption{text-align:left;padding:0 0 .5rem;max-width:calc(100vw - 2.5rem)}
 th,td{padding:.38rem .7rem;text-align:right;vertical-align:top;border-bottom:1px solid var(--line);
 white-space:nowrap}
 th:first-child,td:first-child{padding-left:.2rem}
@@ -127,5 +127,7 @@ body{font-size:9.5pt}nav,.tools,.skip{display:none!important}.frame{display:bloc
 .wide,.tall{overflow:visible;max-height:none}.tall thead th{position:static}
 thead{display:table-header-group}tr,figure,.quote{break-inside:avoid}h2,h3{break-after:avoid}
 section{margin-top:1.6rem}th,td{white-space:normal;padding:.2rem .35rem}
+#label-table{font-size:7pt}#label-table th,#label-table td{padding:.1rem .2rem}
+#label-table .text bdi{max-width:9rem}
 *{-webkit-print-color-adjust:exact;print-color-adjust:exact}}
 """
