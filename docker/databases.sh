@@ -7,6 +7,6 @@ for name in airflow mlflow; do
   psql --username "${POSTGRES_USER:-postgres}" --set ON_ERROR_STOP=1 \
     --set name="$name" --set password="$password" <<'SQL'
 CREATE USER :"name" PASSWORD :'password';
-CREATE DATABASE :"name" OWNER :"name";
+CREATE DATABASE :"name" OWNER :"name" ENCODING 'UTF8' TEMPLATE template0;
 SQL
 done
