@@ -61,6 +61,7 @@ REQUIRED_TAGS = (
 )
 HISTORY = "history."
 PROBE_SECONDS = 5
+SQLITE = "sqlite:///"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 T = TypeVar("T")
@@ -162,8 +163,9 @@ def exclusive(name: str) -> Iterator[None]:
     """Hold the lock of the registered model `name` (shared by all processes of this machine)."""
     cache = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    local = str(Path.cwd()) if uri.startswith("sqlite") else ""
-    digest = hashlib.sha256(json.dumps([local, uri, name]).encode()).hexdigest()[:16]
+    if uri.startswith(SQLITE):  # the same file from whatever folder, with or without its whole path
+        uri = SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())
+    digest = hashlib.sha256(json.dumps([uri, name]).encode()).hexdigest()[:16]
     with locked(cache / "locks" / digest):
         yield
 

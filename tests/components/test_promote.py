@@ -189,12 +189,15 @@ class _Everything:
         return True
 
 
-def test_changed_evidence_is_refused(bench: Bench):
+@pytest.mark.parametrize("fault", ["changed", "missing"])
+def test_evidence_that_does_not_fit_is_refused(bench: Bench, fault: str):
     bench.crown("1")
-    bench.client.set_model_version_tag("longtail", "1", "train_ids_digest", "0" * 64)
+    bench.client.delete_model_version_tag("longtail", "1", "train_ids_digest")
+    if fault == "changed":
+        bench.client.set_model_version_tag("longtail", "1", "train_ids_digest", "0" * 64)
     decision = bench.decide("good")
     assert failed(decision) == [("champion", "all")]
-    assert "seen_ids" in decision["summary"]
+    assert {"changed": "seen_ids", "missing": "train_ids_digest"}[fault] in decision["summary"]
 
 
 def test_labels_added_and_removed(bench: Bench):

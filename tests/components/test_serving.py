@@ -121,6 +121,21 @@ def test_a_corrupted_artefact_is_a_fault(home: Path, sample: Sample, damage: str
         weights.write_bytes(whole)
 
 
+@pytest.mark.slow
+def test_a_version_of_an_older_release_runs_its_own_code(home: Path):
+    """Its packed module stands in for an older one: it reads every text as "fox"."""
+    module = next((home / "mlruns").rglob("artifacts/_serving.py"))
+    code = module.read_text()
+    older = code.replace("texts = _texts(model_input)", 'texts = ["fox"] * len(model_input)')
+    assert older != code
+    try:
+        module.write_text(older)
+        with Served(URI) as model:
+            assert model.ask(["ant"]).labels == model.ask(["bee"]).labels == [["fox"]]
+    finally:
+        module.write_text(code)
+
+
 def test_a_version_that_is_not_there_is_a_fault(home: Path, sample: Sample):
     found = smoke("models:/longtail/99", sample, "")
     assert len(found.faults) == 1

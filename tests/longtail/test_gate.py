@@ -207,3 +207,20 @@ def test_measured_and_fact_lines():
     assert gate.fact("smoke", False, "It does not load.").verdict == gate.FAILED
     assert gate.passed([gate.Line("x", gate.REPORTED, "")])
     assert not gate.passed([])
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(0.2, gate.PASSED), (0.19, gate.FAILED)])
+def test_int8_may_lose_up_to_its_limit(limit: float, verdict: str):
+    """Two labels on each of five documents; int8 misses three of ten: F1 falls from 1 to 14/17,
+    that of the second label from 1 to 4/7 and so macro-F1 to 11/14."""
+    truth = sp.csr_matrix(np.ones((5, 2), dtype=np.int8))
+    served = truth.toarray()
+    served[:3, 1] = 0
+    limits = {"micro_f1": limit, "macro_f1": 0.5}
+    micro, macro = gate.quantised(sp.csr_matrix(served), truth, truth, limits)
+    assert (micro.verdict, macro.verdict) == (verdict, gate.PASSED)
+    assert micro.difference == pytest.approx(14 / 17 - 1)
+    assert macro.difference == pytest.approx(11 / 14 - 1)
+    assert micro.limit == -limit
+    better = gate.quantised(truth, sp.csr_matrix(served), truth, {"micro_f1": 0.0})
+    assert better[0].verdict == gate.PASSED

@@ -1,0 +1,95 @@
+"""Promotion by real processes: two at once, a corrupted artefact, and the lock they share."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from registry_workspace import build
+
+from components import _registry as registry
+from components import register
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Two workspaces of one registry: version 1 is middling, version 2 better."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for name, wrong in (("middling", 4), ("good", 0)):
+        build(tmp_path / name, wrong=wrong)
+        monkeypatch.chdir(tmp_path / name)
+        register.run()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def promote(workspace: Path, command: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "components.promote", command],
+        cwd=workspace,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=os.environ,
+        text=True,
+    )
+
+
+def finished(*processes: subprocess.Popen) -> list[tuple[int, str]]:
+    return [(p.returncode, said) for p in processes for said in [p.communicate()[0]]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_promotions_at_once_end_with_the_better_one(home: Path):
+    """Both were decided against nobody. Whoever comes second decides again."""
+    decided = finished(*(promote(home / name, "decide") for name in ("middling", "good")))
+    assert [code for code, _ in decided] == [0, 0], decided
+    (middling, first), (good, second) = finished(
+        *(promote(home / name, "apply") for name in ("middling", "good"))
+    )
+    client = registry.connect()
+    champion = registry.by_alias(client, "longtail", registry.CHAMPION)
+    moves = [(e["action"], e["from"], e["to"]) for e in registry.history(client, "longtail")]
+    assert good == 0, second
+    assert registry.number(champion) == "2"
+    if middling == 0:  # it came first
+        assert moves == [("promote", None, "1"), ("promote", "1", "2")]
+    else:
+        assert (middling, moves) == (4, [("promote", None, "2")]), first
+        assert "against" in first, "it was decided again, with the champion's figures"
+
+
+@pytest.mark.slow
+def test_a_corrupted_artefact_blocks_the_promotion(home: Path):
+    run_id = json.loads((home / "good/reports/registered.json").read_text())["run_id"]
+    model = registry.connect().get_run(run_id).outputs.model_outputs[0].model_id
+    weights = next(home.rglob(f"{model}/**/model.safetensors"))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+    ((code, said),) = finished(promote(home / "good", "decide"))
+    assert code == 4
+    assert "its files are not those that were registered" in said
+    assert finished(promote(home / "good", "apply"))[0][0] == 4
+    assert registry.by_alias(registry.connect(), "longtail", registry.CHAMPION) is None
+
+
+def test_the_lock_is_the_same_from_every_folder(home: Path, monkeypatch: pytest.MonkeyPatch):
+    """A store named by its whole path, from two workspaces, or by its name, from its own folder."""
+    locks = home / "cache/locks"
+    known = set(locks.iterdir())
+    assert len(known) == 1, "the two workspaces registered under one lock"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with registry.exclusive("longtail"):
+        assert set(locks.iterdir()) == known
+    monkeypatch.chdir(home / "good")
+    with registry.exclusive("longtail"):
+        assert len(set(locks.iterdir())) == 2
