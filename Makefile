@@ -49,8 +49,7 @@ ifeq ($(PROFILE),full)
 else
 	$(RUN) dvc repro
 endif
-	$(RUN) python -m components.register
-	$(RUN) python -m components.promote decide && $(RUN) python -m components.promote apply || [ $$? -eq 4 ]
+	$(RUN) python -m components._release || [ $$? -eq 4 ]
 	@$(RUN) python -m components._summary
 
 ui: $(VENV)/.run ## MLflow's pages on http://127.0.0.1:5000

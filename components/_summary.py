@@ -43,8 +43,10 @@ def main() -> None:
     metrics = _read(REPORTS / "metrics.json")
     if metrics is None:
         raise SystemExit("reports/metrics.json does not exist; run `dvc repro` first.")
-    console.print(summarise(metrics, _read(REPORTS / "decision.json")))
-    console.print("Report: reports/report.html   Decision: reports/decision.md   MLflow: make ui")
+    decision = _read(REPORTS / "decision.json")
+    console.print(summarise(metrics, decision))
+    page = "decision.html, the report with the decision at its head" if decision else "report.html"
+    console.print(f"Open {REPORTS / page}.\nMLflow's pages: make ui")
 
 
 if __name__ == "__main__":
