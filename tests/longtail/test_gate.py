@@ -209,7 +209,7 @@ def test_measured_and_fact_lines():
     assert not gate.passed([])
 
 
-@pytest.mark.parametrize(("limit", "verdict"), [(0.2, gate.PASSED), (0.19, gate.FAILED)])
+@pytest.mark.parametrize(("limit", "verdict"), [(0.18, gate.PASSED), (0.17, gate.FAILED)])
 def test_int8_may_lose_up_to_its_limit(limit: float, verdict: str):
     """Two labels on each of five documents; int8 misses three of ten: F1 falls from 1 to 14/17,
     that of the second label from 1 to 4/7 and so macro-F1 to 11/14."""
