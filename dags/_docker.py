@@ -31,7 +31,9 @@ class ContainerOperator(DockerOperator):
         self._normalize_mounts()
         workspace = Path(next(m["Source"] for m in self.mounts if m["Target"] == INSIDE))
         if not workspace.is_dir():
-            raise AirflowFailException(f"The workspace {workspace} is not on this machine; mount it.")
+            raise AirflowFailException(
+                f"The workspace {workspace} is not on this machine; mount it."
+            )
         self.state.mkdir(parents=True, exist_ok=True)
         self.container = None  # type: ignore[assignment]
         try:
