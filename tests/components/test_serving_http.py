@@ -26,7 +26,7 @@ from components import _registry as registry
 from components import register
 from longtail.metrics import apply_thresholds
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module", params=["pytorch", "onnx"])
