@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,19 +42,19 @@ class LabelSimilarity(nn.Module):
     """One prototype a label, which starts as its name: a value a label from the text's mean vector.
 
     The cosine of the projected mean token vector `(batch, width)` and the label's prototype,
-    standardised over train, times a weight per label. Projection (at first the identity),
-    prototypes and weights are trained. A label with three documents gets most of what it has from
-    here; names that mean nothing are unlearned.
+    standardised over train, times a weight per label, which starts at `weight`. Projection (at
+    first the identity), prototypes and weights are trained. A label with three documents gets most
+    of what it has from here; names that mean nothing are unlearned.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, width: int, n_labels: int) -> None:
+    def __init__(self, width: int, n_labels: int, weight: float) -> None:
         super().__init__()
         self.projection = nn.Parameter(torch.eye(width))
         self.prototypes = nn.Parameter(torch.zeros(n_labels, width))
-        self.weight = nn.Parameter(torch.full((n_labels,), 2.0))
+        self.weight = nn.Parameter(torch.full((n_labels,), weight))
         self.register_buffer("mean", torch.zeros(n_labels))
         self.register_buffer("std", torch.ones(n_labels))
 
@@ -79,13 +79,14 @@ class LabelSimilarity(nn.Module):
 class Head(nn.Module):
     """Features `(batch, n_features)` to logits `(batch, n_labels)`.
 
-    Standardised, then `hidden` units with GELU and dropout, or a linear layer if `hidden` is 0;
-    with `label_names`, `LabelSimilarity` of the first pooled feature is added.
+    Standardised, then `hidden` units with GELU and dropout, or a linear layer if `hidden` is 0.
+    With `label_names` a `LabelSimilarity` of the first pooled feature is added, and the mean is
+    taken with a second one that stands alone: in the sum, the layers soon fit the few documents
+    of a rare label by heart and leave its prototype nothing to learn.
     """
 
     mean: Tensor
     std: Tensor
-    similarity: LabelSimilarity | None
 
     def __init__(
         self, n_features: int, n_labels: int, hidden: int, dropout: float, label_names: bool
@@ -94,7 +95,11 @@ class Head(nn.Module):
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("std", torch.ones(n_features))
         self.width = n_features // N_POOLS
-        self.similarity = LabelSimilarity(self.width, n_labels) if label_names else None
+        # Starting weights chosen on val of the default corpus: docs/log.md.
+        weights = (2.0, 0.5) if label_names else ()
+        self.similarities = nn.ModuleList(
+            LabelSimilarity(self.width, n_labels, weight) for weight in weights
+        )
         self.layers = nn.Sequential()
         if hidden:
             self.layers.extend([nn.Linear(n_features, hidden), nn.GELU(), nn.Dropout(dropout)])
@@ -108,8 +113,8 @@ class Head(nn.Module):
 
     def name_labels(self, names: Tensor, features: Tensor) -> None:
         """Take the features of the label names `(n_labels, n_features)`, and train's beside."""
-        if self.similarity is not None:
-            self.similarity.fit(names[:, : self.width], features[:, : self.width])
+        for similarity in self.similarities:
+            cast(LabelSimilarity, similarity).fit(names[:, : self.width], features[:, : self.width])
 
     def start_from_prior(self, class_freq: Tensor, train_num: int) -> None:
         """Set the last bias to the labels' log odds, smoothed by one document on either side."""
@@ -117,11 +122,16 @@ class Head(nn.Module):
         with torch.no_grad():
             self.layers[-1].get_parameter("bias").copy_(torch.logit(prior))
 
-    def forward(self, features: Tensor) -> Tensor:
+    def members(self, features: Tensor) -> list[Tensor]:
+        """The logits of each member; trained with a loss each, so that none leans on another."""
         logits = self.layers((features - self.mean) / self.std)
-        if self.similarity is None:
-            return logits
-        return logits + self.similarity(features[:, : self.width])
+        if not self.similarities:
+            return [logits]
+        beside, alone = (similarity(features[:, : self.width]) for similarity in self.similarities)
+        return [logits + beside, alone]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.stack(self.members(features)).mean(0)
 
 
 class Classifier(PreTrainedModel):

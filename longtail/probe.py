@@ -87,8 +87,9 @@ def _one_epoch(
     total, order = 0.0, generator.permutation(len(train.features))
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        logits = head(_tensor(train.features[rows], head))
-        value = loss(logits, _tensor(train.targets[rows].toarray(), head))
+        targets = _tensor(train.targets[rows].toarray(), head)
+        members = head.members(_tensor(train.features[rows], head))
+        value = torch.stack([loss(logits, targets) for logits in members]).mean()
         optimiser.zero_grad(set_to_none=True)
         value.backward()
         optimiser.step()

@@ -23,7 +23,7 @@ def model(tmp_path_factory):
     built = classifier.build(
         *load_encoder(str(folder)), LABELS, hidden=8, dropout=0.2, max_length=12, label_names=True
     )
-    built.head.similarity.fit(torch.randn(12, 32), torch.randn(30, 32))
+    built.head.name_labels(torch.randn(12, 128), torch.randn(30, 128))
     return built.eval()
 
 
@@ -79,7 +79,7 @@ def test_similarity_statistics_equal_those_of_the_whole_cosine_matrix():
     generator = torch.Generator().manual_seed(0)
     names = torch.randn(5, 7, generator=generator)
     texts = torch.randn(40, 7, generator=generator) * 3 + 1
-    similarity = LabelSimilarity(7, 5)
+    similarity = LabelSimilarity(7, 5, weight=2.0)
     similarity.fit(names, texts)
     a, b = texts.double().numpy(), names.double().numpy()
     cosine = (a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
@@ -90,7 +90,7 @@ def test_similarity_statistics_equal_those_of_the_whole_cosine_matrix():
 
 
 def test_similarity_projects_the_text_before_it_is_compared():
-    similarity = LabelSimilarity(2, 2)
+    similarity = LabelSimilarity(2, 2, weight=1.0)
     similarity.fit(torch.eye(2), torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
     mean, std = similarity.mean.numpy(), similarity.std.numpy()
     with torch.no_grad():
@@ -104,16 +104,17 @@ def test_similarity_projects_the_text_before_it_is_compared():
     np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
-def test_zero_weight_equals_no_similarity():
+def test_mean_of_the_layers_with_names_and_of_names_alone():
     torch.manual_seed(0)
-    named = Head(8, 3, 4, 0.0, True)
-    plain = Head(8, 3, 4, 0.0, False)
-    plain.load_state_dict({n: v for n, v in named.state_dict().items() if "similarity" not in n})
-    features = torch.randn(6, 8)
-    named.name_labels(torch.randn(3, 8), features)
-    assert not torch.allclose(named(features), plain(features), atol=1e-3)
-    torch.nn.init.zeros_(named.similarity.weight)
-    assert torch.equal(named(features), plain(features))
+    named, plain = Head(8, 3, 4, 0.0, True), Head(8, 3, 4, 0.0, False)
+    plain.load_state_dict({n: v for n, v in named.state_dict().items() if "simil" not in n})
+    features, names = torch.randn(6, 8), torch.randn(3, 8)
+    named.name_labels(names, features)
+    beside, alone = (one(features[:, :2]) for one in named.similarities)
+    torch.testing.assert_close(beside, 4 * alone)  # they start at weights 2 and 0.5
+    torch.testing.assert_close(named(features), (plain(features) + beside + alone) / 2)
+    torch.testing.assert_close(named.members(features)[0], plain(features) + beside)
+    assert torch.equal(plain.members(features)[0], plain(features))
 
 
 def test_standardise_by_train_leaves_dead_features_at_zero():

@@ -35,7 +35,7 @@ def model(request, tmp_path_factory):
         label_names=request.param,
     )
     if request.param:
-        built.head.similarity.fit(torch.randn(12, 32), torch.randn(30, 32))
+        built.head.name_labels(torch.randn(12, 128), torch.randn(30, 128))
     return built.eval()
 
 

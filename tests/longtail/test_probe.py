@@ -55,6 +55,21 @@ def test_keeps_the_best_epoch():
     assert now["mean_f1"] == max(figures)
 
 
+def test_each_member_of_the_head_is_trained_with_a_loss_of_its_own():
+    torch.manual_seed(0)
+    head = Head(8, 3, 4, 0.0, True)
+    head.name_labels(torch.randn(3, 8), torch.tensor(TRAIN.features))
+    bce = torch.nn.functional.binary_cross_entropy_with_logits
+    targets = torch.tensor(TRAIN.targets.toarray()).float()
+    members = head.members(torch.tensor(TRAIN.features))
+    expected = np.mean([bce(logits, targets).item() for logits in members])
+    # One batch: the first loss is that of the untrained head.
+    how = HeadTraining(epochs=1, batch_size=len(TRAIN.features))
+    loss = make_loss("bce", [100] * 3, 200)
+    (row,) = train_head(head, loss, TRAIN, VAL, how=how)
+    assert row["train_loss"] == pytest.approx(expected, rel=1e-5)
+
+
 def test_evaluates_every_nth_epoch_and_the_last():
     _, history = trained(epochs=8, evaluate_every=3)
     assert [row["epoch"] for row in history] == [3, 6, 8]
