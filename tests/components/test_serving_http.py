@@ -120,7 +120,7 @@ def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
         ({"inputs": {"text": ["a"]}, "params": {"threshold": 2.0}}, "between 0 and 1"),
         ({"dataframe_records": [{"text": "a"}, {"text": None}]}, "Row 1: 'text' is missing"),
         ({"inputs": {"words": ["a"]}}, "missing inputs ['text']"),
-        ({"words": ["a"]}, "must contain"),
+        ({"words": ["a"]}, "must be a JSON dictionary"),
     ],
 )
 def test_bad_requests_get_400_and_a_reason(url: str, body: dict[str, Any], said: str):
