@@ -21,6 +21,7 @@ from longtail.split_quality import quality
 
 # Above this the dense matrix of the reference would cost more time than its figures are worth.
 REFERENCE_BYTES = 64 << 20
+VAL, TEST = splitting.SPLITS.index("val"), splitting.SPLITS.index("test")
 
 
 class Fractions(Section):
@@ -51,12 +52,13 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
     targets = label_matrix.encode(frame["labels"].tolist(), labels)
     groups = frame["group"].tolist() if "group" in frame else None
     shares = list(params.fractions.model_dump().values())
-    parts = _assign(frame, targets, groups, shares, params)
+    fixed, shares = val_from_train(frozen_parts(frame), shares)
+    parts = _assign(frame["id"].tolist(), targets, groups, fixed, shares, params)
     report = {
         "method": params.method,
-        "frozen": int((frozen_parts(frame) >= 0).sum()),
+        "frozen": int((fixed >= 0).sum()),
         "labels": labels,
-        "quality": quality(targets, parts, shares, groups=groups, fixed=frozen_parts(frame)),
+        "quality": quality(targets, parts, shares, groups=groups, fixed=fixed),
         "reference": _reference(frame, targets, shares, groups, params.seed),
     }
     write_assignment(frame["id"].tolist(), parts, assignment)
@@ -80,14 +82,31 @@ def frozen_parts(frame: pd.DataFrame) -> np.ndarray:
     return frame["split"].map(known).fillna(-1).to_numpy(dtype=np.int8)
 
 
+def val_from_train(fixed: np.ndarray, shares: list[float]) -> tuple[np.ndarray, list[float]]:
+    """Free train where every row is frozen and none is val, as in corpora published in two parts.
+
+    Test keeps its rows and gets no other; train and val share the rest by their fractions.
+    """
+    if not len(fixed) or (fixed < 0).any() or (fixed == VAL).any():
+        return fixed, shares
+    print("Every document is frozen and none is in val: val is taken from train.")
+    test = float((fixed == TEST).mean())
+    rest = (1 - test) / (shares[0] + shares[1])
+    return np.where(fixed == TEST, fixed, -1).astype(np.int8), [
+        shares[0] * rest,
+        shares[1] * rest,
+        test,
+    ]
+
+
 def _assign(
-    frame: pd.DataFrame,
+    ids: list[str],
     targets: sp.csr_matrix,
     groups: list[Any] | None,
+    fixed: np.ndarray,
     shares: list[float],
     params: Params,
 ) -> np.ndarray:
-    ids, fixed = frame["id"].tolist(), frozen_parts(frame)
     if params.method == "iterative":
         return splitting.iterative_split(
             targets,
@@ -98,10 +117,13 @@ def _assign(
             order=params.order,
             seed=params.seed,
         )
-    # The library knows neither groups nor frozen rows: it gets the free rows only.
+    # The library knows neither groups nor frozen rows: it gets the free ones, and what is wanted
+    # of each part beyond its frozen ones.
     parts, free = fixed.copy(), np.flatnonzero(fixed < 0)
+    frozen = np.bincount(fixed[fixed >= 0], minlength=len(shares))
+    wanted = np.maximum(np.array(shares) * len(fixed) - frozen, 0)
     parts[free] = splitting.scikit_multilearn_split(
-        targets[free], shares, ids=[ids[row] for row in free], seed=params.seed
+        targets[free], wanted / wanted.sum(), ids=[ids[row] for row in free], seed=params.seed
     )
     return parts
 

@@ -142,8 +142,10 @@ def test_the_library_method_leaves_frozen_rows_and_splits_the_rest(tmp_path: Pat
     free = np.array([[name in doc for name in labels] for doc in frame["labels"][20:]], dtype=int)
     from scipy.sparse import csr_matrix
 
+    # 60, 20 and 20 documents are wanted, 15, 0 and 5 are there.
+    wanted = [45 / 80, 20 / 80, 15 / 80]
     expected = scikit_multilearn_split(
-        csr_matrix(free), [0.6, 0.2, 0.2], ids=frame["id"][20:].tolist(), seed=0
+        csr_matrix(free), wanted, ids=frame["id"][20:].tolist(), seed=0
     )
     assert parts[20:].tolist() == [SPLITS[code] for code in expected]
 
@@ -196,3 +198,24 @@ def test_the_second_order_looks_at_label_pairs(tmp_path: Path) -> None:
 def test_parameters_out_of_range_are_refused(params: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Params.model_validate(params)
+
+
+@pytest.mark.parametrize("method", ["iterative", "scikit_multilearn"])
+def test_val_comes_from_train_where_a_corpus_was_published_in_two_parts(
+    tmp_path: Path, method: str
+) -> None:
+    published = ["test" if i % 10 < 3 else "train" for i in range(N_DOCS)]
+    parts, report = split(tmp_path, corpus(split=published), method=method)
+    # Test keeps its 30; train and val share the other 70 as 60 : 20.
+    assert parts[np.array(published) == "test"].eq("test").all()
+    assert Counter(parts)["test"] == report["frozen"] == 30
+    assert Counter(parts)["train"] == pytest.approx(52.5, abs=2)
+
+
+def test_val_is_left_alone_where_a_row_is_free_or_frozen_in_val(tmp_path: Path) -> None:
+    published: list[str | None] = ["test" if i % 10 < 3 else "train" for i in range(N_DOCS)]
+    for last in (None, "val"):
+        parts, report = split(tmp_path, corpus(split=[*published[:-1], last]))
+        frozen = np.array(published[:-1])
+        assert (parts.to_numpy()[:-1] == frozen).all()
+        assert parts.iloc[-1] == "val" and report["frozen"] == 99 + (last is not None)
