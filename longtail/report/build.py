@@ -20,6 +20,7 @@ from longtail.report.worst import worst_errors
 
 FORMAT = 1
 TOKEN_STEPS = 8  # per document; a mean over documents needs less care than a single one
+MISSED, MORE = 0.1, 4  # an attribution that misses more of its difference gets more steps, once
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,10 @@ def _examples(
     texts = evidence.test["text"].to_numpy()
     errors = worst_errors(evidence, limit=options.worst_errors)
     for row in errors:
-        found = explain(texts[row["document"]], row["label"], options.attribution_steps)
+        pair, steps = (texts[row["document"]], row["label"]), options.attribution_steps
+        found = explain(*pair, steps)
+        if found.gap > MISSED * abs(found.logit - found.baseline_logit):
+            found = explain(*pair, MORE * steps)
         row["attribution"] = _shown(found, options.excerpt_chars)
     tokens = over_fitted_tokens(
         evidence,

@@ -19,7 +19,8 @@ from components._page import write_page
 from components._report_inputs import read_suspects
 from components._scores import read_scores
 from longtail.errors import DataError
-from longtail.report import render, view
+from longtail.report import build, render, view
+from longtail.report.attributions import Attribution
 from longtail.report.render import CONTENTS
 
 DECISION = {
@@ -253,6 +254,26 @@ def test_one_annotator_a_silent_source_and_a_label_that_is_everywhere(tmp_path):
     part = page[page.index(">silent</bdi>") :][:300]
     assert part.count("<td>–</td>") >= 4 and "nan" not in part.lower()
     assert f'title="{word}"' in page
+
+
+def test_a_rough_attribution_is_made_again_with_more_steps(monkeypatch, tmp_path):
+    asked = []
+
+    def rough(model, text, label, *, steps, max_length):
+        asked.append((text, label, steps))
+        gap = {8: 0.11, 32: 0.3}[steps] if label == asked[0][1] else 0.09
+        return Attribution([(text, 1.0)], logit=2.0, baseline_logit=1.0, gap=gap)
+
+    monkeypatch.setattr(build, "attribute", rough)
+    paths, out = write_inputs(tmp_path / "in", corpus(150, 8)), outputs(tmp_path / "out")
+    report.run(**paths, **out, params=PARAMS.model_copy(update={"token_labels": 0}))
+    first = asked[0][:2]
+    assert asked[:2] == [(*first, 8), (*first, 32)]
+    assert {steps for _, label, steps in asked if label != first[1]} == {8}
+    errors = json.loads(out["details"].read_text())["errors"]
+    gaps = {row["attribution"]["gap"] for row in errors}
+    assert gaps == {0.3, 0.09}
+    assert "30.0 % of it; too rough" in out["page"].read_text()
 
 
 def test_a_page_of_many_labels_is_cut_and_says_so(made):
