@@ -33,7 +33,7 @@ class Params(Section):
     seed: int = Field(0, ge=0, description="of the draws")
     level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals, 0 to 1")
     worst_errors: int = Field(20, ge=0, le=500, description="errors shown with attributions")
-    attribution_steps: int = Field(16, ge=2, le=1000, description="integration steps, times 4 where rough")
+    attribution_steps: int = Field(16, ge=2, le=1000, description="integration steps, x 4 if rough")
     token_labels: int = Field(8, ge=0, le=200, description="labels examined for over-fitted tokens")
     token_docs: int = Field(2, ge=1, le=50, description="false positives attributed per such label")
     confusion_pairs: int = Field(30, ge=0, le=1000, description="pairs of labels in the table")
