@@ -120,6 +120,8 @@ def _assign(
     # The library knows neither groups nor frozen rows: it gets the free ones, and what is wanted
     # of each part beyond its frozen ones.
     parts, free = fixed.copy(), np.flatnonzero(fixed < 0)
+    if not len(free):
+        return parts
     frozen = np.bincount(fixed[fixed >= 0], minlength=len(shares))
     wanted = np.maximum(np.array(shares) * len(fixed) - frozen, 0)
     parts[free] = splitting.scikit_multilearn_split(
