@@ -14,7 +14,7 @@ from longtail.losses import LOSSES
 class HeadParams(Section):
     hidden: int = Field(512, ge=0, description="GELU units; 0: a linear head")
     dropout: float = Field(0.3, ge=0, lt=1, description="share of the hidden units dropped")
-    label_names: bool = Field(True, description="learn a prototype per label that starts as its name")
+    label_names: bool = Field(True, description="a prototype per label, at first its name")
     learning_rate: float = Field(1e-3, gt=0, le=1, description="peak of the cosine schedule")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's")
     epochs: int = Field(30, ge=1, description="passes over train")

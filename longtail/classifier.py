@@ -248,8 +248,16 @@ def build(
 
 
 def load(folder: Path) -> Classifier:
-    """The classifier that `save` wrote to `folder`, in evaluation mode."""
-    model = Classifier.from_pretrained(folder)
+    """The classifier that `save` wrote to `folder`, in evaluation mode.
+
+    Raises ValueError where weights are missing or left over, as after a change of the model's form:
+    transformers alone would fill the gaps at random.
+    """
+    loaded: Any = Classifier.from_pretrained(folder, output_loading_info=True)
+    model, found = loaded
+    wrong = sorted([*found["missing_keys"], *found["unexpected_keys"]])
+    if wrong:
+        raise ValueError(f"its weights are of another form: {wrong[0]} and {len(wrong) - 1} more")
     model.tokenizer = AutoTokenizer.from_pretrained(folder)
     return model.eval()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small_project import small_corpus, write_encoder
 
 from longtail import classifier
@@ -133,3 +134,13 @@ def test_start_from_prior_gives_smoothed_log_odds(hidden):
     head.start_from_prior(torch.tensor([0, 8, 4]), 8)
     # (n + 1) / (N + 2) = 0.1, 0.9, 0.5
     assert head.layers[-1].bias.tolist() == pytest.approx([-np.log(9), np.log(9), 0], abs=1e-5)
+
+
+def test_weights_of_another_form_are_refused(model, tmp_path):
+    """Such as those of a release before the head had two members."""
+    classifier.save(model, tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    older = {n.replace("similarities.0", "similarity"): w for n, w in weights.items()}
+    save_file(older, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"of another form: head\.similar\S+ and 9 more"):
+        classifier.load(tmp_path)
