@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -40,3 +43,29 @@ def test_services_listen_on_loopback_and_the_targets_exist() -> None:
     targets = re.findall(r"^FROM \S+ AS (\w+)", (ROOT / "docker" / "Dockerfile").read_text(), re.M)
     named = set(re.findall(r"localhost/longtail-(\w+):", TEXT))
     assert named == {"airflow", "mlflow"} and named < set(targets)
+
+
+def compose() -> list[str] | None:
+    """Docker Compose as a plugin or a program of its own, None where it is not installed."""
+    for words in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(words[0]) and not subprocess.run([*words, "version"],
+                                                         capture_output=True).returncode:  # fmt: skip
+            return words
+    return None
+
+
+@pytest.mark.skipif(not compose(), reason="Docker Compose is not installed")
+def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("\n".join(f"{k}={v}" for k, v in generated().items()))
+    words = [*(compose() or []), "--env-file", str(tmp_path / "env"), "--file",
+             str(ROOT / "docker" / "compose.yaml"), "config", "--format", "json"]  # fmt: skip
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    services = json.loads(done.stdout)["services"]
+    assert set(services) == set(yaml.safe_load(TEXT)["services"])
+    airflow = [name for name in services if name.startswith("airflow-")]
+    assert len(airflow) == 5
+    for name in airflow:
+        settings = services[name]["environment"]
+        assert settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].startswith("postgresql")
+        assert settings["LONGTAIL_RUNNER"] == "docker"
