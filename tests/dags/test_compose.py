@@ -48,8 +48,8 @@ def test_services_listen_on_loopback_and_the_targets_exist() -> None:
 def compose() -> list[str] | None:
     """Docker Compose as a plugin or a program of its own, None where it is not installed."""
     for words in (["docker", "compose"], ["docker-compose"]):
-        if shutil.which(words[0]) and not subprocess.run([*words, "version"],
-                                                         capture_output=True).returncode:  # fmt: skip
+        ask = [*words, "version"]
+        if shutil.which(words[0]) and not subprocess.run(ask, capture_output=True).returncode:
             return words
     return None
 
