@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,18 @@ def test_a_misspelt_runner_is_refused(monkeypatch: Any) -> None:
     monkeypatch.setenv("LONGTAIL_RUNNER", "dokcer")
     with pytest.raises(ValueError, match="'dokcer'; expected one of process, docker, kubernetes"):
         load_settings()
+
+
+def test_memory_and_gpu_of_a_stage_s_meta_reach_its_container(monkeypatch: Any) -> None:
+    from dags import nightly_retraining as nightly
+
+    stage = replace(nightly.STAGES[0], meta={"image": "train", "memory": "2G", "gpu": True})
+    monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner="docker"))
+    box = nightly.run_stage(stage)
+    assert box.mem_limit == "2G"
+    assert [request["Capabilities"] for request in box.device_requests] == [[["gpu"]]]
+    monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner="kubernetes"))
+    limits = nightly.run_stage(stage).container_resources.limits
+    assert limits == {"memory": "2G", "nvidia.com/gpu": "1"}
+    plain = nightly.run_stage(nightly.STAGES[0])
+    assert plain.container_resources.limits == {}
