@@ -65,6 +65,7 @@ class Nights:
     home: Path
     runner: str = "process"
     extra: tuple[tuple[str, str], ...] = ()
+    dag: str = "nightly_retraining"
 
     @property
     def env(self) -> dict[str, str]:
@@ -84,15 +85,15 @@ class Nights:
     def __call__(self, date: str, **params: object) -> tuple[dict[str, str], str]:
         """States by task and the output of the run of `date`."""
         done = subprocess.run(
-            [sys.executable, "-m", "airflow", "dags", "test", "nightly_retraining", date,
+            [sys.executable, "-m", "airflow", "dags", "test", self.dag, date,
              "--conf", json.dumps(params)],
             env=self.env, cwd=self.home, capture_output=True, text=True,
         )  # fmt: skip
         with closing(sqlite3.connect(self.airflow_home / "airflow.db")) as store:
             rows = store.execute(
                 "select task_id, ti.state from task_instance ti join dag_run r using (run_id)"
-                " where r.logical_date like ? and r.dag_id = 'nightly_retraining'",
-                (date.replace("T", " ") + "%",),
+                " where r.logical_date like ? and r.dag_id = ?",
+                (date.replace("T", " ") + "%", self.dag),
             ).fetchall()
         return dict(rows), done.stdout + done.stderr
 

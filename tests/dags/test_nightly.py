@@ -6,6 +6,7 @@ import json
 import subprocess
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,19 @@ def test_a_tracking_server_away_is_caught_up_the_next_night(nights: Nights) -> N
     assert ran(states) == {"workspace", "plan", "record", "register", "decide", "apply", "notify"}
     assert len(nights.versions()) == 1
     assert json.loads((nights.home / "state" / "champion").read_text()) == 2
+
+
+@pytest.mark.slow
+def test_a_rollback_needs_a_night_and_hands_its_reason_on(nights: Nights) -> None:
+    back = replace(nights, dag="rollback")
+    states, output = back(SECOND, reason="wrong; $(labels)")
+    assert states == {"workspace": "failed", "rollback": "upstream_failed"}
+    assert "has no branch `nightly`: nothing to undo." in output.split("Notification:")[1]
+    assert nights(FIRST)[0]["apply"] == "success"
+    states, output = back(THIRD, reason="wrong; $(labels)")
+    assert set(states.values()) == {"success"}, output[-3000:]
+    assert (nights.home / "state" / "champion").read_text() == "--reason wrong; $(labels)"
+    assert "Notification: longtail: rolled back: wrong; $(labels)" in output
 
 
 @pytest.mark.slow

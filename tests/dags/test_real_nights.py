@@ -47,6 +47,20 @@ def test_three_nights_and_a_backfill(airflow_home: Path, tmp_path: Path) -> None
     assert_same(first, reference)
     assert version_of(first) == "1" and not (first / "mlruns").exists()
 
+    tip = run("git", "rev-parse", "nightly", cwd=project)
+    for name, text, labels, stopped, finding in (
+        ("form", "a text", '"not a list"', "ingest", "form.jsonl: row 1"),
+        ("content", "", '["label"]', "stages.validate", "empty_text"),
+    ):
+        rows = [f'{{"id": "{name}{i}", "text": "{text}", "labels": {labels}}}' for i in range(60)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+        states, output = nights(SECOND, source=str(tmp_path / f"{name}.jsonl"))
+        assert states[stopped] == "failed", output[-4000:]
+        assert states["stages.train"] == states["record"] == "upstream_failed"
+        notice = output.split("Notification:")[1]
+        assert f"{stopped} failed" in notice and finding in notice
+        assert run("git", "rev-parse", "nightly", cwd=project) == tip
+
     started = time.monotonic()
     states, output = nights(SECOND, source=one)
     assert time.monotonic() - started <= 60

