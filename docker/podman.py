@@ -87,7 +87,8 @@ def service() -> Iterator[str]:
     path = HOME / "docker.sock"
     path.unlink(missing_ok=True)
     words = ["podman", "system", "service", "--time=0", f"unix://{path}"]
-    server = subprocess.Popen(words, env=environment(), stderr=subprocess.DEVNULL)
+    # In a folder of its own: where a container runs out of memory, podman leaves a file `oom`.
+    server = subprocess.Popen(words, cwd=HOME, env=environment(), stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
             if path.exists():
