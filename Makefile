@@ -35,7 +35,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need ..."
-	$(PIP) -e '.[data,train,registry,pipeline,orchestrate,dev]'
+	$(PIP) -e '.[data,train,registry,onnx,pipeline,orchestrate,dev]'
 	@touch $@
 
 # A remote's data if one is set, else the default corpus, else a synthetic one; `ingest` says which.

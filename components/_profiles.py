@@ -86,8 +86,12 @@ def _with_own_head(start: Classifier) -> Classifier:
     return model
 
 
-def finetune(model: Classifier, name: str, loss: nn.Module, parts: Parts, params: Params) -> Rows:
-    """Train `model` in place from the probe's head on; resumes where a killed run stopped."""
+def finetune(
+    start: Classifier, name: str, loss: nn.Module, parts: Parts, params: Params
+) -> tuple[Classifier, Rows]:
+    """A model trained from `start`, the probe's, on; resumes where a killed run stopped."""
+    model = _with_own_head(start)
+    model.encoder = copy.deepcopy(start.encoder)
     documents = {
         part: Documents(model.tokenize(parts[part].texts), parts[part].targets)
         for part in ("train", "val")
@@ -95,8 +99,6 @@ def finetune(model: Classifier, name: str, loss: nn.Module, parts: Parts, params
     facts = {"params": params.model_dump(), "loss": name, "labels": model.labels}
     targets = str(parts["train"].targets.indices.tolist())
     checkpoints = scratch("checkpoints", facts, [*parts["train"].texts, targets])
-    # Each loss gets an encoder of its own: the probe's models share one.
-    model.encoder = copy.deepcopy(model.encoder)
     rows = fine_tune(
         model,
         loss,
@@ -108,4 +110,4 @@ def finetune(model: Classifier, name: str, loss: nn.Module, parts: Parts, params
         seed=params.seed,
     )
     shutil.rmtree(checkpoints)
-    return [{"loss": name, "profile": "finetune", **row} for row in rows]
+    return model, [{"loss": name, "profile": "finetune", **row} for row in rows]

@@ -26,7 +26,7 @@ class FineTuneParams(Section):
     head_learning_rate: float = Field(2e-4, gt=0, le=1, description="head, peak of the schedule")
     weight_decay: float = Field(0.01, ge=0, le=1, description="AdamW's")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps")
-    epochs: int = Field(12, ge=1, description="passes over train at most")
+    epochs: int = Field(8, ge=1, description="passes over train at most")
     patience: int = Field(4, ge=1, description="epochs without a better val score")
     batch_tokens: int = Field(4096, ge=16, description="tokens of a batch, padding included")
     accumulation: int = Field(1, ge=1, description="batches a step")

@@ -58,8 +58,13 @@ def run(
         scored = {name: _probe_scores(model.head, features) for name, model in models.items()}
     else:
         models = {name: models[name] for name in dict.fromkeys((chosen, COMPARED))}
-        for name, candidate in models.items():
-            rows += finetune(candidate, name, losses[name], parts, params)
+        for name, probed in models.items():
+            tuned, epochs = finetune(probed, name, losses[name], parts, params)
+            before = _best([row for row in rows if row["loss"] == name], params.objective)
+            # What fine-tuning did not better on val stays as the probe left it.
+            if _best([before, *epochs], params.objective) is not before:
+                models[name] = tuned
+            rows += epochs
         scored = {name: _text_scores(model, parts) for name, model in models.items()}
 
     _write_scores(val_scores, labels, parts["val"], scored[chosen]["val"])

@@ -178,9 +178,14 @@ class Classifier(PreTrainedModel):
             dim=1,
         )
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Tensor]:
-        """`{"logits": (batch, n_labels)}` for token ids and mask `(batch, seq_len)`."""
-        return {"logits": self.logits(input_ids, attention_mask)}
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
+        """`{"logits": (batch, n_labels)}` for token ids and mask `(batch, seq_len)`.
+
+        While training also `members`, the logits of each of the head's members.
+        """
+        members = self.head.members(self.features(input_ids, attention_mask))
+        logits = torch.stack(members).mean(0)
+        return {"logits": logits, "members": members} if self.training else {"logits": logits}
 
     def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits z `(batch, n_labels)` for token ids and mask `(batch, seq_len)`."""

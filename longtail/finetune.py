@@ -34,7 +34,7 @@ class FineTuning:
     head_learning_rate: float = 2e-4
     weight_decay: float = 0.01
     warmup: float = 0.1
-    epochs: int = 12
+    epochs: int = 8
     patience: int = 4
     batch_tokens: int = 4096
     accumulation: int = 1
@@ -217,9 +217,11 @@ def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) ->
 
 def _loss_function(loss: nn.Module) -> Any:
     def compute(
-        outputs: dict[str, Tensor], labels: Tensor, num_items_in_batch: Tensor | None = None
+        outputs: dict[str, Any], labels: Tensor, num_items_in_batch: Tensor | None = None
     ) -> Tensor:
-        value = loss(outputs["logits"].float(), labels)
+        # As for the probe: a loss for each member of the head.
+        members = outputs.get("members", [outputs["logits"]])
+        value = torch.stack([loss(logits.float(), labels) for logits in members]).mean()
         if num_items_in_batch is None:
             return value
         # The count spans all accumulated batches: each adds its share of the mean.

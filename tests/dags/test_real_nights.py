@@ -50,7 +50,7 @@ def test_three_nights_and_a_backfill(airflow_home: Path, tmp_path: Path) -> None
     tip = run("git", "rev-parse", "nightly", cwd=project)
     for name, text, labels, stopped, finding in (
         ("form", "a text", '"not a list"', "ingest", "form.jsonl: row 1"),
-        ("content", "", '["label"]', "stages.validate", "empty_text"),
+        ("content", "", '["label"]', "stages.validate", "of the documents would be quarantined"),
     ):
         rows = [f'{{"id": "{name}{i}", "text": "{text}", "labels": {labels}}}' for i in range(60)]
         (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
