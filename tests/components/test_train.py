@@ -1,0 +1,98 @@
+"""The stage: what fine-tuning worsens on val is not kept; what it betters is."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from small_project import LABELS, small_corpus, small_params, write_encoder
+
+from components._corpus import write_corpus
+from components._scores import read_scores
+from components._train_params import Params
+from components.train import run
+from longtail import classifier
+
+PARTS = ("train", "val", "test")
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs `train` into a folder of the given name, with changed parameters."""
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
+    corpus = small_corpus(120)
+    write_corpus(corpus, tmp_path / "corpus.parquet")
+    split = [PARTS[0 if i % 5 < 3 else i % 5 - 2] for i in range(len(corpus))]
+    table = pa.table({"id": corpus["id"].tolist(), "split": split})
+    pq.write_table(table, tmp_path / "assignment.parquet")
+    train = corpus["labels"][[part == "train" for part in split]]
+    counted = {
+        "class_freq": [sum(label in labels for labels in train) for label in LABELS],
+        "train_num": len(train),
+        "mu": 0.3,
+    }
+    (tmp_path / "frequencies.json").write_text(json.dumps(counted), encoding="utf-8")
+    write_encoder(tmp_path / "encoder")
+    section = small_params(tmp_path / "encoder")["train"]
+    section["loss"] = "db"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+
+    def run_stage(name: str, profile: str, head_epochs: int, **finetune: Any) -> Path:
+        section["head"]["epochs"] = head_epochs
+        out = tmp_path / name
+        run(
+            corpus=tmp_path / "corpus.parquet",
+            assignment=tmp_path / "assignment.parquet",
+            frequencies=tmp_path / "frequencies.json",
+            **{
+                path: out / path
+                for path in ("model", "val_scores", "test_scores", "comparison", "history")
+            },
+            summary=out / "summary",
+            params=Params.model_validate(
+                section | {"profile": profile, "finetune": section["finetune"] | finetune}
+            ),
+        )
+        return out
+
+    yield run_stage
+    torch.set_num_threads(threads)
+
+
+def best_on_val(out: Path, profile: str) -> float:
+    with (out / "history").open(encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if (r["loss"], r["profile"]) == ("db", profile)]
+    return max(float(row["mean_f1"]) for row in rows)
+
+
+def scores_of(out: Path) -> np.ndarray:
+    """The test scores as written, which are those of the saved model."""
+    written = read_scores(out / "test_scores")
+    texts = {row.id: row.text for row in small_corpus(120).itertuples()}
+    saved = classifier.load(out / "model").scores([texts[i] for i in written.ids])
+    np.testing.assert_allclose(written.scores, saved, atol=1e-5)
+    return np.asarray(written.scores)
+
+
+def test_fine_tuning_is_kept_only_where_val_gains(stage):
+    probed = stage("probed", "probe", 15)
+    ruined = stage("ruined", "finetune", 15, learning_rate=1.0, head_learning_rate=1.0)
+    assert best_on_val(ruined, "finetune") < best_on_val(probed, "probe")
+    np.testing.assert_allclose(scores_of(ruined), scores_of(probed), atol=1e-5)
+    facts = json.loads((ruined / "summary").read_text(encoding="utf-8"))
+    assert facts["val"]["db"]["profile"] == "probe"
+
+    raw = stage("raw", "probe", 2)
+    better = stage("better", "finetune", 2, learning_rate=3e-3, head_learning_rate=1e-2)
+    assert best_on_val(better, "finetune") > best_on_val(raw, "probe")
+    assert np.abs(scores_of(better) - scores_of(raw)).max() > 0.01
+    facts = json.loads((better / "summary").read_text(encoding="utf-8"))
+    assert facts["val"]["db"]["profile"] == "finetune"
