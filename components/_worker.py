@@ -1,13 +1,15 @@
 """A served model in a process of its own, with the code it was packed with.
 
 `python -I components/_worker.py URI` loads the version and answers JSON lines. The isolated mode
-keeps the project's source and the working folder off the path, so a version that needs them does
-not load, and an older version runs the code it was made with. `Served` is the other end.
+keeps the working folder off the path, and `OnlyPacked` the installed project, so a version that
+needs them does not load, and an older version runs the code it was made with. `Served` is the other
+end.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.machinery
 import json
 import os
 import subprocess
@@ -18,9 +20,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
+PROJECT = ("longtail", "components", "dags")
 SETTINGS = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     # Threads that wait without spinning: on a loaded machine one text takes a tenth of the time.
@@ -131,6 +134,25 @@ def fingerprint(folder: Path) -> tuple[str, float]:
     return digest.hexdigest(), size / 1e6
 
 
+class OnlyPacked:
+    """Import hook: the project's packages come from the version's folder or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name.partition(".")[0] not in PROJECT:
+            return None
+        places = sys.path if path is None else path
+        packed = [place for place in places if Path(place).resolve().is_relative_to(self.folder)]
+        spec = importlib.machinery.PathFinder.find_spec(name, packed, target)
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named {name!r} in the version", name=name)
+        return spec
+
+
 def _serve(uri: str) -> None:
     """Load `uri`, then answer each line of stdin; prints of libraries go to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
@@ -145,6 +167,7 @@ def _serve(uri: str) -> None:
 
         folder = Path(mlflow.artifacts.download_artifacts(uri))
         digest, size_mb = fingerprint(folder)
+        sys.meta_path.insert(0, OnlyPacked(folder))
         model = mlflow.pyfunc.load_model(str(folder))
     except Exception as error:
         send({"error": f"{uri} does not load: {type(error).__name__}: {error}"})

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -121,19 +120,39 @@ def test_a_corrupted_artefact_is_a_fault(home: Path, sample: Sample, damage: str
         weights.write_bytes(whole)
 
 
-@pytest.mark.slow
-def test_a_version_of_an_older_release_runs_its_own_code(home: Path):
-    """Its packed module stands in for an older one: it reads every text as "fox"."""
+@contextmanager
+def changed(home: Path, old: str, new: str) -> Iterator[None]:
+    """The version's packed module with `old` replaced, for as long as the caller needs it."""
     module = next((home / "mlruns").rglob("artifacts/_serving.py"))
     code = module.read_text()
-    older = code.replace("texts = _texts(model_input)", 'texts = ["fox"] * len(model_input)')
-    assert older != code
+    assert old in code
     try:
-        module.write_text(older)
-        with Served(URI) as model:
-            assert model.ask(["ant"]).labels == model.ask(["bee"]).labels == [["fox"]]
+        module.write_text(code.replace(old, new))
+        yield
     finally:
         module.write_text(code)
+
+
+@pytest.mark.slow
+def test_a_version_of_an_older_release_runs_its_own_code(home: Path, served: Served):
+    """Its packed module stands in for an older one: it reads every text as "fox"."""
+    everything = {"threshold": 0.0}
+    fox, ant = (served.ask([text], **everything).scores[0] for text in ("fox", "ant"))
+    assert fox != ant
+    older = 'texts = ["fox"] * len(model_input)'
+    with changed(home, "texts = _texts(model_input)", older), Served(URI) as model:
+        assert model.ask(["ant"], **everything).scores[0] == fox
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["components.register", "longtail.gate"])
+def test_a_version_does_not_see_the_installed_project(home: Path, sample: Sample, module: str):
+    """Both are installed beside the tests, and neither is packed."""
+    with changed(home, "import numpy as np", f"import {module}\nimport numpy as np"):
+        found = smoke(URI, sample, digest())
+    assert len(found.faults) == 1
+    assert "does not load" in found.faults[0]
+    assert f"No module named '{module}' in the version" in found.faults[0]
 
 
 def test_a_version_that_is_not_there_is_a_fault(home: Path, sample: Sample):
@@ -157,10 +176,3 @@ def test_the_signature_names_input_output_and_parameters(home: Path):
     model = mlflow.pyfunc.load_model(URI)
     with pytest.raises(MlflowException):
         model.predict(pd.DataFrame({"words": ["a"]}))
-
-
-@pytest.mark.slow
-def test_the_isolated_process_does_not_see_the_project(home: Path):
-    code = "import components"
-    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, cwd=home)
-    assert b"No module named 'components'" in done.stderr
