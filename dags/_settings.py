@@ -47,10 +47,19 @@ class Settings:
 
 
 def load_settings() -> Settings:
-    """The settings of this process. Raises ValueError for a runner that does not exist."""
+    """The settings of this process.
+
+    Raises ValueError for a runner that does not exist and for a store without a fixed place.
+    """
     runner = os.environ.get("LONGTAIL_RUNNER", "process")
     if runner not in RUNNERS:
         raise ValueError(f"LONGTAIL_RUNNER is {runner!r}; expected one of {', '.join(RUNNERS)}.")
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
+        raise ValueError(
+            f"MLFLOW_TRACKING_URI is {uri}, a path from the working folder, which is another one "
+            "every night; expected sqlite:////… with the whole path, a server's address, or none."
+        )
     airflow_home = os.environ.get("AIRFLOW_HOME", "~/airflow")
     home = os.environ.get("LONGTAIL_HOME", f"{airflow_home}/longtail")
     return Settings(

@@ -56,11 +56,14 @@ print(json.dumps({"tasks": tasks, "modules": tops, "seconds": seconds}))
 """
 
 
+def environment(**settings: str) -> dict[str, str]:
+    """This process's, less the project's own settings and MLflow's, which other tests leave."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("LONGTAIL_", "MLFLOW_"))}
+    return own | {"PYTHONPATH": str(ROOT)} | settings
+
+
 def parsed(dag: str, runner: str) -> dict[str, Any]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "LONGTAIL_RUNNER": runner,
-           "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}  # fmt: skip
-    for name in ("LONGTAIL_IMAGES", "LONGTAIL_REPO", "LONGTAIL_HOME"):
-        env.pop(name, None)
+    env = environment(LONGTAIL_RUNNER=runner, AIRFLOW__CORE__LOAD_EXAMPLES="False")
     done = subprocess.run(
         [sys.executable, "-c", PARSE, dag, runner],
         env=env,
@@ -111,8 +114,9 @@ def test_the_dag_has_every_stage_with_its_edges(all_parsed: Any) -> None:
 
 def test_every_stage_has_its_settings_and_no_other() -> None:
     source = "import dags.nightly_retraining as m; print(*sorted(m.STAGE_SETTINGS))"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", source], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", source], env=environment(), capture_output=True, text=True
+    )
     names = sorted(stage.name for stage in load_stages(ROOT / "dvc.yaml"))
     assert done.stdout.split("\n")[-2].split() == names
 

@@ -56,6 +56,17 @@ def toy(toy_template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(toy_template, tmp_path / "project", symlinks=True))
 
 
+@pytest.fixture(autouse=True)
+def no_store_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow puts the store that it last used into the environment."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def environment() -> dict[str, str]:
+    """This process's environment less what importing components sets in it for MLflow."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+
+
 @dataclass
 class Nights:
     """Runs the DAG for one project, night after night, through `airflow dags test`."""
@@ -70,7 +81,7 @@ class Nights:
     @property
     def env(self) -> dict[str, str]:
         return {
-            **os.environ,
+            **environment(),
             "AIRFLOW_HOME": str(self.airflow_home),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
@@ -106,7 +117,7 @@ class Nights:
 def airflow_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated Airflow database with the pool that `train` asks for."""
     home = tmp_path_factory.mktemp("airflow")
-    env = {**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
+    env = {**environment(), "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"}
     for words in (["db", "migrate"], ["pools", "set", "gpu", "1", "one training at a time"]):
         subprocess.run([sys.executable, "-m", "airflow", *words], env=env, check=True,
                        capture_output=True)  # fmt: skip

@@ -87,6 +87,12 @@ def test_a_misspelt_runner_is_refused(monkeypatch: Any) -> None:
         load_settings()
 
 
+def test_a_store_that_moves_with_the_working_folder_is_refused(monkeypatch: Any) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    with pytest.raises(ValueError, match="sqlite:///mlflow.db, a path from the working folder"):
+        load_settings()
+
+
 def test_memory_and_gpu_of_a_stage_s_meta_reach_its_container(monkeypatch: Any) -> None:
     from dags import nightly_retraining as nightly
 

@@ -25,7 +25,7 @@ import pytest
 from mlflow import MlflowClient
 
 from components._registry import REQUIRED_TAGS
-from tests.dags.conftest import ROOT, run
+from tests.dags.conftest import ROOT, environment, run
 from tests.dags.real_project import make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -62,7 +62,7 @@ def serve(project: Path, folder: Path, **settings: str) -> Iterator[Server]:
     """The four processes over `project`, stopped at the end."""
     port = free_port()
     env = {
-        **os.environ,
+        **environment(),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__API__PORT": str(port),
         "LONGTAIL_REPO": str(project),
