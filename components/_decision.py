@@ -96,6 +96,8 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     else:
         decision = _judged(challenger, champion, facts, params, rebase)
     decision |= {"question": question, "model_name": name}
+    # The report's page shows where the version came from.
+    decision["challenger"] = decision["challenger"] | {"tags": dict(challenger.tags)}
     _write(client, challenger, decision)
     return evidence.read_json(DECISION)
 

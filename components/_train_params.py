@@ -43,7 +43,9 @@ class Params(Section):
     encoder: str = Field(BUNDLED, min_length=1, description="bundled name, folder or hub name")
     max_length: int = Field(128, ge=8, le=8192, description="tokens; the rest of a text is cut")
     loss: str = Field("auto", description="auto: the best of `losses` on val; or a name")
-    losses: list[str] = Field(["db", "cb_ntr"], min_length=1, description="candidates of `auto`")
+    losses: list[str] = Field(
+        ["db", "cb_ntr", "logit_adjusted"], min_length=1, description="candidates of `auto`"
+    )
     mu: float | Literal["auto"] = Field("auto", description="of DB; auto: suggested by frequencies")
     objective: Literal["micro_f1", "macro_f1", "mean_f1"] = Field(
         "mean_f1", description="what `auto` and the best epoch go by, on val"

@@ -111,6 +111,9 @@ def test_the_first_version_then_a_better_one(bench: Bench):
     assert (
         decision["challenger"]["metrics"]["micro_f1"] > decision["champion"]["metrics"]["micro_f1"]
     )
+    version = bench.client.get_model_version("longtail", "2")
+    assert decision["challenger"]["tags"] == version.tags
+    assert set(registry.REQUIRED_TAGS) <= set(version.tags)
     bench.apply()
     assert (bench.alias("champion"), bench.alias("previous_champion")) == ("2", "1")
     assert bench.history() == [("promote", None, "1"), ("promote", "1", "2")]
