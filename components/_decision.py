@@ -90,6 +90,8 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     question = _digest([numbers, key, facts, rebase, params.model_dump()])
     past = evidence.read_json(DECISION) if DECISION.exists() else {}
     if past.get("question") == question:
+        if _page_is_old():
+            _render(past)
         return past
     if registry.number(champion) == registry.number(challenger):
         decision = _unchanged(challenger, past)
@@ -292,6 +294,13 @@ def _write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, A
     if DETAILS.exists():
         _render(decision)
         client.log_artifact(str(challenger.run_id), str(PAGE))
+
+
+def _page_is_old() -> bool:
+    """Whether the report was made again after the page with the decision."""
+    if not DETAILS.exists():
+        return False
+    return not PAGE.exists() or PAGE.stat().st_mtime < DETAILS.stat().st_mtime
 
 
 def _render(decision: dict[str, Any]) -> None:

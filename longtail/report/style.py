@@ -5,11 +5,13 @@ from __future__ import annotations
 CSS = """
 :root{color-scheme:light dark;--paper:#fcfcfa;--raised:#fff;--ink:#1d2430;--muted:#5b6472;
 --line:#dfe3e8;--series-1:#2f6f8f;--series-2:#b5602c;--series-3:#8a93a0;--series-4:#7d6aa8;
---series-5:#4f8455;--good:#2c6e49;--bad:#a63a32;--accent:var(--series-1);
+--series-5:#4f8455;--series-6:#b0527c;--series-7:#a3902a;
+--good:#2c6e49;--bad:#a63a32;--accent:var(--series-1);
 --good-tint:#e8f2ec;--bad-tint:#f9eae8;--plain-tint:#eef1f4}
 @media (prefers-color-scheme:dark){:root{--paper:#14171c;--raised:#1a1e25;--ink:#e4e7eb;
 --muted:#a3abb7;--line:#2e343d;--series-1:#74b3d1;--series-2:#e0995f;--series-3:#7c8694;
---series-4:#ab9ad6;--series-5:#86bb8c;--good:#7fc79c;--bad:#f0958c;
+--series-4:#ab9ad6;--series-5:#86bb8c;--series-6:#e08fb4;--series-7:#d6c25c;
+--good:#7fc79c;--bad:#f0958c;
 --good-tint:#1b2c23;--bad-tint:#352120;--plain-tint:#22272f}}
 *{box-sizing:border-box}
 html{scroll-behavior:smooth;scroll-padding-top:1rem}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -399,3 +400,26 @@ def test_the_history_is_numbered_and_never_rewritten(bench: Bench):
     registry.append_history(bench.client, "longtail", {"n": 3, "to": None})
     assert [entry["n"] for entry in registry.history(bench.client, "longtail")] == [1, 2, 3]
     assert mlflow.get_tracking_uri() == f"sqlite:///{bench.home}/mlflow.db"
+
+
+def test_the_page_follows_the_report_though_the_decision_stands(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    """The report can change (its own parameters) where model, data and rules have not."""
+    page, details = Path("reports/decision.html"), Path("reports/report.json")
+
+    def render(decision: dict) -> None:
+        page.write_text(details.read_text())
+
+    monkeypatch.setattr(_decision, "_render", render)
+    first = bench.decide("good")
+    assert not page.exists()
+    for second, text in ((1, "old"), (3, "new")):
+        details.write_text(text)
+        os.utime(details, (second, second))
+        assert bench.decide("good") == first
+        assert page.read_text() == text
+        page.write_text("kept")
+        os.utime(page, (second + 1, second + 1))
+        bench.decide("good")
+        assert page.read_text() == "kept"
