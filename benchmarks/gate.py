@@ -1,7 +1,7 @@
 """How often the gate promotes: simulated contests on the test scores of two really trained models.
 
 Run after `dvc repro` in the project's root: `python -m benchmarks.gate [--trials 1000]`. The scores
-are those of the registered model and of the same model trained with BCE.
+are those of the registered model (blended) and of the same head trained with BCE.
 
 - equal: each document's two predictions are swapped at random, so neither side is better.
 - better: as equal, then a random share of the challenger's errors is mended, +1 point micro-F1.
@@ -44,16 +44,13 @@ class Material:
     def __init__(self) -> None:
         table = evidence.read_json(evidence.THRESHOLDS)["models"]
         frequencies = evidence.read_json(evidence.FREQUENCIES)
-        folders = {
-            "model": evidence.TEST_SCORES,
-            "bce": Path("artifacts/train/comparison/bce/test"),
-            "baseline": evidence.BASELINE_TEST_SCORES,
-        }
-        scores = {name: read_scores(folder) for name, folder in folders.items()}
+        model, baseline = evidence.test_scores()
+        bce = read_scores(Path("artifacts/train/comparison/bce/test"))
+        scores = {"model": model, "bce": bce, "baseline": baseline}
         self.labels, self.targets = scores["model"].labels, scores["model"].targets
         self.groups = np.asarray(frequencies["groups"])
         self.one, self.other, self.baseline = (
-            apply_thresholds(scores[name].scores, table[name]["thresholds"]) for name in folders
+            apply_thresholds(scores[name].scores, table[name]["thresholds"]) for name in scores
         )
 
     def f1(self, predicted: sp.csr_matrix, group: str | None = None) -> float:
