@@ -44,8 +44,6 @@ def identity() -> None:
         os.environ[f"GIT_{role}_NAME"] = "Toy"
         os.environ[f"GIT_{role}_EMAIL"] = "toy@longtail.invalid"
     os.environ["DVC_NO_ANALYTICS"] = "1"
-    # Threads share a sum as the machine's load lets them; what is compared must not move by that.
-    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
