@@ -1,8 +1,7 @@
 """Consecutive nights on the default corpus: documents arrive, models are trained, the gate decides.
 
 `python -m benchmarks.nights --workspace FOLDER` after `dvc repro`. The corpus arrives in ten
-portions (by a hash of the source package); a last night brings nothing new. Each night runs the
-real commands as processes: `ingest`, `split` (yesterday's assignment is frozen by `ingest`),
+portions (by a hash of the source package). Each night runs the real commands as processes: `ingest`, `split` (yesterday's assignment is frozen by `ingest`),
 `frequencies`, `baseline`, `train`, `thresholds`, `register`, `promote decide`, `promote apply`. The
 models are small (SMALL below), and `validate` is left out: the corpus has passed it.
 
@@ -107,10 +106,9 @@ class Nights:
         return read_assignment(path) if path.exists() else pd.Series(dtype=str)
 
     def _arrive(self, night: int) -> None:
-        """Tonight's portion comes in through `ingest`; the last night has none."""
+        """Tonight's portion comes in through `ingest`."""
         new = self.folder / "new.parquet"
-        if night <= PORTIONS:
-            write_corpus(self.corpus[self.portion == night - 1], new)
+        write_corpus(self.corpus[self.portion == night - 1], new)
         self._command("python", "-m", "components.ingest", "parquet", str(new))
         clean = self.folder / "artifacts/validate/corpus.parquet"
         clean.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +192,7 @@ def _difference(gain: dict[str, Any]) -> str:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workspace", type=Path, required=True)
-    parser.add_argument("--nights", type=int, default=PORTIONS + 1)
+    parser.add_argument("--nights", type=int, default=PORTIONS)
     arguments = parser.parse_args()
     found = Nights(arguments.workspace.resolve()).run(arguments.nights)
     Console(width=130).print(show(found))
