@@ -1,9 +1,10 @@
 """Consecutive nights on the default corpus: documents arrive, models are trained, the gate decides.
 
 `python -m benchmarks.nights --workspace FOLDER` after `dvc repro`. The corpus arrives in ten
-portions (by a hash of the source package). Each night runs the real commands as processes: `ingest`, `split` (yesterday's assignment is frozen by `ingest`),
-`frequencies`, `baseline`, `train`, `thresholds`, `register`, `promote decide`, `promote apply`. The
-models are small (SMALL below), and `validate` is left out: the corpus has passed it.
+portions (by a hash of the source package). Each night runs the real commands as processes:
+`ingest`, which freezes yesterday's assignment, `split`, `frequencies`, `baseline`, `train`,
+`thresholds`, `register`, `promote decide`, `promote apply`. The models are small (SMALL below), and
+`validate` is left out: the corpus has passed it.
 
 The encoder is frozen, so its features are computed once for all nights and put where `train` looks
 for them. A line a night goes to `FOLDER/nights.jsonl`; nights that are there are not run again.
