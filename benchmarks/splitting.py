@@ -15,7 +15,6 @@ import os
 import resource
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Hashable
@@ -27,8 +26,8 @@ import pandas as pd
 import scipy.sparse as sp
 from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
+from components._sources import reuters
 from longtail.label_matrix import encode, vocabulary
-from longtail.reuters import reuters_records
 from longtail.split_quality import quality
 from longtail.splitting import SPLITS, coverage_need, iterative_split, scikit_multilearn_split
 
@@ -50,13 +49,8 @@ def iterative_stratification(labels: sp.csr_matrix, ids: list[str], seed: int) -
 
 
 def read_reuters(path: str) -> tuple[sp.csr_matrix, list[str], None]:
-    with tarfile.open(path) as archive:
-        members = [m for m in archive.getmembers() if m.name.endswith(".sgm")]
-        members.sort(key=lambda member: member.name)
-        files = [archive.extractfile(m).read().decode("latin-1") for m in members]  # type: ignore
-    records = reuters_records(files)
-    lists = [record["labels"] for record in records]
-    return encode(lists, vocabulary(lists)), [record["id"] for record in records], None
+    columns = reuters.read_reuters(Path(path), None, 0).columns
+    return encode(columns["labels"], vocabulary(columns["labels"])), columns["id"], None
 
 
 def read_corpus(path: str) -> tuple[sp.csr_matrix, list[str], list[Hashable]]:

@@ -74,10 +74,12 @@ class LongtailModel(PythonModel):
 def _classifier(folder: Path) -> Any:
     """By PyTorch or ONNX Runtime, as the files are; the other one need not be installed."""
     if (folder / "model.onnx").exists():
-        from longtail import onnx_classifier as runtime
-    else:
-        from longtail import classifier as runtime  # type: ignore[no-redef]
-    return runtime.load(folder)
+        from longtail import onnx_classifier
+
+        return onnx_classifier.load(folder)
+    from longtail import classifier
+
+    return classifier.load(folder)
 
 
 def _chosen(scores: np.ndarray, limits: np.ndarray, top_k: int) -> np.ndarray:
