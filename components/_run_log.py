@@ -153,14 +153,14 @@ def _log_results(run_id: str) -> None:
 
 
 def _epochs() -> Iterator[Metric]:
-    """One metric per loss and column of the training history, the epoch as its step."""
+    """A metric for each loss, profile and column of the training history; its step is the epoch."""
     if not HISTORY.exists():
         return
     for row in pd.read_csv(HISTORY).to_dict("records"):
-        loss, epoch = row.pop("loss"), int(row.pop("epoch"))
+        loss, profile, epoch = row.pop("loss"), row.pop("profile"), int(row.pop("epoch"))
         for name, value in row.items():
-            if isinstance(value, int | float) and value == value:
-                yield Metric(_metric_name(f"{loss}/{name}"), float(value), _now(), epoch)
+            if value == value:
+                yield Metric(_metric_name(f"{loss}/{profile}/{name}"), float(value), _now(), epoch)
 
 
 def _log_dataset(data_md5: str) -> None:

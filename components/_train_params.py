@@ -34,6 +34,7 @@ class FineTuneParams(Section):
         0, ge=-1, description="0: embeddings only; k: k layers too; -1: none"
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="of the encoder")
+    bf16: bool = Field(True, description="mixed precision, where the device computes in it")
 
 
 class Params(Section):

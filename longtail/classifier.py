@@ -108,8 +108,10 @@ class Head(nn.Module):
     def standardise_by(self, features: Tensor) -> None:
         """Take mean and standard deviation from the train features `(n_docs, n_features)`."""
         self.mean.copy_(features.mean(0))
-        # A dead feature would divide by zero; it carries nothing, so it stays at zero.
-        self.std.copy_(features.std(0, correction=0).clamp_min(1e-6))
+        # A dead feature (MiniLM has nine, its weights of 1e-9) is divided by no tiny number: the
+        # first steps of fine-tuning wake it, and it would drown all others.
+        std = features.std(0, correction=0)
+        self.std.copy_(std.clamp_min(max(0.1 * float(std.mean()), 1e-6)))
 
     def name_labels(self, names: Tensor, features: Tensor) -> None:
         """Take the features of the label names `(n_labels, n_features)`, and train's beside."""

@@ -40,6 +40,7 @@ class FineTuning:
     accumulation: int = 1
     frozen_layers: int = 0
     dropout: float = 0.0
+    bf16: bool = True
 
 
 class Documents(Dataset):
@@ -115,8 +116,9 @@ def fine_tune(
     """Train `model` in place; it ends with the weights of its best epoch by val `objective`.
 
     Checkpoints go to `checkpoints` every epoch; a run that was killed goes on from the last one.
-    Mixed precision (bf16) where the device has it; several processes where torchrun started
-    them. Returns one row an epoch: `epoch`, `train_loss`, `micro_f1`, `macro_f1`, `mean_f1`.
+    Mixed precision (`how.bf16`) where the device computes in it; several processes where torchrun
+    started them. Returns one row an epoch: `epoch`, `train_loss`, `micro_f1`, `macro_f1`,
+    `mean_f1`.
     """
     trainer = make_trainer(
         model, loss, train, val, how=how, checkpoints=checkpoints, objective=objective, seed=seed
@@ -187,12 +189,19 @@ def _optimiser(model: Classifier, how: FineTuning) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, weight_decay=how.weight_decay, fused=True)
 
 
+def computes_bf16() -> bool:
+    """Whether the device multiplies in bf16 itself; emulated, it is slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
 def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) -> TrainingArguments:
-    on_gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(checkpoints),
         # Or torchrun's processes would each train alone: only with it do they meet over gloo.
-        use_cpu=not on_gpu,
+        use_cpu=not torch.cuda.is_available(),
         num_train_epochs=how.epochs,
         gradient_accumulation_steps=how.accumulation,
         warmup_steps=how.warmup,
@@ -206,7 +215,7 @@ def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) ->
         restore_callback_states_from_checkpoint=True,
         metric_for_best_model=objective,
         greater_is_better=True,
-        bf16=on_gpu and torch.cuda.is_bf16_supported(),
+        bf16=how.bf16 and computes_bf16(),
         seed=seed,
         report_to=[],
         remove_unused_columns=False,

@@ -203,17 +203,21 @@ def reliability(figure: Figure, details: Details) -> bool:
 
 
 def history(figure: Figure, details: Details) -> bool:
-    """Validation F1 by epoch, one line per loss tried."""
+    """Validation F1 by epoch, a line for each loss; that of fine-tuning is dashed."""
     columns, rows = details["history"].get("columns", []), details["history"].get("rows", [])
-    if not {"loss", "epoch", "macro_f1", "micro_f1"} <= set(columns) or not rows:
+    if not {"loss", "profile", "epoch", "macro_f1", "micro_f1"} <= set(columns) or not rows:
         return False
     at = {name: columns.index(name) for name in columns}
     losses = list(dict.fromkeys(row[at["loss"]] for row in rows))
+    runs = dict.fromkeys((row[at["loss"]], row[at["profile"]]) for row in rows)
     for axes, metric in zip(figure.subplots(1, 2), ("micro_f1", "macro_f1"), strict=True):
-        for i, loss in enumerate(losses):
-            own = [row for row in rows if row[at["loss"]] == loss]
+        for loss, profile in runs:
+            own = [row for row in rows if (row[at["loss"]], row[at["profile"]]) == (loss, profile)]
+            tuned = profile == "finetune"
             axes.plot([row[at["epoch"]] for row in own], [row[at[metric]] for row in own],
-                      color=SERIES[i % len(SERIES)], linewidth=1.4, label=str(loss))
+                      color=SERIES[losses.index(loss) % len(SERIES)], linewidth=1.4,
+                      linestyle="--" if tuned else "-",
+                      label=f"{loss}, fine-tuned" if tuned else str(loss))
         axes.set_title(f"{TITLES[metric]} on val", fontsize=9, color=INK)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)

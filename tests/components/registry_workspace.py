@@ -160,7 +160,10 @@ def build(
     _write(folder / "artifacts/frequencies/frequencies.json", frequencies)
     _write(folder / "reports/metrics.json", {"model": {"micro_f1": 0.5}, "note": "x"})
     _write(folder / "reports/train/summary.json", {"profile": "probe", "loss": "db"})
-    history = "loss,epoch,train_loss,val_micro_f1\ndb,0,0.5,0.2\ndb,1,0.4,0.3\n"
+    history = (
+        "loss,profile,epoch,train_loss,micro_f1\n"
+        "db,probe,1,0.5,0.2\ndb,probe,2,,0.3\ndb,finetune,1,0.4,0.4\n"
+    )
     (folder / "reports/train/history.csv").write_text(history)
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"train": {"wrong": wrong}}))
 

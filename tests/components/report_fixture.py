@@ -165,8 +165,9 @@ def write_facts(paths: dict[str, Path]) -> None:
         "label_share_deviation": 0.01, "rld": 0.2, "dcp": 0.1, "missing": missing},
         "reference": {"method": "scikit_multilearn", "skipped": "too large"}})
     paths["history"].write_text(
-        "loss,epoch,train_loss,micro_f1,macro_f1\ndb,1,0.5,0.3,0.1\ndb,2,0.4,0.4,0.2\n"
-        "bce,1,0.6,0.35,0.05\nbce,2,0.5,0.45,0.1\n", encoding="utf-8")
+        "loss,profile,epoch,train_loss,micro_f1,macro_f1\n"
+        "db,probe,1,0.5,0.3,0.1\ndb,probe,2,0.4,0.4,0.2\ndb,finetune,1,0.3,0.5,0.3\n"
+        "bce,probe,1,0.6,0.35,0.05\nbce,probe,2,0.5,0.45,0.1\n", encoding="utf-8")
     _json(paths["summary"], {"profile": "probe", "loss": "db", "seconds": 12.5,
                              "versions": {"torch": "2"}, "device": "cpu"})
 

@@ -80,8 +80,13 @@ def test_a_version_carries_its_origin_evidence_and_results(workspace: mlflow.Mlf
     run = workspace.get_run(found["run_id"])
     assert run.data.params["promote.level"] == "0.92"
     assert run.data.metrics["model/micro_f1"] == 0.5
-    history = workspace.get_metric_history(found["run_id"], "db/val_micro_f1")
-    assert [(point.step, point.value) for point in history] == [(0, 0.2), (1, 0.3)]
+    for profile, column, points in (
+        ("probe", "micro_f1", [(1, 0.2), (2, 0.3)]),
+        ("probe", "train_loss", [(1, 0.5)]),  # an empty cell is no point
+        ("finetune", "micro_f1", [(1, 0.4)]),
+    ):
+        logged = workspace.get_metric_history(found["run_id"], f"db/{profile}/{column}")
+        assert [(point.step, point.value) for point in logged] == points
     assert run.inputs.dataset_inputs[0].dataset.name == "corpus"
     seen = evidence.read_seen_ids(found["run_id"], version.tags["train_ids_digest"])
     assert seen == {evidence.hashed(f"d{i}") for i in range(260)}

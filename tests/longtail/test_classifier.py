@@ -122,10 +122,19 @@ def test_standardise_by_train_leaves_dead_features_at_zero():
     head = Head(4, 2, 0, 0.0, False)
     head.standardise_by(torch.tensor([[1.0, 5.0, 0.0, 2.0], [3.0, 5.0, 4.0, 2.0]]))
     assert head.mean.tolist() == [2, 5, 2, 2]
-    assert head.std.tolist() == pytest.approx([1, 1e-6, 2, 1e-6])
+    assert head.std.tolist() == pytest.approx([1, 0.075, 2, 0.075])  # a tenth of the mean, 0.75
     torch.nn.init.ones_(head.layers[-1].weight)
     torch.nn.init.zeros_(head.layers[-1].bias)
     assert head(torch.tensor([[4.0, 5.0, 0.0, 2.0]])).tolist() == [[1.0, 1.0]]
+    # Fine-tuning wakes dead features by steps of about 1e-4: they must not drown the others.
+    woken = head(torch.tensor([[4.0, 5.0001, 0.0, 2.0001]]))
+    torch.testing.assert_close(woken, torch.ones(1, 2), atol=0.01, rtol=0)
+
+
+def test_standardise_by_features_that_are_all_dead():
+    head = Head(4, 2, 0, 0.0, False)
+    head.standardise_by(torch.ones(3, 4))
+    assert torch.isfinite(head(torch.ones(3, 4))).all()
 
 
 @pytest.mark.parametrize("hidden", [0, 6])

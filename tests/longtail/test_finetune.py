@@ -34,8 +34,14 @@ from longtail.losses import make_loss
 from longtail.selection import validation_f1
 
 TESTS = Path(__file__).resolve().parents[1]
+# In float32 on every device: the tests compare runs to the sixth digit.
 HOW = FineTuning(
-    epochs=2, batch_tokens=512, learning_rate=1e-3, head_learning_rate=1e-2, frozen_layers=-1
+    epochs=2,
+    batch_tokens=512,
+    learning_rate=1e-3,
+    head_learning_rate=1e-2,
+    frozen_layers=-1,
+    bf16=False,
 )
 
 
@@ -195,6 +201,55 @@ def test_collator_pads_ids_and_makes_targets_dense(encoder_folder):
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].dtype == torch.float32
     assert batch["labels"].tolist() == train.targets[:2].toarray().tolist()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="patches the CPU's capabilities")
+@pytest.mark.parametrize(
+    ("has", "asked", "expected"),
+    [
+        ({"avx512_bf16": True}, True, torch.bfloat16),
+        ({"amx_bf16": True}, True, torch.bfloat16),
+        ({"avx512_bf16": True}, False, torch.float32),
+        ({"avx2": True, "avx512_bf16": False}, True, torch.float32),  # emulated, so slower
+    ],
+)
+def test_the_encoder_computes_in_bf16_where_the_device_does(
+    encoder_folder, tmp_path, monkeypatch, has, asked, expected
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    model, train, val, _ = model_and_documents(encoder_folder)
+    computed, logits_in_loss = set(), set()
+    dense = model.encoder.encoder.layer[0].intermediate.dense
+    dense.register_forward_hook(lambda module, given, out: computed.add(out.dtype))
+    loss = bce()
+    loss.register_forward_pre_hook(lambda module, given: logits_in_loss.add(given[0].dtype))
+    how = FineTuning(**{**vars(HOW), "epochs": 1, "bf16": asked})
+    fine_tune(model, loss, train, val, how=how, checkpoints=tmp_path)
+    assert computed == {expected}
+    assert logits_in_loss == {torch.float32}
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_dead_feature_does_not_drown_the_others_when_it_wakes(encoder_folder, tmp_path):
+    """Dimensions of MiniLM's last layer have weights of 1e-9; divided by them, logits exploded."""
+    model, train, val, _ = model_and_documents(encoder_folder)
+    last = model.encoder.encoder.layer[-1].output.LayerNorm
+    with torch.no_grad():
+        last.weight[3] = last.bias[3] = 1e-9
+    inputs = [(torch.tensor([ids]), torch.ones(1, len(ids))) for ids in train.token_ids]
+
+    @torch.no_grad()
+    def of_train(function):
+        model.eval()
+        return torch.cat([function(*document) for document in inputs])
+
+    model.head.standardise_by(of_train(model.features))
+    before = of_train(model.logits)
+    how = FineTuning(
+        **{**vars(HOW), "epochs": 1, "learning_rate": 5e-5, "head_learning_rate": 1e-9}
+    )
+    fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path)
+    assert 0 < float((of_train(model.logits) - before).abs().max()) < 0.1
 
 
 def test_every_epoch_has_every_document_once_in_another_order(encoder_folder, tmp_path):

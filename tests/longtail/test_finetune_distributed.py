@@ -44,7 +44,8 @@ def train(encoder: Path, folder: Path, *, accumulation: int) -> None:
         Documents(cut[:40], targets[:40]),
         Documents(cut[40:], targets[40:]),
         how=FineTuning(epochs=5, patience=9, batch_tokens=144, accumulation=accumulation,
-                       learning_rate=1e-3, head_learning_rate=1e-2, frozen_layers=0),
+                       learning_rate=1e-3, head_learning_rate=1e-2, frozen_layers=0,
+                       bf16=False),
         checkpoints=folder / "checkpoints",
     )
     if int(os.environ.get("RANK", 0)) == 0:
