@@ -1,9 +1,10 @@
 """The published comparison on Reuters-21578 under its protocol: SVM, all losses, what does best.
 
     python -m components.ingest --out FOLDER reuters ARCHIVE --val 1000 --val-seed 123
-    python -m benchmarks.reuters heads FOLDER/corpus.parquet     # SVM; each loss, frozen encoder
-    python -m benchmarks.reuters best FOLDER/corpus.parquet      # seeds averaged, SVM mixed in
+    python -m benchmarks.reuters heads FOLDER/corpus.parquet --tokens 128   # SVM; encoder frozen
+    python -m benchmarks.reuters best FOLDER/corpus.parquet --tokens 128    # seeds averaged, blends
     python -m benchmarks.reuters finetune FOLDER/corpus.parquet --losses db bce
+    python -m benchmarks.reuters best FOLDER/corpus.parquet --heads fine-tuned --losses db bce
     python -m benchmarks.reuters_table                           # write the tables into the docs
 
 Every run appends one JSON line to `benchmarks/results/reuters.jsonl` and is not repeated; what was
@@ -31,7 +32,7 @@ import torch
 from longtail import metrics, thresholds
 from longtail.baseline import fit_svm
 from longtail.blending import best_weight, blend
-from longtail.classifier import Head, build
+from longtail.classifier import Classifier, Head, build
 from longtail.encoder import BUNDLED, load_encoder
 from longtail.features import extract_features, name_features
 from longtail.finetune import Documents, FineTuning, fine_tune
@@ -43,13 +44,14 @@ from longtail.slices import frequency_groups
 
 RESULTS = Path(__file__).parent / "results" / "reuters.jsonl"
 CACHE = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail")) / "reuters"
-MAX_LENGTH = 128
 N_SEEDS = 5
 RATES = (3e-4, 1e-3, 3e-3)
 PARTS = ("train", "val", "test")
 NEEDS_MU = ("db", "db_0fl", "r_fl")
 # Hidden units and label names of the heads; all losses are compared on the linear one.
 HEADS = {"linear": (0, False), "linear + names": (0, True), "hidden + names": (512, True)}
+HEAD_DROPOUT = 0.3
+FINE_TUNED = "fine-tuned"
 SVM = {"head": "svm"}
 Row = dict[str, Any]
 Scores = dict[str, np.ndarray]
@@ -58,8 +60,9 @@ Scores = dict[str, np.ndarray]
 class Reuters:
     """Texts, targets and label groups of the three parts; features from the cache."""
 
-    def __init__(self, corpus: Path) -> None:
+    def __init__(self, corpus: Path, tokens: int) -> None:
         frame = pd.read_parquet(corpus)
+        self.tokens = tokens
         self.labels = vocabulary(frame["labels"])
         targets = encode(frame["labels"].tolist(), self.labels)
         self.rows = {part: np.flatnonzero(frame["split"] == part) for part in PARTS}
@@ -73,18 +76,19 @@ class Reuters:
     @cached_property
     def features(self) -> tuple[Scores, np.ndarray]:
         """Features of each part and of the label names, computed once."""
-        paths = [CACHE / f"{name}-{MAX_LENGTH}.npy" for name in ("features", "names")]
+        paths = [CACHE / f"features-{self.tokens}.npy", CACHE / "names.npy"]
         if not all(path.exists() for path in paths):
             CACHE.mkdir(parents=True, exist_ok=True)
-            model = self.model()
+            model = self.model("linear")
             np.save(paths[1], name_features(model))
             np.save(paths[0], extract_features(model, self.texts))
         features, names = (np.load(path) for path in paths)
         return {part: features[rows] for part, rows in self.rows.items()}, names
 
-    def model(self) -> Any:
-        encoder = load_encoder(BUNDLED)
-        return build(*encoder, self.labels, hidden=0, dropout=0, max_length=MAX_LENGTH)
+    def model(self, head: str) -> Classifier:
+        hidden, names = HEADS[head]
+        return build(*load_encoder(BUNDLED), self.labels, hidden=hidden, dropout=HEAD_DROPOUT,
+                     max_length=self.tokens, label_names=names)
 
     def loss(self, name: str) -> torch.nn.Module:
         options: dict[str, Any] = {"mu": self.mu} if name in NEEDS_MU else {}
@@ -152,7 +156,7 @@ def train_one(data: Reuters, run: Row) -> tuple[Head, Row]:
     features, names = data.features
     torch.manual_seed(run["seed"])
     hidden, label_names = HEADS[run["head"]]
-    head = Head(features["train"].shape[1], len(data.labels), hidden, 0.3, label_names)
+    head = Head(features["train"].shape[1], len(data.labels), hidden, HEAD_DROPOUT, label_names)
     on_train = torch.tensor(features["train"])
     head.standardise_by(on_train)
     head.name_labels(torch.tensor(names), on_train)
@@ -175,14 +179,15 @@ def rounded(row: Row) -> Row:
     return {k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()}
 
 
-def head_runs(head: str, loss: str, n_seeds: int = N_SEEDS) -> list[Row]:
-    return [{"head": head, "loss": loss, "rate": rate, "seed": seed}
+def head_runs(tokens: int, head: str, loss: str, n_seeds: int = N_SEEDS) -> list[Row]:
+    return [{"tokens": tokens, "head": head, "loss": loss, "rate": rate, "seed": seed}
             for seed in range(n_seeds) for rate in RATES]
 
 
-def best_rate(head: str, loss: str) -> float:
+def best_rate(tokens: int, head: str, loss: str) -> float:
     """The rate with the best mean val micro-F1 over the seeds."""
-    rows = [row for row in read_rows() if row["run"] in head_runs(head, loss) and "val" in row]
+    runs = head_runs(tokens, head, loss)
+    rows = [row for row in read_rows() if row["run"] in runs and "val" in row]
     means = {
         rate: np.mean([row["val"]["micro_f1"] for row in rows if row["run"]["rate"] == rate])
         for rate in RATES
@@ -190,10 +195,14 @@ def best_rate(head: str, loss: str) -> float:
     return max(means, key=lambda rate: means[rate])
 
 
-def chosen_runs(head: str, loss: str) -> list[Row]:
-    """The runs at the best rate that were made."""
-    rate = best_rate(head, loss)
-    return [run for run in head_runs(head, loss) if run["rate"] == rate and found(run, "val")]
+def chosen_runs(tokens: int, head: str, loss: str) -> list[Row]:
+    """The runs at the best rate that were made; of `fine-tuned`, all."""
+    if head == FINE_TUNED:
+        runs = [row["run"] for row in read_rows() if "finetuned" in row["run"]]
+        return [run for run in runs if (run["tokens"], run["loss"]) == (tokens, loss)]
+    rate = best_rate(tokens, head, loss)
+    runs = [run for run in head_runs(tokens, head, loss) if run["rate"] == rate]
+    return [run for run in runs if found(run, "val")]
 
 
 def heads(data: Reuters, kinds: list[str], losses: list[str], n_seeds: int) -> None:
@@ -204,12 +213,12 @@ def heads(data: Reuters, kinds: list[str], losses: list[str], n_seeds: int) -> N
         append(SVM, test=data.test(kept_scores(SVM)))
     for kind in kinds:
         for loss in losses:
-            for run in head_runs(kind, loss, n_seeds):
+            for run in head_runs(data.tokens, kind, loss, n_seeds):
                 if not found(run, "val"):
                     started = time.process_time()
                     _, best = train_one(data, run)
                     append(run, val=rounded(best), cpu_s=round(time.process_time() - started, 1))
-            for run in chosen_runs(kind, loss):
+            for run in chosen_runs(data.tokens, kind, loss):
                 if not found(run, "test"):
                     append(run, test=data.test(kept_scores(run)))
 
@@ -244,10 +253,11 @@ def best(data: Reuters, kinds: list[str], loss: str) -> None:
     svm = kept_scores(SVM)
     models = {"": svm} | {
         kind: {
-            part: np.mean([kept_scores(run)[part] for run in chosen_runs(kind, loss)], axis=0)
+            part: np.mean([kept_scores(run)[part] for run in runs], axis=0)
             for part in ("val", "test")
         }
         for kind in kinds
+        if (runs := chosen_runs(data.tokens, kind, loss))
     }
     for kind, model in models.items():
         for with_svm in (False, True) if kind else (True,):
@@ -255,6 +265,7 @@ def best(data: Reuters, kinds: list[str], loss: str) -> None:
                 members = [model, svm] if kind and with_svm else [model]
                 run = {"best": kind, "loss": loss if kind else "", "svm": with_svm,
                        "thresholds": objective}
+                run = {"tokens": data.tokens, **run} if kind else run
                 if not found(run, "test"):
                     _judge(data, run, members)
 
@@ -268,15 +279,17 @@ def _judge(data: Reuters, run: Row, members: list[Scores]) -> None:
     append(run, val=on_val, test=on_test, weight=weight)
 
 
-def finetune(data: Reuters, losses: list[str], seed: int, frozen_layers: int) -> None:
-    """Encoder and head together, from the head that linear probing trained."""
+def finetune(data: Reuters, head: str, losses: list[str], seed: int, frozen_layers: int) -> None:
+    """Encoder and head together, from the head that the probe trained."""
     for loss in losses:
-        run = {"finetuned": frozen_layers, "loss": loss, "seed": seed}
+        rate = best_rate(data.tokens, head, loss)
+        probe = {"tokens": data.tokens, "head": head, "loss": loss, "rate": rate, "seed": seed}
+        run = {"tokens": data.tokens, "finetuned": head, "frozen": frozen_layers, "loss": loss,
+               "seed": seed}
         if found(run, "test"):
             continue
         started = time.process_time()
-        model = data.model()
-        probe = {"head": "linear", "loss": loss, "rate": best_rate("linear", loss), "seed": seed}
+        model = data.model(head)
         model.head.load_state_dict(train_one(data, probe)[0].state_dict())
         documents = {
             part: Documents(model.tokenize(data.texts_of(part)), data.targets[part])
@@ -285,12 +298,12 @@ def finetune(data: Reuters, losses: list[str], seed: int, frozen_layers: int) ->
         history = fine_tune(
             model, data.loss(loss), documents["train"], documents["val"],
             how=FineTuning(frozen_layers=frozen_layers), seed=seed,
-            checkpoints=CACHE / "checkpoints" / f"{frozen_layers}-{loss}-{seed}",
+            checkpoints=CACHE / "checkpoints" / scores_path(run).stem,
         )
         scores = {part: model.scores(data.texts_of(part)) for part in ("val", "test")}
         keep_scores(run, scores)
         on_val = rounded(max(history, key=lambda row: row["micro_f1"]))
-        append(run, val=on_val, test=data.test(scores), epochs=len(history),
+        append(run, val=on_val, epochs=[rounded(row) for row in history], test=data.test(scores),
                cpu_s=round(time.process_time() - started, 1))
 
 
@@ -298,20 +311,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["heads", "best", "finetune"])
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--heads", nargs="+", choices=HEADS, default=["linear"])
+    parser.add_argument("--tokens", type=int, default=512, help="a text is cut at so many")
+    parser.add_argument("--heads", nargs="+", choices=[*HEADS, FINE_TUNED], default=["linear"])
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
     parser.add_argument("--seeds", type=int, choices=range(1, N_SEEDS + 1), default=N_SEEDS)
     parser.add_argument("--seed", type=int, default=0, help="of finetune")
     parser.add_argument("--frozen-layers", type=int, default=3, help="of finetune")
     args = parser.parse_args()
-    data = Reuters(args.corpus)
+    data = Reuters(args.corpus, args.tokens)
     if args.what == "heads":
         heads(data, args.heads, args.losses, args.seeds)
     elif args.what == "best":
         for loss in args.losses:
             best(data, args.heads, loss)
     else:
-        finetune(data, args.losses, args.seed, args.frozen_layers)
+        for head in args.heads:
+            finetune(data, head, args.losses, args.seed, args.frozen_layers)
 
 
 if __name__ == "__main__":

@@ -28,16 +28,33 @@ Row = dict[str, Any]
 
 
 def heads(rows: list[Row], head: str) -> list[str]:
-    """Mean ± deviation over the seeds, at each loss's rate chosen on val."""
+    """Mean ± deviation over the seeds, at each loss's rate chosen on val; texts of 128 tokens."""
     lines = ["| loss | rate | seeds | all | HEAD | MEDIUM | TAIL | published, all |",
              "|---|---|---|---|---|---|---|---|"]
-    tested = [row for row in rows if "test" in row and row["run"].get("head") in (head, "svm")]
+    tested = [row for row in rows if "test" in row and (
+        row["run"].get("head") == "svm"
+        or (row["run"].get("tokens"), row["run"].get("head")) == (128, head))]
     for loss in dict.fromkeys(row["run"].get("loss", "svm") for row in tested):
         mine = [row for row in tested if row["run"].get("loss", "svm") == loss]
         rate = mine[0]["run"].get("rate")
         cells = [cell([row["test"] for row in mine], group) for group in GROUPS]
         lines.append(f"| {loss} | {f'{rate:g}' if rate else '–'} | {len(mine)} | "
                      f"{' | '.join(cells)} | {PUBLISHED.get(loss, '–')} |")
+    return lines
+
+
+def lengths(rows: list[Row]) -> list[str]:
+    """The runs at their chosen rates, texts cut at 128 and at 512 tokens."""
+    lines = ["| head | loss | 128: all | TAIL | 512: all | TAIL |", "|---|---|---|---|---|---|"]
+    found: dict[tuple[str, str], dict[int, list[dict[str, float]]]] = {}
+    for row in rows:
+        if "test" in row and "rate" in (run := row["run"]):
+            of_run = found.setdefault((run["head"], run["loss"]), {})
+            of_run.setdefault(run["tokens"], []).append(row["test"])
+    for (head, loss), tests in found.items():
+        if tests.keys() >= {128, 512}:
+            cells = [cell(tests[n], group) for n in (128, 512) for group in ("all", "TAIL")]
+            lines.append(f"| {head} | {loss} | {' | '.join(cells)} |")
     return lines
 
 
@@ -54,9 +71,9 @@ def spread(values: list[float]) -> str:
 
 def best(rows: list[Row]) -> list[str]:
     """Every step towards the best; the one with the best mean of val F1s is marked."""
-    lines = ["| head, seeds averaged | loss | SVM's weight | thresholds | val | test, all | "
-             "gap to the published best | HEAD | MEDIUM | TAIL |",
-             "|---|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| model, seeds averaged | tokens | loss | SVM's weight | thresholds | val | "
+             "test, all | gap to the published best | HEAD | MEDIUM | TAIL |",
+             "|---|---|---|---|---|---|---|---|---|---|---|"]
     mine = [row for row in rows if "best" in row["run"]]
     chosen = max(mine, key=val_mean, default=None)
     for row in mine:
@@ -67,9 +84,9 @@ def best(rows: list[Row]) -> list[str]:
                          for m, published in zip(("micro", "macro"), BEST_PUBLISHED, strict=True))
         cells = [cell([test], group) for group in GROUPS]
         lines.append(
-            f"| {name} | {run['loss'] or '–'} | {row['weight'] if run['best'] else '–'} | "
-            f"{run['thresholds']} | {cell([row['val']], 'all')} | {cells[0]} | {gap} | "
-            f"{' | '.join(cells[1:])} |")
+            f"| {name} | {run.get('tokens', '–')} | {run['loss'] or '–'} | "
+            f"{row['weight'] if run['best'] else '–'} | {run['thresholds']} | "
+            f"{cell([row['val']], 'all')} | {cells[0]} | {gap} | {' | '.join(cells[1:])} |")
     return lines
 
 
@@ -78,13 +95,17 @@ def val_mean(row: Row) -> float:
 
 
 def finetuned(rows: list[Row]) -> list[str]:
-    lines = ["| loss | frozen layers | seed | epochs | val micro | all | HEAD | MEDIUM | TAIL |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    """One line a run; `best / epochs` is the epoch that was kept and how many were run."""
+    lines = ["| loss | head | frozen layers | seed | best / epochs | val | all | HEAD | MEDIUM | "
+             "TAIL | published, all |", "|---|---|---|---|---|---|---|---|---|---|---|"]
     for row in rows:
         if "finetuned" in (run := row["run"]):
-            cells = [cell([row["test"]], group) for group in GROUPS]
-            lines.append(f"| {run['loss']} | {run['finetuned']} | {run['seed']} | {row['epochs']} "
-                         f"| {100 * row['val']['micro_f1']:.1f} | {' | '.join(cells)} |")
+            val, cells = row["val"], [cell([row["test"]], group) for group in GROUPS]
+            lines.append(
+                f"| {run['loss']} | {run['finetuned']} | {run['frozen']} | {run['seed']} | "
+                f"{val['epoch']} / {len(row['epochs'])} | "
+                f"{100 * val['micro_f1']:.1f} / {100 * val['macro_f1']:.1f} | "
+                f"{' | '.join(cells)} | {PUBLISHED.get(run['loss'], '–')} |")
     return lines
 
 
@@ -102,12 +123,15 @@ def costs(rows: list[Row]) -> list[str]:
 
 
 def name(row: Row) -> str:
-    return row["run"].get("head") or "fine-tuned"
+    run = row["run"]
+    kind = run.get("head", "fine-tuned")
+    return f"{kind}, {run['tokens']} tokens" if "tokens" in run else kind
 
 
 TABLES: dict[str, Callable[[list[Row]], list[str]]] = {
     "losses on the linear head": lambda rows: heads(rows, "linear"),
     "losses on the hidden head": lambda rows: heads(rows, "hidden + names"),
+    "128 and 512 tokens": lengths,
     "best": best,
     "fine-tuned": finetuned,
     "costs": costs,

@@ -6,9 +6,10 @@
 The recipe: every text padded to 512 tokens, batches of 32, float32, all weights trained, dropout
 0.1, AdamW. Ours: `make_trainer`, which `fine_tune` runs, and `Classifier.scores`, on the same texts
 with the same encoder, head and loss (DB): once with texts cut at 512 tokens too, once at 128, the
-profile's default. In each turn all peers take the same documents, one after the other; the ratio
-is the median over the turns. A GPU is used where there is one (CUDA_VISIBLE_DEVICES= forbids it).
-Evaluation and checkpoints are left out, and so is tokenising before training (once per run).
+profile's default; training is in bf16 where the device computes in it. In each turn all peers take
+the same documents, one after the other; the ratio is the median over the turns. A GPU is used where
+there is one (CUDA_VISIBLE_DEVICES= forbids it). Evaluation and checkpoints are left out, and so is
+tokenising before training (once per run).
 """
 
 from __future__ import annotations
@@ -134,12 +135,14 @@ class Peers:
 def peers_of(peers: Peers) -> dict[str, dict[str, Callable[[np.ndarray], Seconds]]]:
     """For each task, the recipe first, then ours."""
     how = FineTuning(epochs=1)
+    whole = replace(how, frozen_layers=-1)
     deeper = replace(how, frozen_layers=peers.encoder[0].config.num_hidden_layers // 2)
     return {
         "training": {
             "recipe, 512 tokens padded": peers.train_recipe,
-            "ours, nothing frozen, up to 512":
-                lambda rows: peers.train_ours(rows, replace(how, frozen_layers=-1), 512),
+            "ours, nothing frozen, float32, up to 512":
+                lambda rows: peers.train_ours(rows, replace(whole, bf16=False), 512),
+            "ours, nothing frozen, up to 512": lambda rows: peers.train_ours(rows, whole, 512),
             "ours, embeddings frozen (default), up to 512":
                 lambda rows: peers.train_ours(rows, how, 512),
             "ours, lower half frozen too, up to 512":

@@ -25,10 +25,11 @@ def test_no_run_is_recorded_twice() -> None:
 
 
 def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
-    tested: dict[tuple[str, str], set[float]] = {}
+    tested: dict[tuple[int, str, str], set[float]] = {}
     for row in read_rows():
         run = row["run"]
         if "test" in row and "rate" in run:
-            tested.setdefault((run["head"], run["loss"]), set()).add(run["rate"])
-    assert {("linear", "bce"), ("linear", "db")} <= tested.keys()
+            key = (run["tokens"], run["head"], run["loss"])
+            tested.setdefault(key, set()).add(run["rate"])
+    assert {(128, "linear", "bce"), (512, "linear", "db")} <= tested.keys()
     assert {key: rates for key, rates in tested.items() if len(rates) > 1} == {}
