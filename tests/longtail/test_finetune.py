@@ -169,7 +169,12 @@ def test_accumulating_two_halves_equals_one_larger_batch(encoder_folder, tmp_pat
         assert set(train.lengths) == {16}
         model.head.layers[2].p = 0.0  # dropout would draw other masks for other shapes
         how = FineTuning(
-            epochs=3, batch_tokens=tokens, accumulation=accumulation, frozen_layers=-1, warmup=0.0
+            epochs=3,
+            batch_tokens=tokens,
+            accumulation=accumulation,
+            frozen_layers=-1,
+            warmup=0.0,
+            bf16=False,
         )
         history = fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path / name)
         state = json.loads(
