@@ -139,7 +139,11 @@ def keep_scores(run: Row, scores: Scores) -> None:
 
 
 def kept_scores(run: Row) -> Scores:
-    return dict(np.load(scores_path(run)))
+    path = scores_path(run)
+    if not path.exists():
+        raise SystemExit(f"{path} is missing, though {RESULTS} has the run {run}: set LONGTAIL_CACHE "
+                         "to the folder that it was made with, or delete its lines and repeat it.")
+    return dict(np.load(path))
 
 
 def run_svm(data: Reuters) -> None:
@@ -185,9 +189,15 @@ def head_runs(tokens: int, head: str, loss: str, n_seeds: int = N_SEEDS) -> list
 
 
 def best_rate(tokens: int, head: str, loss: str) -> float:
-    """The rate with the best mean val micro-F1 over the seeds."""
+    """The rate with the best mean val micro-F1 over the seeds.
+
+    Exits where none was tried.
+    """
     runs = head_runs(tokens, head, loss)
     rows = [row for row in read_rows() if row["run"] in runs and "val" in row]
+    if not rows:
+        raise SystemExit(f"No run of {loss} on the head {head!r} with {tokens} tokens: "
+                         f"run `heads --tokens {tokens} --heads {head!r} --losses {loss}` first.")
     means = {
         rate: np.mean([row["val"]["micro_f1"] for row in rows if row["run"]["rate"] == rate])
         for rate in RATES
@@ -318,6 +328,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of finetune")
     parser.add_argument("--frozen-layers", type=int, default=3, help="of finetune")
     args = parser.parse_args()
+    if FINE_TUNED in args.heads and args.what != "best":
+        parser.error(f"{FINE_TUNED} is a model of `best`; {args.what} takes {', '.join(HEADS)}.")
     data = Reuters(args.corpus, args.tokens)
     if args.what == "heads":
         heads(data, args.heads, args.losses, args.seeds)
