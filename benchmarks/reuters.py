@@ -141,8 +141,9 @@ def keep_scores(run: Row, scores: Scores) -> None:
 def kept_scores(run: Row) -> Scores:
     path = scores_path(run)
     if not path.exists():
-        raise SystemExit(f"{path} is missing, though {RESULTS} has the run {run}: set LONGTAIL_CACHE "
-                         "to the folder that it was made with, or delete its lines and repeat it.")
+        raise SystemExit(f"{path} is missing, though {RESULTS} has the run {run}: set "
+                         "LONGTAIL_CACHE to the folder that it was made with, or delete its lines "
+                         "and repeat it.")
     return dict(np.load(path))
 
 
