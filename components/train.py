@@ -65,6 +65,10 @@ def run(
             if _best([before, *epochs], params.objective) is not before:
                 models[name] = tuned
             rows += epochs
+        if params.loss == "auto":
+            # What the probe ranks second may well be first once the encoder moves.
+            tuned_rows = [row for row in rows if row["loss"] in models]
+            chosen = _best(tuned_rows, params.objective)["loss"]
         scored = {name: _text_scores(model, parts) for name, model in models.items()}
 
     _write_scores(val_scores, labels, parts["val"], scored[chosen]["val"])

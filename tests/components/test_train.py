@@ -41,12 +41,15 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "frequencies.json").write_text(json.dumps(counted), encoding="utf-8")
     write_encoder(tmp_path / "encoder")
     section = small_params(tmp_path / "encoder")["train"]
-    section["loss"] = "db"
+    section["losses"] = ["db"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
 
-    def run_stage(name: str, profile: str, head_epochs: int, **finetune: Any) -> Path:
+    def run_stage(
+        name: str, profile: str, head_epochs: int, loss: str = "db", **finetune: Any
+    ) -> Path:
         section["head"]["epochs"] = head_epochs
+        section["loss"] = loss
         out = tmp_path / name
         run(
             corpus=tmp_path / "corpus.parquet",
@@ -96,3 +99,23 @@ def test_fine_tuning_is_kept_only_where_val_gains(stage):
     assert np.abs(scores_of(better) - scores_of(raw)).max() > 0.01
     facts = json.loads((better / "summary").read_text(encoding="utf-8"))
     assert facts["val"]["db"]["profile"] == "finetune"
+
+
+def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
+    """The probe ranks DB before BCE; fine-tuning betters BCE, so BCE is what `auto` saves."""
+    probed = stage("probed", "probe", 15, loss="auto")
+    facts = json.loads((probed / "summary").read_text(encoding="utf-8"))
+    assert facts["loss"] == "db"
+
+    def tuned(start, name, loss, parts, params):
+        row = {"micro_f1": 0.0, "macro_f1": 0.0, "mean_f1": 2.0 if name == "bce" else 0.0}
+        return start, [{"loss": name, "profile": "finetune", "epoch": 1, **row}]
+
+    monkeypatch.setattr("components.train.finetune", tuned)
+    found = {}
+    for loss in ("auto", "db"):
+        out = stage(loss, "finetune", 15, loss=loss)
+        found[loss] = json.loads((out / "summary").read_text(encoding="utf-8"))["loss"]
+        of_loss = read_scores(out / "comparison" / found[loss] / "test").scores
+        np.testing.assert_array_equal(read_scores(out / "test_scores").scores, of_loss)
+    assert found == {"auto": "bce", "db": "db"}
