@@ -14,12 +14,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from components._component import written
+
+if TYPE_CHECKING:
+    from great_expectations.data_context.store.store import DataDocsSiteConfigTypedDict
 
 EXAMPLES = 20
 _SEVERITY = {"error": "critical", "quarantine": "warning", "repair": "info", "warn": "info"}
@@ -69,7 +72,7 @@ def _run(frame: pd.DataFrame, expectations: list[Expectation], folder: Path) -> 
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     for site in context.get_site_names():
         context.delete_data_docs_site(site)
-    context.add_data_docs_site("data_docs", _site(folder))  # type: ignore[arg-type]
+    context.add_data_docs_site("data_docs", _site(folder))
     source = context.data_sources.add_pandas("corpus")
     assert isinstance(source, PandasDatasource)
     batch = source.add_dataframe_asset("flags").add_batch_definition_whole_dataframe("documents")
@@ -104,12 +107,21 @@ def _run(frame: pd.DataFrame, expectations: list[Expectation], folder: Path) -> 
     }
 
 
+class _Heard(logging.Handler):
+    """Keeps the messages of errors."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 @contextmanager
 def _errors_raised() -> Iterator[None]:
     """Great Expectations only logs what goes wrong while it writes pages, and leaves them out."""
-    logger, heard = logging.getLogger("great_expectations.render"), logging.Handler(logging.ERROR)
-    said: list[str] = []
-    heard.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logger, heard = logging.getLogger("great_expectations.render"), _Heard()
     logger.addHandler(heard)
     logger.propagate = False
     try:
@@ -117,8 +129,8 @@ def _errors_raised() -> Iterator[None]:
     finally:
         logger.propagate = True
         logger.removeHandler(heard)
-    if said:
-        cause = said[0].strip().strip('".').splitlines()[-1]
+    if heard.messages:
+        cause = heard.messages[0].strip().strip('".').splitlines()[-1]
         raise RuntimeError(f"The Data Docs could not be written: {cause}")
 
 
@@ -134,7 +146,7 @@ def _unflagged(expectation: Expectation) -> Any:
     )
 
 
-def _site(folder: Path) -> dict[str, Any]:
+def _site(folder: Path) -> DataDocsSiteConfigTypedDict:
     return {
         "class_name": "SiteBuilder",
         "store_backend": {
@@ -148,7 +160,11 @@ def _site(folder: Path) -> dict[str, Any]:
 def _steady(folder: Path) -> None:
     """Replace the random ids and the clock's times in the pages, so that a rerun gives the same."""
     for page in sorted(folder.rglob("*.html")):
-        text = page.read_text(encoding="utf-8")
-        seen: dict[str, str] = {}
-        text = _RANDOM.sub(lambda m, s=seen: s.setdefault(m[0], f"id-{len(s)}"), text)  # type: ignore[misc]
+        text = _numbered(page.read_text(encoding="utf-8"))
         page.write_text(_NOW.sub("20000101T000000.000000Z", text), encoding="utf-8")
+
+
+def _numbered(text: str) -> str:
+    """The random ids of a page as numbers, in the order in which they first appear."""
+    seen: dict[str, str] = {}
+    return _RANDOM.sub(lambda match: seen.setdefault(match[0], f"id-{len(seen)}"), text)

@@ -24,7 +24,7 @@ CLAIM, WORKSPACE = "longtail", "/workspace"
 def component(stage: Stage) -> Callable[..., Any]:
     """The container component of one stage, its argument list straight from dvc.yaml."""
 
-    def box(data_hash: str, revision: str):  # type: ignore[no-untyped-def]
+    def box(data_hash: str, revision: str):
         return dsl.ContainerSpec(
             image=IMAGES.format(target=stage.image),
             command=list(stage.argv[:1]),
@@ -39,7 +39,7 @@ def build(stages: list[Stage]) -> Callable[..., Any]:
     """The pipeline: one task per stage, after the stages whose files it reads."""
 
     @dsl.pipeline(name="longtail", description="Retraining, from the table of stages in dvc.yaml.")
-    def longtail(data_hash: str, revision: str):  # type: ignore[no-untyped-def]
+    def longtail(data_hash: str, revision: str):
         tasks: dict[str, Any] = {}
         for stage in stages:
             task = component(stage)(data_hash=data_hash, revision=revision)
