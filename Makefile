@@ -49,8 +49,8 @@ ifeq ($(PROFILE),full)
 else
 	$(RUN) dvc repro
 endif
-	$(RUN) python -m components._release || [ $$? -eq 4 ]
-	@$(RUN) python -m components._summary
+	$(RUN) python -m components._cli.release || [ $$? -eq 4 ]
+	@$(RUN) python -m components._cli.summary
 
 ui: $(VENV)/.run ## MLflow's pages on http://127.0.0.1:5000
 	$(RUN) mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000

@@ -27,12 +27,12 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import beta
 
-from components import _evidence as evidence
-from components._component import load_params
-from components._decision import Params
-from components._scores import read_scores
+from components._formats.scores import read_scores
+from components._frame.params import load_params
+from components._registry import evidence
+from components._registry.decision import Params
 from longtail import gate
-from longtail.metrics import apply_thresholds, compute
+from longtail.evaluation.metrics import apply_thresholds, compute
 
 Pair = tuple[sp.csr_matrix, sp.csr_matrix]
 GAIN, LOSS = 0.01, 0.10

@@ -85,8 +85,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     logits, targets, n = draw(args.batch, args.n_labels, args.device)
     peers: dict[str, Step] = {
-        "F.binary_cross_entropy_with_logits":
-            lambda z: F.binary_cross_entropy_with_logits(z, targets),
+        "F.binary_cross_entropy_with_logits": lambda z: F.binary_cross_entropy_with_logits(
+            z, targets
+        ),
         "db, chain of stock calls": lambda z: plain_db(z, targets, n),
     }
     for name in LOSSES:
@@ -94,10 +95,13 @@ def main() -> None:
         loss = make_loss(name, n.cpu(), TRAIN_NUM, **options).to(args.device)
         peers[name] = partial(lambda loss, z: loss(z, targets), loss)
     warm_up = 5
-    turns = [[seconds(step, logits) for step in peers.values()]
-             for _ in range(warm_up + args.repeats)][warm_up:]
-    print(f"({args.batch}, {args.n_labels}) float32 on {args.device}, {args.threads} threads, "
-          f"{args.repeats} turns, torch {torch.__version__}\n")
+    turns = [
+        [seconds(step, logits) for step in peers.values()] for _ in range(warm_up + args.repeats)
+    ][warm_up:]
+    print(
+        f"({args.batch}, {args.n_labels}) float32 on {args.device}, {args.threads} threads, "
+        f"{args.repeats} turns, torch {torch.__version__}\n"
+    )
     print("| loss | ms | × BCE | extra memory, × logits |\n|---|---|---|---|")
     for i, (name, step) in enumerate(peers.items()):
         ms = statistics.median(turn[i] for turn in turns) * 1e3

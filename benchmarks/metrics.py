@@ -13,8 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.metrics import f1_score
 
-from longtail.bootstrap import intervals, paired_differences
-from longtail.metrics import macro_f1, micro_f1
+from longtail.evaluation.intervals import intervals, paired_differences
+from longtail.evaluation.metrics import macro_f1, micro_f1
 
 NAMES = ["micro_f1", "macro_f1"]
 LOOP_DRAWS = 20

@@ -23,9 +23,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from components import report
-from components._corpus import write_corpus
-from longtail import classifier, label_matrix
+from components._formats.corpus import write_corpus
+from longtail import label_matrix
 from longtail.frequency import class_frequencies, cooccurrence, statistics
+from longtail.models import classifier
 
 CASES = {
     # test documents, labels, labels per document, train documents, bootstrap draws
@@ -47,16 +48,19 @@ INPUTS = {
 }  # fmt: skip
 
 
-def label_lists(n_docs: int, n_labels: int, per_doc: float, rng: np.random.Generator
-                ) -> list[list[str]]:
+def label_lists(
+    n_docs: int, n_labels: int, per_doc: float, rng: np.random.Generator
+) -> list[list[str]]:
     """Labels with a Zipf tail, every label at least once."""
     share = 1 / (10 + np.arange(n_labels))
     share /= share.sum()
     sizes = 1 + rng.poisson(per_doc - 1, n_docs)
     drawn = rng.choice(n_labels, size=int(sizes.sum()), p=share)
     ends = np.cumsum(sizes)
-    lists = [sorted({f"label {i:05d}" for i in drawn[e - s : e]})
-             for s, e in zip(sizes, ends, strict=True)]
+    lists = [
+        sorted({f"label {i:05d}" for i in drawn[e - s : e]})
+        for s, e in zip(sizes, ends, strict=True)
+    ]
     for i in range(n_labels):
         lists[i % n_docs] = sorted({*lists[i % n_docs], f"label {i:05d}"})
     return lists
@@ -78,8 +82,14 @@ def network(labels: list[str]) -> classifier.Classifier:
     return classifier.build(encoder, tokenizer, labels, hidden=512, dropout=0.3, max_length=128)
 
 
-def write_scores(folder: Path, ids: list[str], labels: list[str], targets: sp.csr_matrix,
-                 noise: float, rng: np.random.Generator) -> None:
+def write_scores(
+    folder: Path,
+    ids: list[str],
+    labels: list[str],
+    targets: sp.csr_matrix,
+    noise: float,
+    rng: np.random.Generator,
+) -> None:
     """A score folder in float16, written in blocks of rows."""
     folder.mkdir(parents=True)
     shape = targets.shape
@@ -120,8 +130,13 @@ def simulate(root: Path, n_test: int, n_labels: int, per_doc: float, n_train: in
     classifier.save(model, root / "model")
 
 
-def write_json(root: Path, labels: list[str], test: sp.csr_matrix, train: sp.csr_matrix,
-               folders: dict[str, Path]) -> None:
+def write_json(
+    root: Path,
+    labels: list[str],
+    test: sp.csr_matrix,
+    train: sp.csr_matrix,
+    folders: dict[str, Path],
+) -> None:
     freq, found = class_frequencies(train), class_frequencies(test)
     cuts = {name: {"thresholds": [0.6] * len(labels), "val": {}} for name in folders}
     files = {

@@ -29,18 +29,18 @@ import pandas as pd
 import scipy.sparse as sp
 import torch
 
-from longtail import metrics, thresholds
-from longtail.baseline import fit_svm
-from longtail.blending import best_weight, blend
-from longtail.classifier import Classifier, Head, build
-from longtail.encoder import BUNDLED, load_encoder
-from longtail.features import extract_features, name_features
-from longtail.finetune import Documents, FineTuning, fine_tune
-from longtail.frequency import class_frequencies
+from longtail import thresholds
+from longtail.evaluation import metrics
+from longtail.frequency import class_frequencies, frequency_groups
 from longtail.label_matrix import encode, vocabulary
 from longtail.losses import LOSSES, make_loss, suggest_mu
-from longtail.probe import Examples, HeadTraining, predict, train_head
-from longtail.slices import frequency_groups
+from longtail.models.blending import best_weight, blend
+from longtail.models.classifier import Classifier, Head, build
+from longtail.models.encoder import BUNDLED, load_encoder
+from longtail.models.features import extract_features, name_features
+from longtail.models.finetune import Documents, FineTuning, fine_tune
+from longtail.models.heads import Examples, HeadTraining, predict, train_head
+from longtail.models.linear import fit_svm
 
 RESULTS = Path(__file__).parent / "results" / "reuters.jsonl"
 CACHE = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail")) / "reuters"
@@ -87,8 +87,14 @@ class Reuters:
 
     def model(self, head: str) -> Classifier:
         hidden, names = HEADS[head]
-        return build(*load_encoder(BUNDLED), self.labels, hidden=hidden, dropout=HEAD_DROPOUT,
-                     max_length=self.tokens, label_names=names)
+        return build(
+            *load_encoder(BUNDLED),
+            self.labels,
+            hidden=hidden,
+            dropout=HEAD_DROPOUT,
+            max_length=self.tokens,
+            label_names=names,
+        )
 
     def loss(self, name: str) -> torch.nn.Module:
         options: dict[str, Any] = {"mu": self.mu} if name in NEEDS_MU else {}
@@ -141,16 +147,23 @@ def keep_scores(run: Row, scores: Scores) -> None:
 def kept_scores(run: Row) -> Scores:
     path = scores_path(run)
     if not path.exists():
-        raise SystemExit(f"{path} is missing, though {RESULTS} has the run {run}: set "
-                         "LONGTAIL_CACHE to the folder that it was made with, or delete its lines "
-                         "and repeat it.")
+        raise SystemExit(
+            f"{path} is missing, though {RESULTS} has the run {run}: set "
+            "LONGTAIL_CACHE to the folder that it was made with, or delete its lines "
+            "and repeat it."
+        )
     return dict(np.load(path))
 
 
 def run_svm(data: Reuters) -> None:
     started = time.process_time()
-    model, tried = fit_svm(data.texts_of("train"), data.targets["train"], data.texts_of("val"),
-                           data.targets["val"], objective="micro_f1")
+    model, tried = fit_svm(
+        data.texts_of("train"),
+        data.targets["train"],
+        data.texts_of("val"),
+        data.targets["val"],
+        objective="micro_f1",
+    )
     keep_scores(SVM, {part: model.scores(data.texts_of(part)) for part in PARTS})
     best = max(tried, key=lambda row: row["micro_f1"])
     append(SVM, val=rounded(best), cpu_s=round(time.process_time() - started, 1))
@@ -185,8 +198,11 @@ def rounded(row: Row) -> Row:
 
 
 def head_runs(tokens: int, head: str, loss: str, n_seeds: int = N_SEEDS) -> list[Row]:
-    return [{"tokens": tokens, "head": head, "loss": loss, "rate": rate, "seed": seed}
-            for seed in range(n_seeds) for rate in RATES]
+    return [
+        {"tokens": tokens, "head": head, "loss": loss, "rate": rate, "seed": seed}
+        for seed in range(n_seeds)
+        for rate in RATES
+    ]
 
 
 def best_rate(tokens: int, head: str, loss: str) -> float:
@@ -197,8 +213,10 @@ def best_rate(tokens: int, head: str, loss: str) -> float:
     runs = head_runs(tokens, head, loss)
     rows = [row for row in read_rows() if row["run"] in runs and "val" in row]
     if not rows:
-        raise SystemExit(f"No run of {loss} on the head {head!r} with {tokens} tokens: "
-                         f"run `heads --tokens {tokens} --heads {head!r} --losses {loss}` first.")
+        raise SystemExit(
+            f"No run of {loss} on the head {head!r} with {tokens} tokens: "
+            f"run `heads --tokens {tokens} --heads {head!r} --losses {loss}` first."
+        )
     means = {
         rate: np.mean([row["val"]["micro_f1"] for row in rows if row["run"]["rate"] == rate])
         for rate in RATES
@@ -234,8 +252,9 @@ def heads(data: Reuters, kinds: list[str], losses: list[str], n_seeds: int) -> N
                     append(run, test=data.test(kept_scores(run)))
 
 
-def cross_fitted(scores: list[np.ndarray], targets: sp.csr_matrix, objective: str,
-                 n_folds: int = 5) -> sp.csr_matrix:
+def cross_fitted(
+    scores: list[np.ndarray], targets: sp.csr_matrix, objective: str, n_folds: int = 5
+) -> sp.csr_matrix:
     """Predictions for val, each fold with the weight and thresholds tuned on the others.
 
     Thresholds per label fit val better than one for all by construction; this compares them fairly.
@@ -249,8 +268,9 @@ def cross_fitted(scores: list[np.ndarray], targets: sp.csr_matrix, objective: st
     return predicted.tocsr()
 
 
-def tuned(scores: list[np.ndarray], targets: sp.csr_matrix, objective: str
-          ) -> tuple[float, np.ndarray]:
+def tuned(
+    scores: list[np.ndarray], targets: sp.csr_matrix, objective: str
+) -> tuple[float, np.ndarray]:
     weight = best_weight(scores[0], scores[1], targets) if len(scores) == 2 else 0.0
     return weight, thresholds.tune(mixed(scores, weight), targets, objective=objective)
 
@@ -274,8 +294,12 @@ def best(data: Reuters, kinds: list[str], loss: str) -> None:
         for with_svm in (False, True) if kind else (True,):
             for objective in ("global", "per_label"):
                 members = [model, svm] if kind and with_svm else [model]
-                run = {"best": kind, "loss": loss if kind else "", "svm": with_svm,
-                       "thresholds": objective}
+                run = {
+                    "best": kind,
+                    "loss": loss if kind else "",
+                    "svm": with_svm,
+                    "thresholds": objective,
+                }
                 run = {"tokens": data.tokens, **run} if kind else run
                 if not found(run, "test"):
                     _judge(data, run, members)
@@ -295,8 +319,13 @@ def finetune(data: Reuters, head: str, losses: list[str], seed: int, frozen_laye
     for loss in losses:
         rate = best_rate(data.tokens, head, loss)
         probe = {"tokens": data.tokens, "head": head, "loss": loss, "rate": rate, "seed": seed}
-        run = {"tokens": data.tokens, "finetuned": head, "frozen": frozen_layers, "loss": loss,
-               "seed": seed}
+        run = {
+            "tokens": data.tokens,
+            "finetuned": head,
+            "frozen": frozen_layers,
+            "loss": loss,
+            "seed": seed,
+        }
         if found(run, "test"):
             continue
         started = time.process_time()
@@ -307,15 +336,24 @@ def finetune(data: Reuters, head: str, losses: list[str], seed: int, frozen_laye
             for part in ("train", "val")
         }
         history = fine_tune(
-            model, data.loss(loss), documents["train"], documents["val"],
-            how=FineTuning(frozen_layers=frozen_layers), seed=seed,
+            model,
+            data.loss(loss),
+            documents["train"],
+            documents["val"],
+            how=FineTuning(frozen_layers=frozen_layers),
+            seed=seed,
             checkpoints=CACHE / "checkpoints" / scores_path(run).stem,
         )
         scores = {part: model.scores(data.texts_of(part)) for part in ("val", "test")}
         keep_scores(run, scores)
         on_val = rounded(max(history, key=lambda row: row["micro_f1"]))
-        append(run, val=on_val, epochs=[rounded(row) for row in history], test=data.test(scores),
-               cpu_s=round(time.process_time() - started, 1))
+        append(
+            run,
+            val=on_val,
+            epochs=[rounded(row) for row in history],
+            test=data.test(scores),
+            cpu_s=round(time.process_time() - started, 1),
+        )
 
 
 def main() -> None:

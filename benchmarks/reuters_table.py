@@ -19,9 +19,15 @@ PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "reuters.md"
 GROUPS = ("all", "HEAD", "MEDIUM", "TAIL")
 # BERT-base, test micro/macro F1 of Huang et al. 2021, table 2 (https://arxiv.org/abs/2109.04712).
 PUBLISHED = {
-    "svm": "87.60 / 51.63", "bce": "89.14 / 47.32", "focal": "89.97 / 56.83",
-    "cb": "89.23 / 52.96", "r_fl": "89.47 / 54.35", "ntr_fl": "90.70 / 60.70",
-    "db_0fl": "89.45 / 57.98", "cb_ntr": "90.74 / 63.31", "db": "90.62 / 64.47",
+    "svm": "87.60 / 51.63",
+    "bce": "89.14 / 47.32",
+    "focal": "89.97 / 56.83",
+    "cb": "89.23 / 52.96",
+    "r_fl": "89.47 / 54.35",
+    "ntr_fl": "90.70 / 60.70",
+    "db_0fl": "89.45 / 57.98",
+    "cb_ntr": "90.74 / 63.31",
+    "db": "90.62 / 64.47",
 }
 BEST_PUBLISHED = (90.74, 64.47)
 Row = dict[str, Any]
@@ -29,17 +35,27 @@ Row = dict[str, Any]
 
 def heads(rows: list[Row], head: str) -> list[str]:
     """Mean ± deviation over the seeds, at each loss's rate chosen on val; texts of 128 tokens."""
-    lines = ["| loss | rate | seeds | all | HEAD | MEDIUM | TAIL | published, all |",
-             "|---|---|---|---|---|---|---|---|"]
-    tested = [row for row in rows if "test" in row and (
-        row["run"].get("head") == "svm"
-        or (row["run"].get("tokens"), row["run"].get("head")) == (128, head))]
+    lines = [
+        "| loss | rate | seeds | all | HEAD | MEDIUM | TAIL | published, all |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    tested = [
+        row
+        for row in rows
+        if "test" in row
+        and (
+            row["run"].get("head") == "svm"
+            or (row["run"].get("tokens"), row["run"].get("head")) == (128, head)
+        )
+    ]
     for loss in dict.fromkeys(row["run"].get("loss", "svm") for row in tested):
         mine = [row for row in tested if row["run"].get("loss", "svm") == loss]
         rate = mine[0]["run"].get("rate")
         cells = [cell([row["test"] for row in mine], group) for group in GROUPS]
-        lines.append(f"| {loss} | {f'{rate:g}' if rate else '–'} | {len(mine)} | "
-                     f"{' | '.join(cells)} | {PUBLISHED.get(loss, '–')} |")
+        lines.append(
+            f"| {loss} | {f'{rate:g}' if rate else '–'} | {len(mine)} | "
+            f"{' | '.join(cells)} | {PUBLISHED.get(loss, '–')} |"
+        )
     return lines
 
 
@@ -60,8 +76,9 @@ def lengths(rows: list[Row]) -> list[str]:
 
 def cell(tests: list[dict[str, float]], group: str) -> str:
     """Micro / macro F1 of a group of labels, each mean ± deviation."""
-    return " / ".join(spread([test[f"{group} {m}_f1"] for test in tests])
-                      for m in ("micro", "macro"))
+    return " / ".join(
+        spread([test[f"{group} {m}_f1"] for test in tests]) for m in ("micro", "macro")
+    )
 
 
 def spread(values: list[float]) -> str:
@@ -71,22 +88,27 @@ def spread(values: list[float]) -> str:
 
 def best(rows: list[Row]) -> list[str]:
     """Every step towards the best; the one with the best mean of val F1s is marked."""
-    lines = ["| model, seeds averaged | tokens | loss | SVM's weight | thresholds | val | "
-             "test, all | gap to the published best | HEAD | MEDIUM | TAIL |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| model, seeds averaged | tokens | loss | SVM's weight | thresholds | val | "
+        "test, all | gap to the published best | HEAD | MEDIUM | TAIL |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
     mine = [row for row in rows if "best" in row["run"]]
     chosen = max(mine, key=val_mean, default=None)
     for row in mine:
         run, test = row["run"], row["test"]
         name = run["best"] or "SVM alone"
         name = f"**{name}**" if row is chosen else name
-        gap = " / ".join(f"{test[f'all {m}_f1'] - published:+.2f}"
-                         for m, published in zip(("micro", "macro"), BEST_PUBLISHED, strict=True))
+        gap = " / ".join(
+            f"{test[f'all {m}_f1'] - published:+.2f}"
+            for m, published in zip(("micro", "macro"), BEST_PUBLISHED, strict=True)
+        )
         cells = [cell([test], group) for group in GROUPS]
         lines.append(
             f"| {name} | {run.get('tokens', '–')} | {run['loss'] or '–'} | "
             f"{row['weight'] if run['best'] else '–'} | {run['thresholds']} | "
-            f"{cell([row['val']], 'all')} | {cells[0]} | {gap} | {' | '.join(cells[1:])} |")
+            f"{cell([row['val']], 'all')} | {cells[0]} | {gap} | {' | '.join(cells[1:])} |"
+        )
     return lines
 
 
@@ -96,8 +118,11 @@ def val_mean(row: Row) -> float:
 
 def finetuned(rows: list[Row]) -> list[str]:
     """One line a run; `best / epochs` is the epoch that was kept and how many were run."""
-    lines = ["| loss | head | frozen layers | seed | best / epochs | val | all | HEAD | MEDIUM | "
-             "TAIL | published, all |", "|---|---|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| loss | head | frozen layers | seed | best / epochs | val | all | HEAD | MEDIUM | "
+        "TAIL | published, all |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         if "finetuned" in (run := row["run"]):
             val, cells = row["val"], [cell([row["test"]], group) for group in GROUPS]
@@ -105,7 +130,8 @@ def finetuned(rows: list[Row]) -> list[str]:
                 f"| {run['loss']} | {run['finetuned']} | {run['frozen']} | {run['seed']} | "
                 f"{val['epoch']} / {len(row['epochs'])} | "
                 f"{100 * val['micro_f1']:.1f} / {100 * val['macro_f1']:.1f} | "
-                f"{' | '.join(cells)} | {PUBLISHED.get(run['loss'], '–')} |")
+                f"{' | '.join(cells)} | {PUBLISHED.get(run['loss'], '–')} |"
+            )
     return lines
 
 
@@ -117,8 +143,9 @@ def costs(rows: list[Row]) -> list[str]:
     for kind, mine in kinds.items():
         spent = [row["cpu_s"] for row in mine]
         days = ", ".join(sorted({row["date"] for row in mine}))
-        lines.append(f"| {kind} | {len(mine)} | {sum(spent):.0f} | "
-                     f"{statistics.median(spent):.1f} | {days} |")
+        lines.append(
+            f"| {kind} | {len(mine)} | {sum(spent):.0f} | {statistics.median(spent):.1f} | {days} |"
+        )
     return lines
 
 

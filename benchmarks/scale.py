@@ -24,7 +24,7 @@ TABLE = "matrix.csv"
 
 def write_matrix(folder: Path) -> None:
     """The synthetic corpus as one row per document and one 0/1 column per label."""
-    from longtail.synthetic import synthetic_corpus
+    from longtail.corpora.synthetic import synthetic_corpus
 
     records, _ = synthetic_corpus(N_DOCS, N_LABELS)
     names = sorted({label for record in records for label in record["labels"]})
@@ -45,8 +45,8 @@ def simulate_train(folder: Path) -> None:
     import numpy as np
 
     from benchmarks.report import network, write_scores
-    from components._assignment import read_parts
-    from longtail import classifier
+    from components._formats.assignment import read_parts
+    from longtail.models import classifier
 
     labels, parts = read_parts(
         folder / "artifacts/validate/corpus.parquet", folder / "artifacts/split/assignment.parquet"

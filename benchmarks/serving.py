@@ -34,12 +34,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from components import _evidence as evidence
-from components._scores import read_scores
-from longtail import classifier, onnx_classifier
-from longtail.blending import blend
-from longtail.metrics import apply_thresholds, compute
-from longtail.onnx_export import export
+from components._formats.scores import read_scores
+from components._registry import evidence
+from longtail.evaluation.metrics import apply_thresholds, compute
+from longtail.models import classifier, onnx_classifier
+from longtail.models.blending import blend
+from longtail.models.onnx_export import export
 
 CHUNK = 256
 

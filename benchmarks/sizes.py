@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.scale import ROOT, measured
-from components._pipeline import load_stages
+from components._frame.pipeline import load_stages
 
 
 def main(folder: Path, docs: str, labels: str, *wanted: str) -> None:

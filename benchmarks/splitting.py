@@ -28,8 +28,13 @@ from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
 from components._sources import reuters
 from longtail.label_matrix import encode, vocabulary
-from longtail.split_quality import quality
-from longtail.splitting import SPLITS, coverage_need, iterative_split, scikit_multilearn_split
+from longtail.splitting.iterative import (
+    SPLITS,
+    coverage_need,
+    iterative_split,
+    scikit_multilearn_split,
+)
+from longtail.splitting.quality import quality
 
 FRACTIONS = (0.6, 0.2, 0.2)
 LARGE = (224_897, 18_211, 12.3)  # documents, labels, labels per document
@@ -160,9 +165,11 @@ def coverage(n_corpora: int = 800) -> None:
             best = missing[fits].min()
         excess.append((mine[0], mine[0] - best, ours_fits[0]))
     lacking, more, fits = (np.array(column) for column in zip(*excess, strict=True))
-    print(f"{n_corpora} corpora: sizes within one document in {fits.sum()}, a label missing in "
-          f"{(lacking > 0).sum()}; a better assignment exists for {(more > 0).sum()}, by at most "
-          f"{more.max()} labels")
+    print(
+        f"{n_corpora} corpora: sizes within one document in {fits.sum()}, a label missing in "
+        f"{(lacking > 0).sum()}; a better assignment exists for {(more > 0).sum()}, by at most "
+        f"{more.max()} labels"
+    )
 
 
 def missing_labels(labels: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -215,7 +222,7 @@ def large(order: int) -> None:
 FIRST_CALL = """
 import time
 import numpy as np, scipy.sparse as sp
-from longtail.splitting import iterative_split
+from longtail.splitting.iterative import iterative_split
 start = time.perf_counter()
 iterative_split(sp.csr_matrix(np.ones((10, 2))), (0.6, 0.2, 0.2))
 print(f"{time.perf_counter() - start:.2f} s")

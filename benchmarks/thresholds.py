@@ -20,11 +20,12 @@ import pandas as pd
 import scipy.sparse as sp
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from longtail import baseline, thresholds
-from longtail.bootstrap import paired_differences
+from longtail import thresholds
+from longtail.evaluation.intervals import paired_differences
+from longtail.evaluation.metrics import apply_thresholds, macro_f1, micro_f1
 from longtail.label_matrix import encode, vocabulary
-from longtail.metrics import apply_thresholds, macro_f1, micro_f1
-from longtail.splitting import iterative_split
+from longtail.models import linear as baseline
+from longtail.splitting.iterative import iterative_split
 
 LARGE = (45_000, 18_211)
 

@@ -28,13 +28,13 @@ import scipy.sparse as sp
 import torch
 from transformers import AutoModel, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from longtail.classifier import Classifier, build
-from longtail.encoder import BUNDLED, load_encoder
-from longtail.finetune import Documents, FineTuning, make_trainer
+from longtail.corpora.synthetic import synthetic_corpus
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode, vocabulary
 from longtail.losses import make_loss
-from longtail.synthetic import synthetic_corpus
+from longtail.models.classifier import Classifier, build
+from longtail.models.encoder import BUNDLED, load_encoder
+from longtail.models.finetune import Documents, FineTuning, make_trainer
 
 PADDED, RECIPE_BATCH, RECIPE_DROPOUT = 512, 32, 0.1
 Seconds = tuple[float, float]  # elapsed, of CPU
@@ -60,8 +60,9 @@ def read_encoder(random_init: bool) -> Encoder:
 class Peers:
     """Everything that trains or scores, on documents `rows` of one corpus."""
 
-    def __init__(self, texts: list[str], targets: sp.csr_matrix, labels: list[str],
-                 encoder: Encoder) -> None:
+    def __init__(
+        self, texts: list[str], targets: sp.csr_matrix, labels: list[str], encoder: Encoder
+    ) -> None:
         self.texts, self.targets, self.labels, self.encoder = texts, targets, labels, encoder
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         class_freq = class_frequencies(targets)
@@ -96,8 +97,9 @@ class Peers:
         ids = model.tokenize([self.texts[row] for row in rows])
         documents = Documents(ids, self.targets[rows])
         with tempfile.TemporaryDirectory() as folder:
-            trainer = make_trainer(model, self.loss, documents, documents, how=how,
-                                   checkpoints=Path(folder))
+            trainer = make_trainer(
+                model, self.loss, documents, documents, how=how, checkpoints=Path(folder)
+            )
             trainer.args.eval_strategy = trainer.args.save_strategy = "no"
             trainer.args.load_best_model_at_end = False
             return self._seconds(trainer.train)
@@ -119,8 +121,13 @@ class Peers:
         return self._seconds(lambda: model.scores([self.texts[row] for row in rows]))
 
     def _padded(self, model: Classifier, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        encoded = model.tokenizer([self.texts[row] for row in rows], padding="max_length",
-                                  truncation=True, max_length=PADDED, return_tensors="pt")
+        encoded = model.tokenizer(
+            [self.texts[row] for row in rows],
+            padding="max_length",
+            truncation=True,
+            max_length=PADDED,
+            return_tensors="pt",
+        )
         return encoded["input_ids"], encoded["attention_mask"]
 
     def _seconds(self, act: Callable[[], object]) -> Seconds:
@@ -140,15 +147,19 @@ def peers_of(peers: Peers) -> dict[str, dict[str, Callable[[np.ndarray], Seconds
     return {
         "training": {
             "recipe, 512 tokens padded": peers.train_recipe,
-            "ours, nothing frozen, float32, up to 512":
-                lambda rows: peers.train_ours(rows, replace(whole, bf16=False), 512),
+            "ours, nothing frozen, float32, up to 512": lambda rows: peers.train_ours(
+                rows, replace(whole, bf16=False), 512
+            ),
             "ours, nothing frozen, up to 512": lambda rows: peers.train_ours(rows, whole, 512),
-            "ours, embeddings frozen (default), up to 512":
-                lambda rows: peers.train_ours(rows, how, 512),
-            "ours, lower half frozen too, up to 512":
-                lambda rows: peers.train_ours(rows, deeper, 512),
-            "ours, embeddings frozen, up to 128 (default)":
-                lambda rows: peers.train_ours(rows, how, 128),
+            "ours, embeddings frozen (default), up to 512": lambda rows: peers.train_ours(
+                rows, how, 512
+            ),
+            "ours, lower half frozen too, up to 512": lambda rows: peers.train_ours(
+                rows, deeper, 512
+            ),
+            "ours, embeddings frozen, up to 128 (default)": lambda rows: peers.train_ours(
+                rows, how, 128
+            ),
         },
         "inference": {
             "recipe, 512 tokens padded": peers.score_recipe,
@@ -158,8 +169,12 @@ def peers_of(peers: Peers) -> dict[str, dict[str, Callable[[np.ndarray], Seconds
     }
 
 
-def compare(task: str, runs: dict[str, Callable[[np.ndarray], Seconds]], n_docs: int,
-            turns: list[np.ndarray]) -> None:
+def compare(
+    task: str,
+    runs: dict[str, Callable[[np.ndarray], Seconds]],
+    n_docs: int,
+    turns: list[np.ndarray],
+) -> None:
     spent: dict[str, list[Seconds]] = {name: [] for name in runs}
     for run in runs.values():
         run(turns[0][:8])  # warm-up
@@ -189,8 +204,10 @@ def main() -> None:
     texts, targets, labels = read_corpus(args.corpus)
     peers = Peers(texts, targets, labels, read_encoder(bool(args.random_init)))
     device = torch.cuda.get_device_name() if peers.device == "cuda" else "cpu"
-    print(f"{args.random_init or BUNDLED} on {device}, {torch.get_num_threads()} threads, "
-          f"{args.turns} turns of {args.docs} documents, torch {torch.__version__}")
+    print(
+        f"{args.random_init or BUNDLED} on {device}, {torch.get_num_threads()} threads, "
+        f"{args.turns} turns of {args.docs} documents, torch {torch.__version__}"
+    )
     turns = [np.arange(args.docs) + turn * args.docs for turn in range(args.turns)]
     if turns[-1][-1] >= len(texts):
         parser.error(f"{args.turns} turns of {args.docs} documents need more than {len(texts)}.")

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components._assignment import read_assignment
-from components._corpus import read_corpus
-from components._scores import Scores, read_scores
-from longtail.blending import blend
+from components._formats.assignment import read_assignment
+from components._formats.corpus import read_corpus
+from components._formats.scores import Scores, read_scores
 from longtail.errors import DataError
+from longtail.evaluation.score_blocks import row_blocks
+from longtail.models.blending import blend
 from longtail.report.evidence import Evidence, Scored
-from longtail.score_blocks import row_blocks
-from longtail.validation.spreadsheet import original
+from longtail.spreadsheet import original
 
 SMALL = 256 * 2**20  # bytes of a score matrix that may lie in memory
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from components._component import Section
-from longtail.encoder import BUNDLED
+from components._frame.params import Section
 from longtail.losses import LOSSES
+from longtail.models.encoder import BUNDLED
 
 
 class HeadParams(Section):

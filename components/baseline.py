@@ -8,11 +8,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components._assignment import Part, read_parts
-from components._component import Input, Output, Section, main
-from components._linear import write_linear
-from components._scores import Scores, write_scores
-from longtail import baseline
+from components._formats.assignment import Part, read_parts
+from components._formats.linear import write_linear
+from components._formats.scores import Scores, write_scores
+from components._frame.component import Input, Output, main
+from components._frame.params import Section
+from longtail.models import linear as baseline
 
 
 class Params(Section):

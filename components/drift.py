@@ -13,11 +13,14 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import track
 
-from components import _evidence as evidence
-from components import _registry as registry
-from components._component import GateNotPassed, Section, guarded, load_params, written
-from components._corpus import read_corpus
-from components._worker import Served, ServedError
+from components._formats.corpus import read_corpus
+from components._frame.component import guarded
+from components._frame.exit_codes import GateNotPassed
+from components._frame.files import written
+from components._frame.params import Section, load_params
+from components._registry import client as registry
+from components._registry import evidence
+from components._registry.worker import Served, ServedError
 from longtail import drift
 from longtail.errors import DataError
 from longtail.label_matrix import encode, vocabulary

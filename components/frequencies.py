@@ -10,11 +10,18 @@ from typing import Any
 import scipy.sparse as sp
 from pydantic import Field, model_validator
 
-from components._assignment import read_parts
-from components._component import Input, Output, Section, main, written
-from longtail.frequency import class_frequencies, cooccurrence, statistics
-from longtail.slices import frequency_cutoffs, frequency_groups
-from longtail.suggested_mu import suggest_mu
+from components._formats.assignment import read_parts
+from components._frame.component import Input, Output, main
+from components._frame.files import written
+from components._frame.params import Section
+from longtail.frequency import (
+    class_frequencies,
+    cooccurrence,
+    frequency_cutoffs,
+    frequency_groups,
+    statistics,
+    suggest_mu,
+)
 
 
 class Params(Section):

@@ -8,7 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from components._component import TemporaryError, guarded, locked
+from components._frame.component import guarded
+from components._frame.exit_codes import TemporaryError
+from components._frame.files import locked
 from components._sources import merge
 from components._sources.arguments import parser
 from components._sources.csv_files import read_csv, read_onehot
@@ -18,9 +20,9 @@ from components._sources.json_lines import read_jsonl
 from components._sources.parquet import read_parquet
 from components._sources.reuters import read_reuters
 from components._sources.synthetic import read_synthetic
+from longtail.corpora.normalize import normalizer
+from longtail.corpora.synthetic import N_DOCS, N_LABELS
 from longtail.errors import DataError, ParameterError
-from longtail.normalize import normalizer
-from longtail.synthetic import N_DOCS, N_LABELS
 
 
 def _files(read: Callable[[Path, Form], Rows]) -> Callable[[Namespace], list[Rows]]:

@@ -20,10 +20,12 @@ from pydantic import Field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from components import _registry as registry
-from components._component import Section, guarded, load_params, written
-from components._evidence import BASELINE, THRESHOLDS
-from components._worker import Answer, Served, ServedError
+from components._frame.component import guarded
+from components._frame.files import written
+from components._frame.params import Section, load_params
+from components._registry import client as registry
+from components._registry.evidence import BASELINE, THRESHOLDS
+from components._registry.worker import Answer, Served, ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
 
 CHAMPION = "models:/longtail@champion"
@@ -129,7 +131,7 @@ class Workspace:
         self.folder = folder
 
     def __enter__(self) -> Workspace:
-        from components._serving import LongtailModel
+        from components._registry.serving import LongtailModel
 
         paths = {"model": self.folder, "thresholds": THRESHOLDS, "baseline": BASELINE}
         for path in (self.folder, THRESHOLDS):

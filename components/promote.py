@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from components import _champion as champion
-from components import _registry as registry
-from components._component import GateNotPassed, guarded, load_params
-from components._decision import DECISION, Params, decide, smoke_lines
-from components._evidence import read_json
+from components._frame.component import guarded
+from components._frame.exit_codes import GateNotPassed
+from components._frame.params import load_params
+from components._registry import champion
+from components._registry import client as registry
+from components._registry.decision import DECISION, Params, decide, smoke_lines
+from components._registry.evidence import read_json
 from longtail import gate
 from longtail.errors import DataError, ParameterError
 

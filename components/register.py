@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components import _evidence as evidence
-from components import _registry as registry
-from components import _run_log as run_log
-from components._component import guarded, load_params, written
-from components._provenance import model_key
+from components._frame.component import guarded
+from components._frame.files import written
+from components._frame.params import load_params
+from components._registry import client as registry
+from components._registry import evidence, run_log
+from components._registry.provenance import model_key
 from longtail.errors import DataError
 
 if TYPE_CHECKING:

@@ -11,9 +11,11 @@ from typing import Any
 import scipy.sparse as sp
 from pydantic import Field, field_validator
 
-from components._component import Input, Output, Section, main, written
-from components._model import load_model
-from components._page import write_page
+from components._formats.model import load_model
+from components._formats.page import write_page
+from components._frame.component import Input, Output, main
+from components._frame.files import written
+from components._frame.params import Section
 from components._report_inputs import (
     file_hashes,
     read_evidence,
@@ -23,7 +25,7 @@ from components._report_inputs import (
     read_suspects,
 )
 from longtail.report.build import Facts, Options, build
-from longtail.report.figures import draw
+from longtail.report.page.figures import draw
 from longtail.report.plots import csv_tables
 from longtail.report.score_histogram import N_BINS
 

@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 from pydantic import Field, model_validator
 
-from components._component import Input, Output, Section, main, written
-from components._corpus import read_corpus
-from longtail import label_matrix, splitting
+from components._formats.corpus import read_corpus
+from components._frame.component import Input, Output, main
+from components._frame.files import written
+from components._frame.params import Section
+from longtail import label_matrix
 from longtail.errors import DataError
-from longtail.split_quality import quality
+from longtail.splitting import iterative as splitting
+from longtail.splitting.quality import quality
 
 # Above this the dense matrix of the reference would cost more time than its figures are worth.
 REFERENCE_BYTES = 64 << 20

@@ -10,12 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from components._assignment import read_assignment
-from components._component import Input, Output, Section, main, written
-from components._scores import Scores, read_scores
-from longtail import metrics
-from longtail.blending import best_weight, blend
+from components._formats.assignment import read_assignment
+from components._formats.scores import Scores, read_scores
+from components._frame.component import Input, Output, main
+from components._frame.files import written
+from components._frame.params import Section
 from longtail.errors import DataError
+from longtail.evaluation import metrics
+from longtail.models.blending import best_weight, blend
 from longtail.thresholds import curve, tune
 
 

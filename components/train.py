@@ -12,16 +12,17 @@ import torch
 import transformers
 from torch import nn
 
-from components._assignment import Part, read_parts
-from components._component import Input, Output, main, written
-from components._profiles import Parts, Rows, features_of, finetune, pretrained, probe
-from components._scores import Scores, write_scores
+from components._formats.assignment import Part, read_parts
+from components._formats.scores import Scores, write_scores
+from components._frame.component import Input, Output, main
+from components._frame.files import written
 from components._train_params import Params
-from longtail import classifier
-from longtail.classifier import Classifier, Head
-from longtail.features import name_features
+from components._train_profiles import Parts, Rows, features_of, finetune, pretrained, probe
 from longtail.losses import make_loss
-from longtail.probe import Examples, predict
+from longtail.models import classifier
+from longtail.models.classifier import Classifier, Head
+from longtail.models.features import name_features
+from longtail.models.heads import Examples, predict
 
 COMPARED = "bce"  # always trained beside the chosen loss, so that the report shows what it gains
 NEEDS_MU = ("db", "db_0fl", "r_fl")

@@ -13,19 +13,21 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from components._annotations import read_allowed, read_annotations
-from components._component import Input, Output, Section, main, written
-from components._corpus import read_corpus, write_corpus
-from components._expectations import Expectation, expect
-from components._validation_params import LimitParams, PolicyByRule, SuspectParams
+from components._formats.annotations import read_allowed, read_annotations
+from components._formats.corpus import read_corpus, write_corpus
+from components._formats.data_docs import Expectation, expect
+from components._frame.component import Input, Output, main
+from components._frame.files import written
+from components._frame.params import Section
+from components._validate_params import LimitParams, PolicyByRule, SuspectParams
 from longtail.errors import DataError
 from longtail.label_matrix import encode, vocabulary
+from longtail.spreadsheet import harmless
 from longtail.validation import label_errors
+from longtail.validation.corpus_view import Limits, Rows, Subject
 from longtail.validation.findings import all_findings, excerpt
 from longtail.validation.label_cleaning import clean_labels
 from longtail.validation.rules import RULES, Flags, flag_documents
-from longtail.validation.spreadsheet import harmless
-from longtail.validation.subject import Limits, Rows, Subject
 from longtail.validation.verdict import Verdict, judge
 
 SCHEMA = "columns and types are those of the contract"

@@ -14,7 +14,7 @@ from docker.types import Mount
 from kfp import local
 from kfp.local import docker_task_handler
 
-from components._pipeline import load_stages
+from components._frame.pipeline import load_stages
 from dags._workspace import FOLDERS, container_user, hand_over
 from dags.kubeflow_pipeline import WORKSPACE, build
 

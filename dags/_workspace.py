@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from components._pipeline import Stage, load_stages
+from components._frame.pipeline import Stage, load_stages
 
 BRANCH = "nightly"
 # The last night whose version was registered and judged; behind BRANCH when a run broke off there.

@@ -14,7 +14,7 @@ from typing import Any
 
 from kfp import compiler, dsl, kubernetes
 
-from components._pipeline import Stage, load_stages
+from components._frame.pipeline import Stage, load_stages
 
 ROOT = Path(__file__).parents[1]
 IMAGES = os.environ.get("LONGTAIL_IMAGES", "localhost/longtail-{target}:latest")

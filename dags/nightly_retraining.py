@@ -14,7 +14,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
-from components._pipeline import Stage, load_stages
+from components._frame.pipeline import Stage, load_stages
 from dags import _workspace
 from dags._links import MlflowRunLink, ReportLink
 from dags._notify import FAILED, Notify, outcome

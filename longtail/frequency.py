@@ -1,11 +1,16 @@
-"""Counts that everything for the long tail is built from: per label, per pair, per document."""
+"""Label counts and what follows from them: groups HEAD, MEDIUM, TAIL, and a suggested μ."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
+
+from longtail.errors import DataError, ParameterError
+
+FREQUENCY_GROUPS = ("HEAD", "MEDIUM", "TAIL")
 
 
 def class_frequencies(targets: sp.csr_matrix) -> np.ndarray:
@@ -30,6 +35,67 @@ def statistics(targets: sp.csr_matrix) -> dict[str, Any]:
         "labels_per_document": _spread(per_doc),
         "documents_per_label": _spread(used),
     }
+
+
+def frequency_groups(
+    class_freq: npt.ArrayLike, *, head: int = 35, tail: int = 8
+) -> npt.NDArray[np.str_]:
+    """HEAD, MEDIUM or TAIL for each label, (n_labels,): >= head, between, <= tail documents.
+
+    Raises ParameterError unless head > tail.
+    """
+    freq = np.asarray(class_freq)
+    if head <= tail:
+        raise ParameterError(f"head must be greater than tail, got head={head}, tail={tail}.")
+    return np.where(freq >= head, "HEAD", np.where(freq <= tail, "TAIL", "MEDIUM"))
+
+
+def frequency_cutoffs(
+    class_freq: npt.ArrayLike, quantiles: tuple[float, float] = (1 / 3, 2 / 3)
+) -> tuple[int, int]:
+    """Cut-offs (head, tail) at two quantiles (lower, upper) of the label frequencies.
+
+    About `lower` of the labels become TAIL and about 1 - `upper` HEAD; where many labels share
+    one frequency they stay together. Raises ParameterError unless 0 <= lower < upper <= 1.
+    """
+    lower, upper = quantiles
+    if not 0 <= lower < upper <= 1:
+        raise ParameterError(f"quantiles must satisfy 0 <= lower < upper <= 1, got {quantiles}.")
+    freq = np.asarray(class_freq)
+    if freq.size == 0:
+        raise DataError("class_freq is empty: no label to take quantiles of.")
+    tail, head = (int(np.quantile(freq, q, method="inverted_cdf")) for q in (lower, upper))
+    return max(head, tail + 1), tail
+
+
+def suggest_mu(targets: sp.csr_matrix, class_freq: np.ndarray) -> float:
+    """μ for `r_fl`, `db_0fl` and `db`: the mean of mean and median of r over the positive pairs.
+
+    r = (1/n_i) / Σ_{j: y_j=1} 1/n_j (see `losses.weights.Rebalanced`), so documents with one label
+    have r = 1, and the mean over pairs is n_labelled_docs / n_pairs.
+
+    targets: CSR (n_docs, n_labels), stored entries other than 0 are positives; class_freq
+    (n_labels,): positives of each label in train. Returns a float in (0, 1]. DataError where the
+    shapes do not fit, no pair is positive, or a positive's label has frequency 0.
+    """
+    positives = sp.csr_matrix(targets, dtype=bool, copy=True)
+    positives.sum_duplicates()
+    positives.eliminate_zeros()
+    n = np.asarray(class_freq, dtype=np.float64)
+    if n.shape != (positives.shape[1],):
+        raise DataError(f"class_freq must have shape ({positives.shape[1]},), got {n.shape}.")
+    if not positives.nnz:
+        raise DataError("targets has no positive pair, so μ cannot be suggested: set it by hand.")
+    counts = n[positives.indices]
+    if not (counts > 0).all():
+        label = positives.indices[~(counts > 0)][0]
+        raise DataError(
+            f"class_freq[{label}] is {n[label]}, but the label occurs in targets: "
+            "give the counts of the same training part."
+        )
+    inverse = np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)
+    r = 1 / counts / np.repeat(positives @ inverse, np.diff(positives.indptr))
+    return float((r.mean() + np.median(r)) / 2)
 
 
 def _spread(counts: np.ndarray) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 Every rule leaves lines that say what was compared, by how much, with which interval, against which
 limit, and what follows. A model is promoted when no line failed. Differences are challenger minus
-the other model; intervals are paired bootstrap intervals over documents (`longtail.bootstrap`).
+the other model; intervals are paired bootstrap intervals over documents (`evaluation.intervals`).
 
 Where the interval decides (gain, baseline) its lower bound must lie above the limit, so that two
 equal models pass in about (1 - level) / 2 of the cases. A loss in one label group is judged by the
@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from longtail.bootstrap import paired_differences
 from longtail.errors import DataError
-from longtail.metrics import compute
+from longtail.evaluation.intervals import paired_differences
+from longtail.evaluation.metrics import compute
 
 PASSED, FAILED, REPORTED = "passed", "failed", "reported"
 GROUP_METRIC = "micro_f1"

@@ -2,7 +2,7 @@
 
 Every objective looks at all distinct scores, not at a grid. A threshold lies half-way between two
 neighbouring scores of the validation set, rounded to the dtype that the scores are stored in (see
-`longtail.score_blocks.place`); of several equally good ones the highest wins, which predicts
+`evaluation.score_blocks.place`); of several equally good ones the highest wins, which predicts
 fewest labels.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from longtail.errors import ParameterError, unknown_name
-from longtail.score_blocks import (
+from longtail.evaluation.score_blocks import (
     Binary,
     Cuts,
     Floats,

@@ -11,10 +11,10 @@ $(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@
 
 images: ## Build the container images (docker, else podman)
-	$(PYTHON) docker/images.py
+	$(PYTHON) scripts/images.py
 
 .env:
-	$(PYTHON) docker/make_env.py > $@.new
+	$(PYTHON) scripts/make_env.py > $@.new
 	chmod 600 $@.new
 	mv $@.new $@
 
@@ -25,12 +25,12 @@ down: ## Stop them; their volumes stay
 	$(COMPOSE) down
 
 airflow: $(VENV)/.installed-orchestrate ## Airflow standalone with the DAGs, on loopback
-	AIRFLOW_HOME="$(AIRFLOW_HOME)" $(RUN) $(BIN)/python docker/standalone.py
+	AIRFLOW_HOME="$(AIRFLOW_HOME)" $(RUN) $(BIN)/python scripts/standalone.py
 
 test-containers: $(VENV)/.test ## The nightly DAG in containers, from a bare machine
-	$(BIN)/python docker/podman.py install
+	$(BIN)/python scripts/podman.py install
 	status=0; $(RUN) $(BIN)/python -m pytest -q -rs --timeout=1800 --durations=10 -m containers tests/containers || status=$$?; \
-	  [ -n "$${KEEP_IMAGES:-}" ] || $(BIN)/python docker/podman.py purge; exit $$status
+	  [ -n "$${KEEP_IMAGES:-}" ] || $(BIN)/python scripts/podman.py purge; exit $$status
 
 $(KFP)/.installed: docker/constraints-kubeflow.txt
 	$(PYTHON) -m venv $(KFP)

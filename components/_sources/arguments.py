@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from components._sources.form import Form
-from longtail.normalize import NORMALIZERS
-from longtail.synthetic import N_DOCS, N_LABELS
+from longtail.corpora.normalize import NORMALIZERS
+from longtail.corpora.synthetic import N_DOCS, N_LABELS
 
 _FILES = {
     "parquet": "Parquet, labels as a list of strings",

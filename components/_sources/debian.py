@@ -7,9 +7,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from components._component import TemporaryError
+from components._frame.exit_codes import TemporaryError
 from components._sources.form import Rows
-from longtail.debtags import debtags_records
+from longtail.corpora.debtags import debtags_records
 from longtail.errors import DataError, ParameterError
 
 APT_HELPER = Path("/usr/lib/apt/apt-helper")

@@ -9,11 +9,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components._corpus import COLUMNS, REQUIRED, read_corpus, write_corpus
+from components._formats.corpus import COLUMNS, REQUIRED, read_corpus, write_corpus
 from components._sources.csv_files import table
 from components._sources.form import SPLITS, Form, Rows, one_type
 from longtail.errors import DataError, unknown_name
-from longtail.validation.spreadsheet import original
+from longtail.spreadsheet import original
 
 Columns = dict[str, list[Any]]
 

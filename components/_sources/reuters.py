@@ -7,8 +7,8 @@ import zlib
 from pathlib import Path
 
 from components._sources.form import Rows, checked_file
+from longtail.corpora.reuters import freeze_validation, reuters_records
 from longtail.errors import DataError
-from longtail.reuters import freeze_validation, reuters_records
 
 
 def read_reuters(path: Path, n_val: int | None, seed: int) -> Rows:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components._component import written
+from components._frame.files import written
 from components._sources.form import Rows
-from longtail.synthetic import synthetic_corpus
+from longtail.corpora.synthetic import synthetic_corpus
 
 
 def read_synthetic(n_docs: int, n_labels: int, wrong: float, seed: int, truth: Path | None) -> Rows:

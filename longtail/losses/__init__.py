@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from longtail.errors import ParameterError, unknown_name
+from longtail.frequency import suggest_mu
 from longtail.losses.asymmetric import ZLPR, AsymmetricLoss
 from longtail.losses.base import Frequencies, MultiLabelLoss, check_frequencies, number
 from longtail.losses.sigmoid import SigmoidLoss, logit_prior
@@ -27,7 +28,6 @@ from longtail.losses.weights import (
     Rebalanced,
     relative_rarity,
 )
-from longtail.suggested_mu import suggest_mu
 
 __all__ = ["LOSSES", "make_loss", "suggest_mu"]
 
@@ -40,13 +40,16 @@ def bce(freq: Frequencies, *, pos_weight: Sequence[float] | None = None) -> nn.M
         return SigmoidLoss(gamma=0)
     weights = torch.as_tensor(pos_weight, dtype=torch.float64)
     if weights.shape != freq.n.shape or not (weights.isfinite() & (weights >= 0)).all():
-        raise ParameterError(f"pos_weight must be {len(freq.n)} finite numbers from 0, one for "
-                             f"each label, got {pos_weight!r}.")
+        raise ParameterError(
+            f"pos_weight must be {len(freq.n)} finite numbers from 0, one for "
+            f"each label, got {pos_weight!r}."
+        )
     return SigmoidLoss(gamma=0, weighting=PositiveWeight(weights))
 
 
-def weighted_bce(freq: Frequencies, *, temperature: float = 1.0, floor: float = 0.5,
-                 cap: float = 10.0) -> nn.Module:
+def weighted_bce(
+    freq: Frequencies, *, temperature: float = 1.0, floor: float = 0.5, cap: float = 10.0
+) -> nn.Module:
     """BCE whose positives weigh (mean count / n_i)^(1/(2·temperature)), held in [floor, cap].
 
     Temperature 1 is the inverse square root, 0.5 the inverse, infinity plain BCE. Weights under
@@ -59,8 +62,13 @@ def weighted_bce(freq: Frequencies, *, temperature: float = 1.0, floor: float = 
     return SigmoidLoss(gamma=0, weighting=PositiveWeight(weights))
 
 
-def focal(freq: Frequencies, *, gamma: float = 2.0, reweight: str | None = None,
-          weight_norm: str | None = None) -> nn.Module:
+def focal(
+    freq: Frequencies,
+    *,
+    gamma: float = 2.0,
+    reweight: str | None = None,
+    weight_norm: str | None = None,
+) -> nn.Module:
     """FL (Lin et al. 2017, https://arxiv.org/abs/1708.02002, without their α).
 
     `reweight` multiplies a label's entries by mean count / n_i (`inverse`) or its square root
@@ -76,22 +84,36 @@ def focal(freq: Frequencies, *, gamma: float = 2.0, reweight: str | None = None,
     return SigmoidLoss(gamma=gamma, weighting=_normalised(weighting, weight_norm))
 
 
-def cb(freq: Frequencies, *, gamma: float = 2.0, beta: float = 0.9, mode: str = "class",
-       weight_norm: str | None = None) -> nn.Module:
+def cb(
+    freq: Frequencies,
+    *,
+    gamma: float = 2.0,
+    beta: float = 0.9,
+    mode: str = "class",
+    weight_norm: str | None = None,
+) -> nn.Module:
     """Class-balanced focal loss: FL × r_i (see `ClassBalanced` for the modes)."""
     weighting = _normalised(ClassBalanced(freq, beta, mode), weight_norm)
     return SigmoidLoss(gamma=gamma, weighting=weighting)
 
 
-def r_fl(freq: Frequencies, *, gamma: float = 2.0, alpha: float = 0.1, beta: float = 10.0,
-         mu: float = 0.9, weight_norm: str | None = None) -> nn.Module:
+def r_fl(
+    freq: Frequencies,
+    *,
+    gamma: float = 2.0,
+    alpha: float = 0.1,
+    beta: float = 10.0,
+    mu: float = 0.9,
+    weight_norm: str | None = None,
+) -> nn.Module:
     """Rebalanced focal loss: FL × r̂ (see `Rebalanced`); `suggest_mu` gives μ for a corpus."""
     weighting = _normalised(Rebalanced(freq, alpha, beta, mu), weight_norm)
     return SigmoidLoss(gamma=gamma, weighting=weighting)
 
 
-def ntr_fl(freq: Frequencies, *, gamma: float = 2.0, kappa: float = 0.05, neg_scale: float = 2.0
-           ) -> nn.Module:
+def ntr_fl(
+    freq: Frequencies, *, gamma: float = 2.0, kappa: float = 0.05, neg_scale: float = 2.0
+) -> nn.Module:
     """FL with negative-tolerant regularisation (NTR): ν_i = −κ b̂_i, λ = `neg_scale`.
 
     The loss of negatives is divided by λ as the equation says. The code behind the published
@@ -100,34 +122,67 @@ def ntr_fl(freq: Frequencies, *, gamma: float = 2.0, kappa: float = 0.05, neg_sc
     return SigmoidLoss(gamma=gamma, nu=_ntr_shift(freq, kappa), neg_scale=neg_scale)
 
 
-def cb_ntr(freq: Frequencies, *, gamma: float = 2.0, beta: float = 0.9, mode: str = "class",
-           kappa: float = 0.05, neg_scale: float = 2.0, weight_norm: str | None = None
-           ) -> nn.Module:
+def cb_ntr(
+    freq: Frequencies,
+    *,
+    gamma: float = 2.0,
+    beta: float = 0.9,
+    mode: str = "class",
+    kappa: float = 0.05,
+    neg_scale: float = 2.0,
+    weight_norm: str | None = None,
+) -> nn.Module:
     """Class-balanced focal loss with NTR."""
     weighting = _normalised(ClassBalanced(freq, beta, mode), weight_norm)
-    return SigmoidLoss(gamma=gamma, weighting=weighting, nu=_ntr_shift(freq, kappa),
-                       neg_scale=neg_scale)
+    return SigmoidLoss(
+        gamma=gamma, weighting=weighting, nu=_ntr_shift(freq, kappa), neg_scale=neg_scale
+    )
 
 
-def db(freq: Frequencies, *, gamma: float = 2.0, alpha: float = 0.1, beta: float = 10.0,
-       mu: float = 0.9, kappa: float = 0.05, neg_scale: float = 2.0,
-       weight_norm: str | None = None) -> nn.Module:
+def db(
+    freq: Frequencies,
+    *,
+    gamma: float = 2.0,
+    alpha: float = 0.1,
+    beta: float = 10.0,
+    mu: float = 0.9,
+    kappa: float = 0.05,
+    neg_scale: float = 2.0,
+    weight_norm: str | None = None,
+) -> nn.Module:
     """Distribution-balanced loss: R-FL with NTR (Wu et al. 2020, Huang et al. 2021)."""
     weighting = _normalised(Rebalanced(freq, alpha, beta, mu), weight_norm)
-    return SigmoidLoss(gamma=gamma, weighting=weighting, nu=_ntr_shift(freq, kappa),
-                       neg_scale=neg_scale)
+    return SigmoidLoss(
+        gamma=gamma, weighting=weighting, nu=_ntr_shift(freq, kappa), neg_scale=neg_scale
+    )
 
 
-def db_0fl(freq: Frequencies, *, alpha: float = 0.1, beta: float = 10.0, mu: float = 0.9,
-           kappa: float = 0.05, neg_scale: float = 2.0, weight_norm: str | None = None
-           ) -> nn.Module:
+def db_0fl(
+    freq: Frequencies,
+    *,
+    alpha: float = 0.1,
+    beta: float = 10.0,
+    mu: float = 0.9,
+    kappa: float = 0.05,
+    neg_scale: float = 2.0,
+    weight_norm: str | None = None,
+) -> nn.Module:
     """DB without the focal factor (γ = 0)."""
-    return db(freq, gamma=0.0, alpha=alpha, beta=beta, mu=mu, kappa=kappa, neg_scale=neg_scale,
-              weight_norm=weight_norm)
+    return db(
+        freq,
+        gamma=0.0,
+        alpha=alpha,
+        beta=beta,
+        mu=mu,
+        kappa=kappa,
+        neg_scale=neg_scale,
+        weight_norm=weight_norm,
+    )
 
 
-def asl(freq: Frequencies, *, gamma_pos: float = 0.0, gamma_neg: float = 4.0, margin: float = 0.05
-        ) -> nn.Module:
+def asl(
+    freq: Frequencies, *, gamma_pos: float = 0.0, gamma_neg: float = 4.0, margin: float = 0.05
+) -> nn.Module:
     """Asymmetric loss (see `AsymmetricLoss`); frequencies play no part."""
     return AsymmetricLoss(gamma_pos, gamma_neg, margin)
 
@@ -162,9 +217,15 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
-def make_loss(name: str, class_freq: Sequence[float] | np.ndarray | Tensor, train_num: int, *,
-              loss_weight: float = 1.0, reduction: str = "mean", **options: Any
-              ) -> MultiLabelLoss:
+def make_loss(
+    name: str,
+    class_freq: Sequence[float] | np.ndarray | Tensor,
+    train_num: int,
+    *,
+    loss_weight: float = 1.0,
+    reduction: str = "mean",
+    **options: Any,
+) -> MultiLabelLoss:
     """The loss `name` of LOSSES for labels seen `class_freq` times among `train_num` documents.
 
     class_freq (n_labels,): positives of each label in train, from 0 to train_num. reduction:

@@ -28,8 +28,9 @@ class Frequencies(NamedTuple):
         return self.n.clamp(min=1)
 
 
-def check_frequencies(class_freq: Sequence[float] | np.ndarray | Tensor, train_num: int
-                      ) -> Frequencies:
+def check_frequencies(
+    class_freq: Sequence[float] | np.ndarray | Tensor, train_num: int
+) -> Frequencies:
     """Refuse counts that no training part can have (ParameterError); see `make_loss`."""
     n = torch.as_tensor(class_freq, dtype=torch.float64)
     if n.ndim != 1 or not len(n):
@@ -39,8 +40,10 @@ def check_frequencies(class_freq: Sequence[float] | np.ndarray | Tensor, train_n
     wrong = ~((n >= 0) & (n <= train_num))  # also true for NaN
     if wrong.any():
         at = int(wrong.nonzero()[0])
-        raise ParameterError(f"class_freq[{at}] must be from 0 to train_num = {train_num}, "
-                             f"got {n[at].item()}: count the positives of the training part.")
+        raise ParameterError(
+            f"class_freq[{at}] must be from 0 to train_num = {train_num}, "
+            f"got {n[at].item()}: count the positives of the training part."
+        )
     return Frequencies(n, int(train_num))
 
 
@@ -60,8 +63,9 @@ class MultiLabelLoss(nn.Module):
     in `transformers.Trainer`, which counts every entry of `labels`.
     """
 
-    def __init__(self, entries: nn.Module, n_labels: int, loss_weight: float = 1.0,
-                 reduction: str = "mean") -> None:
+    def __init__(
+        self, entries: nn.Module, n_labels: int, loss_weight: float = 1.0, reduction: str = "mean"
+    ) -> None:
         super().__init__()
         if reduction not in REDUCTIONS:
             raise unknown_name("reduction", reduction, REDUCTIONS)
@@ -92,8 +96,10 @@ class MultiLabelLoss(nn.Module):
         if logits.ndim != 2 or logits.shape[1] != self.n_labels or not len(logits):
             raise DataError(f"logits must have shape {expected}, got {tuple(logits.shape)}.")
         if targets.shape != logits.shape:
-            raise DataError(f"targets must have the shape of logits, {tuple(logits.shape)}, "
-                            f"got {tuple(targets.shape)}.")
+            raise DataError(
+                f"targets must have the shape of logits, {tuple(logits.shape)}, "
+                f"got {tuple(targets.shape)}."
+            )
 
 
 def _check_ones(targets: Tensor, positives: tuple[Tensor, ...]) -> None:
@@ -101,5 +107,7 @@ def _check_ones(targets: Tensor, positives: tuple[Tensor, ...]) -> None:
     wrong = targets[positives] != 1
     if wrong.any():
         row, column = (int(index[wrong][0]) for index in positives)
-        raise DataError(f"targets must be 0 or 1, got {targets[row, column].item()} "
-                        f"at row {row}, label {column}.")
+        raise DataError(
+            f"targets must be 0 or 1, got {targets[row, column].item()} "
+            f"at row {row}, label {column}."
+        )

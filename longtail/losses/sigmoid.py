@@ -36,8 +36,14 @@ class SigmoidLoss(nn.Module):
 
     shift: Tensor
 
-    def __init__(self, *, gamma: float, weighting: nn.Module | None = None,
-                 nu: Tensor | None = None, neg_scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        *,
+        gamma: float,
+        weighting: nn.Module | None = None,
+        nu: Tensor | None = None,
+        neg_scale: float = 1.0,
+    ) -> None:
         super().__init__()
         self.gamma = number("gamma", gamma, 0)
         self.neg_scale = number("neg_scale", neg_scale, 1e-3)
@@ -47,16 +53,24 @@ class SigmoidLoss(nn.Module):
 
     def forward(self, logits: Tensor, targets: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
         weights = logits.new_ones(1, 1) if self.weighting is None else self.weighting(targets)
-        return _SigmoidSum.apply(logits, positives, weights, self.shift.to(logits.dtype),
-                                 self.gamma, self.neg_scale)
+        return _SigmoidSum.apply(
+            logits, positives, weights, self.shift.to(logits.dtype), self.gamma, self.neg_scale
+        )
 
 
 class _SigmoidSum(torch.autograd.Function):
     """Differentiable once, in logits (batch, n_labels) only."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, positives: tuple[Tensor, Tensor], weights: Tensor,
-                shift: Tensor, gamma: float, neg_scale: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        positives: tuple[Tensor, Tensor],
+        weights: Tensor,
+        shift: Tensor,
+        gamma: float,
+        neg_scale: float,
+    ) -> Tensor:
         weights = weights.expand_as(logits)
         signed = torch.add(shift, logits, alpha=neg_scale)
         positive_logits = signed[positives] / -neg_scale

@@ -19,7 +19,7 @@ STEPS_AT_ONCE = 16
 
 
 class Explainable(Protocol):
-    """What is needed of `longtail.classifier.Classifier`."""
+    """What is needed of `longtail.models.classifier.Classifier`."""
 
     encoder: Any
     tokenizer: Any

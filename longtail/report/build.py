@@ -79,11 +79,17 @@ def build(
     return {
         "format": FORMAT,
         "models": [{"name": m.name, "title": m.title} for m in evidence.models],
-        "totals": {"n_docs": n_docs, "n_labels": n_labels, "support": evidence.targets.nnz,
-                   "head": evidence.head, "tail": evidence.tail, "level": options.level,
-                   "n_draws": options.n_draws,
-                   "truncated": int((lengths > max_length).sum()),
-                   "max_length": max_length},
+        "totals": {
+            "n_docs": n_docs,
+            "n_labels": n_labels,
+            "support": evidence.targets.nnz,
+            "head": evidence.head,
+            "tail": evidence.tail,
+            "level": options.level,
+            "n_draws": options.n_draws,
+            "truncated": int((lengths > max_length).sum()),
+            "max_length": max_length,
+        },
         "headline": sections.headline(slices),
         "metrics": sections.flat_metrics(slices, predicted),
         "slices": slices,
@@ -107,9 +113,7 @@ def build(
     }
 
 
-def _lengths(
-    texts: pd.Series, model: Explainable, limit: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _lengths(texts: pd.Series, model: Explainable, limit: int) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of each text uncut, (n_docs,) int; and whether the model saw all of it, by name."""
     if not len(texts):
         return np.zeros(0, dtype=int), np.zeros(0, dtype=str)

@@ -11,9 +11,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from longtail.errors import DataError
-from longtail.metrics import apply_thresholds
-from longtail.score_blocks import Floats
-from longtail.slices import frequency_groups
+from longtail.evaluation.metrics import apply_thresholds
+from longtail.evaluation.score_blocks import Floats
+from longtail.frequency import frequency_groups
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Evidence:
     """The evaluation in arrays and frames.
 
     labels: (n_labels,) names in column order; class_freq, val_freq, test_freq: (n_labels,) int.
-    head, tail: cut-offs of `longtail.slices.frequency_groups`.
+    head, tail: cut-offs of `longtail.frequency.frequency_groups`.
     targets: CSR 0/1 (n_docs, n_labels) of the test documents.
     test: one row per row of `targets`, train: the training documents; both as `read_corpus` gives
     them (`id`, `text`, `labels` and any metadata).

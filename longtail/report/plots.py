@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from longtail.validation.spreadsheet import harmless
+from longtail.spreadsheet import harmless
 
 SLICE_METRICS = ("micro_precision", "micro_recall", "micro_f1",
                  "macro_precision", "macro_recall", "macro_f1")  # fmt: skip
@@ -31,8 +31,15 @@ def _labels(details: Mapping[str, Any]) -> Table:
 def _slices(details: Mapping[str, Any]) -> Table:
     header = ["model", "kind", "slice", "n_labels", "n_docs", "support", *SLICE_METRICS]
     rows = [
-        [model, row["kind"], row["name"], row["n_labels"], row["n_docs"], row["support"],
-         *(round(row[metric], 6) for metric in SLICE_METRICS)]
+        [
+            model,
+            row["kind"],
+            row["name"],
+            row["n_labels"],
+            row["n_docs"],
+            row["support"],
+            *(round(row[metric], 6) for metric in SLICE_METRICS),
+        ]
         for model, found in details["slices"].items()
         for row in found
     ]
@@ -50,8 +57,14 @@ def _precision_recall(details: Mapping[str, Any]) -> Table:
 
 def _calibration(details: Mapping[str, Any]) -> Table:
     rows = [
-        [group, b["low"], b["high"], b["n"], round(b["mean_score"], 6),
-         round(b["share_positive"], 6)]
+        [
+            group,
+            b["low"],
+            b["high"],
+            b["n"],
+            round(b["mean_score"], 6),
+            round(b["share_positive"], 6),
+        ]
         for group, found in details["calibration"].items()
         for b in found["bins"]
     ]

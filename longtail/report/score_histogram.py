@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from longtail.score_blocks import Floats, row_blocks
+from longtail.evaluation.score_blocks import Floats, row_blocks
 
 N_BINS = 1000
 MAX_POINTS = 150
@@ -67,9 +67,7 @@ def precision_recall(total: Floats, positives: Floats) -> dict[str, list[float]]
     }
 
 
-def calibration(
-    total: Floats, positives: Floats, score_sum: Floats, n_bins: int
-) -> dict[str, Any]:
+def calibration(total: Floats, positives: Floats, score_sum: Floats, n_bins: int) -> dict[str, Any]:
     """Expected calibration error and the reliability table of one histogram (N_BINS,).
 
     ECE = Σ_b n_b / n · |share of positives − mean score| over `n_bins` bins of equal width
@@ -83,8 +81,13 @@ def calibration(
     return {
         "ece": ece,
         "bins": [
-            {"low": int(b) / n_bins, "high": (int(b) + 1) / n_bins, "n": int(n),
-             "mean_score": float(m), "share_positive": float(s)}
+            {
+                "low": int(b) / n_bins,
+                "high": (int(b) + 1) / n_bins,
+                "n": int(n),
+                "mean_score": float(m),
+                "share_positive": float(s),
+            }
             for b, n, m, s in rows
         ],
     }

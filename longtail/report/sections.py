@@ -10,7 +10,9 @@ import numpy.typing as npt
 import pandas as pd
 import scipy.sparse as sp
 
-from longtail.metrics import per_label
+from longtail.evaluation.metrics import per_label
+from longtail.evaluation.slices import slice_table
+from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.evidence import Evidence, Scored
 from longtail.report.score_histogram import (
     ScoreHistogram,
@@ -18,7 +20,6 @@ from longtail.report.score_histogram import (
     precision_recall,
     score_histogram,
 )
-from longtail.slices import FREQUENCY_GROUPS, slice_table
 
 HEADLINE = {
     "micro_f1": "Micro-F1",
@@ -51,7 +52,7 @@ Row = dict[str, Any]
 def slices(
     evidence: Evidence, length: npt.ArrayLike, *, n_draws: int, seed: int, level: float
 ) -> dict[str, list[Row]]:
-    """`longtail.slices.slice_table` of each model; `length` (n_docs,) names a class of length.
+    """`evaluation.slices.slice_table` of each model; `length` (n_docs,) names a class of length.
 
     Metadata slices are computed for the model under report only.
     """
@@ -78,9 +79,11 @@ def _metadata(test: pd.DataFrame) -> dict[str, pd.Series]:
     extra = [
         name
         for name in test.columns
-        if name not in CONTRACT and not test[name].map(np.iterable).where(
-            ~test[name].map(lambda value: isinstance(value, str)), False
-        ).any()
+        if name not in CONTRACT
+        and not test[name]
+        .map(np.iterable)
+        .where(~test[name].map(lambda value: isinstance(value, str)), False)
+        .any()
     ]
     known = [name for name in ("source", "annotator", "annotated_at") if name in test]
     return {name: test[name].reset_index(drop=True) for name in [*known, *extra]}
@@ -173,13 +176,16 @@ def cooccurrence(labels: list[str], class_freq: npt.ArrayLike, pairs: sp.spmatri
     }
 
 
-def threshold_summary(thresholds: Mapping[str, Any], scored: list[Scored], groups: npt.NDArray
-                      ) -> Row:
+def threshold_summary(
+    thresholds: Mapping[str, Any], scored: list[Scored], groups: npt.NDArray
+) -> Row:
     """The objective, and the lowest, middle and highest threshold per model and group."""
     spread = {
         model.name: {
-            name: [round(float(q), 4) for q in np.quantile(model.thresholds[groups == name],
-                                                           [0, 0.5, 1])]
+            name: [
+                round(float(q), 4)
+                for q in np.quantile(model.thresholds[groups == name], [0, 0.5, 1])
+            ]
             for name in FREQUENCY_GROUPS
             if (groups == name).any()
         }
@@ -214,8 +220,11 @@ def flat_metrics(slices_of: Mapping[str, list[Row]], predicted: Mapping[str, Any
     """The numbers for `dvc metrics show`: model -> micro_f1, macro_f1, per group, ..."""
     found: Row = {}
     for model, rows in slices_of.items():
-        f1 = {row["name"]: {k: round(row[k], 6) for k in ("micro_f1", "macro_f1")}
-              for row in rows if row["kind"] in ("all", "frequency")}
+        f1 = {
+            row["name"]: {k: round(row[k], 6) for k in ("micro_f1", "macro_f1")}
+            for row in rows
+            if row["kind"] in ("all", "frequency")
+        }
         found[model] = {
             **f1["all"],
             **{name: f1[name] for name in FREQUENCY_GROUPS},

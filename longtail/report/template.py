@@ -1,4 +1,4 @@
-"""The page's HTML, one Jinja template per part; `longtail.report.render` fills them in."""
+"""The page's HTML, one Jinja template per part; `longtail.report.page.render` fills them in."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from longtail.evaluation.score_blocks import Floats
+from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.evidence import Evidence
-from longtail.score_blocks import Floats
-from longtail.slices import FREQUENCY_GROUPS
 
 KINDS = ("missed", "wrongly predicted")
 TINY = 1e-7

@@ -15,10 +15,10 @@ from longtail.validation.agreement import (
     overall_alpha,
     swapped_labels,
 )
+from longtail.validation.corpus_view import Subject
 from longtail.validation.label_variants import Variants
 from longtail.validation.rules import RULES, Flags
 from longtail.validation.shifts import Shift
-from longtail.validation.subject import Subject
 from longtail.validation.verdict import status
 
 EXAMPLES = 20  # entries of every list

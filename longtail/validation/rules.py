@@ -14,11 +14,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from longtail.validation.agreement import disagreements
+from longtail.validation.corpus_view import Subject
 from longtail.validation.duplicates import mixed_groups
 from longtail.validation.encoding import CONTROL, MOJIBAKE, REPLACEMENT, contains
 from longtail.validation.language import strangers
 from longtail.validation.shifts import Shift
-from longtail.validation.subject import Subject
 
 SPLITS = frozenset({"train", "val", "test", None})
 Flags = np.ndarray | None

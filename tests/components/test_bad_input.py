@@ -16,14 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from small_project import ROOT, small_corpus, small_params, write_encoder
 
-from components._assignment import read_assignment
-from components._component import guarded, main
-from components._corpus import read_corpus, write_corpus
+from components._formats.assignment import read_assignment
+from components._formats.corpus import read_corpus, write_corpus
+from components._frame.component import guarded, main
 from components._sources.arguments import parser
 from components.ingest import ingest
 from longtail.errors import DataError
+from tests.builders.paths import ROOT
+from tests.builders.small_project import small_corpus, small_params, write_encoder
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 DATA_SIDE = ("validate", "split", "frequencies")
@@ -175,14 +176,18 @@ def test_faults_of_content_stop_validate(project, capsys, fault):
 def test_blank_and_variant_labels_are_mended_or_told(project):
     """Null and white space are repaired; a variant in case is told, not merged: people decide."""
     rows = small_corpus(60)
-    rows["labels"] = [[*labels, None, "  "] if k < 3 else labels
-                      for k, labels in enumerate(rows["labels"])]
+    rows["labels"] = [
+        [*labels, None, "  "] if k < 3 else labels for k, labels in enumerate(rows["labels"])
+    ]
     rows.at[5, "labels"] = [f" {rows.at[5, 'labels'][0]}  "]
     rows.at[6, "labels"] = ["Label-0"]
     write_corpus(rows, Path("data/corpus.parquet"))
     assert run_stages(DATA_SIDE) == ("frequencies", 0)
-    found = {label for labels in read_corpus(Path("artifacts/validate/corpus.parquet"))["labels"]
-             for label in labels}
+    found = {
+        label
+        for labels in read_corpus(Path("artifacts/validate/corpus.parquet"))["labels"]
+        for label in labels
+    }
     assert found == {f"label-{i}" for i in range(8)} | {"Label-0"}
     findings = Path("reports/validate/findings.json").read_text()
     assert '"case_variant"' in findings

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from registry_workspace import PARAMS, InProcess, build, corpus
 
-from components import _evidence as evidence
-from components import _registry as registry
 from components import drift, register
-from components._component import GateNotPassed
-from components._corpus import write_corpus
+from components._formats.corpus import write_corpus
+from components._frame.exit_codes import GateNotPassed
+from components._registry import client as registry
+from components._registry import evidence
 from longtail.errors import DataError
+from tests.builders.registry_workspace import PARAMS, InProcess, build, corpus
 
 REGISTER = PARAMS["register"] | {"sample": 64}
 LIMITS = {

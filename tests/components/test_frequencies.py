@@ -14,8 +14,8 @@ import pytest
 import scipy.sparse as sp
 from pydantic import ValidationError
 
-from components._assignment import read_parts
-from components._corpus import write_corpus
+from components._formats.assignment import read_parts
+from components._formats.corpus import write_corpus
 from components.frequencies import Params, run
 from longtail.errors import DataError
 

@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from components import ingest as command
-from components._corpus import read_corpus
+from components._formats.corpus import read_corpus
 from components._sources.arguments import parser
 from longtail.errors import DataError, ParameterError
+from tests.builders.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 THREE = 'id,text,labels\n7,seven,"a,b"\n5,five,b\n6,six,\n'
 
 
@@ -241,7 +241,7 @@ def test_exit_codes(folder, arguments, code, message):
 def test_a_full_disk_is_temporary_and_leaves_the_corpus_whole(folder, monkeypatch):
     ingest("csv", "in.csv")
     before = digest()
-    monkeypatch.setattr("components._corpus.pq.write_table", _full)
+    monkeypatch.setattr("components._formats.corpus.pq.write_table", _full)
     Path("new.csv").write_text("id,text,labels\n9,nine,b\n", encoding="utf-8")
     with pytest.raises(OSError, match="No space"):
         ingest("csv", "new.csv")

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from report_fixture import corpus, write_inputs
-from test_report import DECISION, PARAMS, outputs
 
 from components import report
-from components._page import write_page
+from components._formats.page import write_page
+from tests.builders.report_inputs import corpus, write_inputs
+from tests.components.test_report import DECISION, PARAMS, outputs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -37,9 +37,7 @@ def page_file(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[sync_api.Browser]:
     with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(
-            executable_path=str(CHROMIUM), args=["--no-sandbox"]
-        )
+        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         yield running
         running.close()
 

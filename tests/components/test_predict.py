@@ -13,15 +13,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from registry_workspace import WORDS, build
 
-from components import _evidence as evidence
-from components import _registry as registry
 from components import predict, register
+from components._registry import client as registry
+from components._registry import evidence
 from longtail.errors import DataError, ParameterError
-from longtail.metrics import apply_thresholds
+from longtail.evaluation.metrics import apply_thresholds
+from tests.builders.paths import ROOT
+from tests.builders.registry_workspace import WORDS, build
 
-ROOT = Path(__file__).resolve().parents[2]
 ROWS = [("a", "one, with a comma"), ("b", 'a "quote"\nand a new line'), ("c", "Grüße 世界")]
 
 

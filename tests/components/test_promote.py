@@ -15,15 +15,17 @@ from pathlib import Path
 import mlflow
 import pytest
 import yaml
-from registry_workspace import PARAMS, WORDS, InProcess, build
 
-from components import _champion, _decision, promote, register
-from components import _registry as registry
-from components._component import GateNotPassed, TemporaryError
-from components._smoke import Smoke
-from components._worker import Answer, ServedError
+from components import promote, register
+from components._frame.exit_codes import GateNotPassed, TemporaryError
+from components._registry import champion as _champion
+from components._registry import client as registry
+from components._registry import decision as _decision
+from components._registry.smoke import Smoke
+from components._registry.worker import Answer, ServedError
 from longtail import gate
 from longtail.errors import DataError, ParameterError
+from tests.builders.registry_workspace import PARAMS, WORDS, InProcess, build
 
 VARIANTS = {
     "middling": {"wrong": 4},

@@ -10,12 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from registry_workspace import build
 
-from components import _registry as registry
 from components import register
-
-ROOT = Path(__file__).resolve().parents[2]
+from components._registry import client as registry
+from tests.builders.paths import ROOT
+from tests.builders.registry_workspace import build
 
 
 @pytest.fixture

@@ -16,18 +16,19 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from registry_workspace import build
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
-from components import _evidence as evidence
-from components import _provenance, register
-from components import _registry as registry
-from components._component import TEMPORARY, TemporaryError, guarded
-from longtail import onnx_export
+from components import register
+from components._frame.component import guarded
+from components._frame.exit_codes import TEMPORARY, TemporaryError
+from components._registry import client as registry
+from components._registry import evidence
+from components._registry import provenance as _provenance
 from longtail.errors import DataError
-
-ROOT = Path(__file__).resolve().parents[2]
+from longtail.models import onnx_export
+from tests.builders.paths import ROOT
+from tests.builders.registry_workspace import build
 
 
 @pytest.fixture(scope="module")
@@ -176,8 +177,12 @@ def test_without_a_lock_the_key_follows_the_files(workspace: mlflow.MlflowClient
 def test_the_packed_code_is_the_import_closure_of_the_served_model(tmp_path: Path):
     _provenance.pack_code(tmp_path)
     packed = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.py")}
-    assert {"longtail/__init__.py", "longtail/classifier.py", "longtail/batching.py"} <= packed
-    assert not packed & {"components/register.py", "components/_registry.py"}
+    assert {
+        "longtail/__init__.py",
+        "longtail/models/classifier.py",
+        "longtail/models/batching.py",
+    } <= packed
+    assert not packed & {"components/register.py", "components/_registry/client.py"}
     assert not any(name.startswith("longtail/report") for name in packed)
 
 

@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_fixture import HOSTILE, corpus, write_inputs
 from sklearn.metrics import f1_score
 
 from components import report
-from components._page import write_page
+from components._formats.page import write_page
+from components._formats.scores import read_scores
 from components._report_inputs import read_suspects
-from components._scores import read_scores
 from longtail.errors import DataError
-from longtail.report import build, render, view
+from longtail.report import build
 from longtail.report.attributions import Attribution
-from longtail.report.render import CONTENTS
+from longtail.report.page import render, view
+from longtail.report.page.render import CONTENTS
+from tests.builders.report_inputs import HOSTILE, corpus, write_inputs
 
 DECISION = {
     "verdict": "refused",
@@ -93,13 +94,20 @@ def test_metrics_agree_with_scikit_learn(made):
 
 def test_the_model_is_scored_as_it_is_served_blended(made):
     paths, out = made
-    z = [np.log(s / (1 - s)) for s in (
-        np.asarray(read_scores(paths[name]).scores, dtype=float)
-        for name in ("test_scores", "baseline_test_scores"))]
+    z = [
+        np.log(s / (1 - s))
+        for s in (
+            np.asarray(read_scores(paths[name]).scores, dtype=float)
+            for name in ("test_scores", "baseline_test_scores")
+        )
+    ]
     limits = json.loads(paths["thresholds"].read_text())["models"]["model"]["thresholds"]
     blended = 1 / (1 + np.exp(-(0.7 * z[0] + 0.3 * z[1])))
-    expected = f1_score(read_scores(paths["test_scores"]).targets.toarray(),
-                        (blended >= limits).astype(int), average="micro")
+    expected = f1_score(
+        read_scores(paths["test_scores"]).targets.toarray(),
+        (blended >= limits).astype(int),
+        average="micro",
+    )
     assert json.loads(out["metrics"].read_text())["model"]["micro_f1"] == pytest.approx(expected)
 
 
@@ -108,8 +116,15 @@ def test_supports_add_up_in_every_partition(made):
     totals = details["totals"]
     rows = details["slices"]["model"]
     kinds = {row["kind"] for row in rows}
-    assert {"frequency", "zero", "labels_per_document", "metadata:length", "metadata:source",
-            "metadata:annotator", "metadata:annotated_at"} <= kinds
+    assert {
+        "frequency",
+        "zero",
+        "labels_per_document",
+        "metadata:length",
+        "metadata:source",
+        "metadata:annotator",
+        "metadata:annotated_at",
+    } <= kinds
     for kind in kinds - {"zero"}:
         assert sum(r["support"] for r in rows if r["kind"] == kind) == totals["support"], kind
 
@@ -156,8 +171,13 @@ def test_the_same_files_give_the_same_bytes(made, tmp_path):
 def test_the_decision_is_shown_when_it_is_there(made, tmp_path):
     _, out = made
     assert "Not decided yet" in out["page"].read_text()
-    write_page(out["details"], tmp_path / "p.html", tmp_path / "p.md", decision=DECISION,
-               drift={"documents": 7})
+    write_page(
+        out["details"],
+        tmp_path / "p.html",
+        tmp_path / "p.md",
+        decision=DECISION,
+        drift={"documents": 7},
+    )
     page = (tmp_path / "p.html").read_text()
     assert "Not decided yet" not in page and "Refused" in page
     assert "TAIL lost &lt;b&gt;6.0" in page and "below &lt;i&gt;limit" in page
@@ -171,7 +191,10 @@ def test_suspects_of_both_kinds_are_shown_as_they_are_written(made):
     details = json.loads(made[1]["details"].read_text())
     cut = read_suspects(made[0]["suspects"], 4)
     assert [(row["kind"], row["rank"]) for row in cut["rows"]] == [
-        ("wrong", "1"), ("wrong", "2"), ("missing", "1")]
+        ("wrong", "1"),
+        ("wrong", "2"),
+        ("missing", "1"),
+    ]
     assert cut["total"] == details["suspects"]["total"] == 4
     page = made[1]["page"].read_text()
     part = page[page.index('id="suspects"') : page.index('id="split"')]
@@ -182,8 +205,11 @@ def test_suspects_of_both_kinds_are_shown_as_they_are_written(made):
 
 def test_the_champion_has_columns_only_where_there_is_one(made):
     details = json.loads(made[1]["details"].read_text())
-    for decision, found in ((None, 0), ({"verdict": "promoted", "champion": None}, 0),
-                            (DECISION, 1)):
+    for decision, found in (
+        (None, 0),
+        ({"verdict": "promoted", "champion": None}, 0),
+        (DECISION, 1),
+    ):
         text = render.page(details, decision)
         assert text.count(">Champion</th>") == text.count(">Δ champion</th>") == found
 
@@ -248,8 +274,13 @@ def test_one_annotator_a_silent_source_and_a_label_that_is_everywhere(tmp_path):
     assert (silent["n_docs"], silent["support"], silent["greyed"]) == (3, 0, True)
     assert (ann["n_docs"], ann["support"]) == (40, details["totals"]["support"])
     everywhere = next(row for row in details["labels"]["rows"] if row[0] == word)
-    assert everywhere[2:5] == [frame["labels"][:].map(lambda x: word in x)[
-        np.resize([True, True, True, False, False], 200)].sum(), 40, 37]
+    assert everywhere[2:5] == [
+        frame["labels"][:]
+        .map(lambda x: word in x)[np.resize([True, True, True, False, False], 200)]
+        .sum(),
+        40,
+        37,
+    ]
     page = out["page"].read_text()
     part = page[page.index(">silent</bdi>") :][:300]
     assert part.count("<td>–</td>") >= 4 and "nan" not in part.lower()

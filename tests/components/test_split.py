@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from components._corpus import write_corpus
+from components._formats.corpus import write_corpus
 from components.split import Params, run
 from longtail.errors import DataError
-from longtail.split_quality import quality
-from longtail.splitting import SPLITS, scikit_multilearn_split
+from longtail.splitting.iterative import SPLITS, scikit_multilearn_split
+from longtail.splitting.quality import quality
 
 N_DOCS = 100
 

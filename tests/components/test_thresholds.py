@@ -16,10 +16,10 @@ import scipy.sparse as sp
 from pydantic import ValidationError
 from sklearn.metrics import f1_score
 
-from components._scores import Scores, write_scores
+from components._formats.scores import Scores, write_scores
 from components.thresholds import Params, run
-from longtail.blending import WEIGHTS, best_weight, blend
 from longtail.errors import DataError
+from longtail.models.blending import WEIGHTS, best_weight, blend
 from longtail.thresholds import curve, tune
 
 N_DOCS, LABELS = 60, ["a", "b", "c"]

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from small_project import LABELS, small_corpus, small_params, write_encoder
 
-from components._corpus import write_corpus
-from components._scores import read_scores
+from components._formats.corpus import write_corpus
+from components._formats.scores import read_scores
 from components._train_params import Params
 from components.train import run
-from longtail import classifier
+from longtail.models import classifier
+from tests.builders.small_project import LABELS, small_corpus, small_params, write_encoder
 
 PARTS = ("train", "val", "test")
 

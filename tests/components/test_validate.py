@@ -12,13 +12,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from components._corpus import write_corpus
-from components._validation_params import LimitParams, PolicyByRule
+from components._formats.corpus import write_corpus
+from components._validate_params import LimitParams, PolicyByRule
 from components.validate import Params, run
 from longtail.errors import DataError
+from longtail.validation.corpus_view import Limits
 from longtail.validation.label_cleaning import REPAIRS
 from longtail.validation.rules import RULES
-from longtail.validation.subject import Limits
 
 WORDS = "anchor basket candle dragon engine falcon garden hammer island jacket".split()  # noqa: SIM905
 

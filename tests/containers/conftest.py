@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts import podman
+from tests.builders.paths import ROOT
 from tests.dags.conftest import (  # noqa: F401 - fixtures
     Nights,
     airflow_home,
@@ -17,10 +19,6 @@ from tests.dags.conftest import (  # noqa: F401 - fixtures
     toy,
     toy_template,
 )
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "docker"))
-import podman  # noqa: E402
 
 PLANTED = "planted-7f3a91c2"
 
@@ -34,7 +32,7 @@ def images() -> str:
     if not podman.installable():
         pytest.skip("podman and runc are not here, and only root can install them with apt-get")
     secrets = {"AWS_SECRET_ACCESS_KEY": PLANTED, "PIP_TRUSTED_HOST": f"{PLANTED}.invalid"}
-    words = [sys.executable, str(ROOT / "docker" / "images.py")]
+    words = [sys.executable, str(ROOT / "scripts" / "images.py")]
     done = subprocess.run(words, env={**os.environ, **secrets}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import podman
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from docker.types import Mount
@@ -15,6 +14,7 @@ from dags._docker import ContainerOperator, docker_operator
 from dags._runners import Step
 from dags._settings import load_settings
 from dags._workspace import FOLDERS
+from scripts import podman
 
 pytestmark = pytest.mark.containers
 NONE = "localhost/longtail-none:latest"

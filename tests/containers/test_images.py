@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import podman
 import pytest
 
-from tests.dags.conftest import ROOT
+from scripts import podman
+from tests.builders.paths import ROOT
 
 pytestmark = pytest.mark.containers
 # What each image is asked, without network: the parts that no other test runs in it.

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.dags.conftest import ROOT, run
+from tests.builders.paths import ROOT
+from tests.dags.conftest import run
 
 pytestmark = pytest.mark.containers
 TOY_IMAGE = "localhost/longtail-data:latest"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import podman
 import pytest
 
+from scripts import podman
+from tests.builders.real_project import assert_same, checkout, make_project, reproduce
 from tests.containers.test_kubeflow_local import run_kubeflow
 from tests.dags.conftest import Nights
-from tests.dags.real_project import assert_same, checkout, make_project, reproduce
 
 pytestmark = pytest.mark.containers
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import podman
 import pytest
 
+from scripts import podman
 from tests.containers.conftest import PLANTED
 from tests.dags.conftest import Nights
 

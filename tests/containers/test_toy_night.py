@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import podman
 import pytest
 
+from scripts import podman
 from tests.dags.conftest import Nights, run
 
 pytestmark = pytest.mark.containers

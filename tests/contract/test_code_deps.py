@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from import_closure import ROOT, import_closure
 
-from components._pipeline import Stage, load_stages
+from components._frame.pipeline import Stage, load_stages
+from tests.builders.import_closure import import_closure
+from tests.builders.paths import ROOT
 
 STAGES = load_stages(ROOT / "dvc.yaml")
 

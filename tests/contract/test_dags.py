@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from components._pipeline import load_stages
+from components._frame.pipeline import load_stages
+from tests.builders.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden"
 RUNNERS = ("process", "docker", "kubernetes")
 DAGS = ("nightly_retraining", "rollback")

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from small_project import ROOT, environment, files_in, make_project
 
-from components._pipeline import load_stages
+from components._frame.pipeline import load_stages
+from tests.builders.paths import ROOT
+from tests.builders.small_project import environment, files_in, make_project
 
 STAGES = [stage.name for stage in load_stages(ROOT / "dvc.yaml")]
 DVC = [sys.executable, "-m", "dvc"]

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components._pipeline import load_stages
+from components._frame.pipeline import load_stages
+from tests.builders.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "kubeflow.yaml"
 KFP = ROOT / ".venv-kfp" / "bin" / "python"
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.builders.paths import ROOT
 
 
 def test_layers_hold() -> None:

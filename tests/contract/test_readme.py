@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 
-from small_project import ROOT
-
-from components._pipeline import load_stages
+from components._frame.pipeline import load_stages
+from tests.builders.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ONE_BY_ONE = ("longtail/", "components/", "dags/", "benchmarks/", "docker/", "mk/")

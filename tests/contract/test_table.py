@@ -7,17 +7,16 @@ import importlib
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from components._component import paths_of
-from components._pipeline import Stage, load_stages
+from components._frame.component import paths_of
+from components._frame.pipeline import Stage, load_stages
+from tests.builders.paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {"ingest", "register", "promote", "predict", "drift"}
 STAGES = load_stages(ROOT / "dvc.yaml")
 NAMES = [stage.name for stage in STAGES]

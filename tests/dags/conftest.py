@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-TOY = Path(__file__).parent / "toy_project"
+from tests.builders.paths import ROOT
+
+TOY = ROOT / "tests" / "builders" / "toy_project"
 
 
 def run(*argv: str, cwd: Path) -> str:

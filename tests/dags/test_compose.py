@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+from tests.builders.paths import ROOT
+
 TEXT = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
 
 
 def generated() -> dict[str, str]:
-    words = [sys.executable, str(ROOT / "docker" / "make_env.py")]
+    words = [sys.executable, str(ROOT / "scripts" / "make_env.py")]
     lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
     return dict(line.split("=", 1) for line in lines)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.dags.conftest import ROOT
+from tests.builders.paths import ROOT
 
 # Writes what pytest would have counted: `$FAST`, `$SLOW` and `$CONTAINERS` are "tests skipped".
 MAKE = """#!/bin/sh
@@ -26,12 +26,12 @@ def gate(tmp_path: Path):  # type: ignore[no-untyped-def]
     """Runs a copy of the gate; `installable` says whether the machine could have podman."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "docker").mkdir()
+    (tmp_path / "scripts").mkdir()
     (tmp_path / "bin" / "make").write_text(MAKE)
     (tmp_path / "bin" / "make").chmod(0o755)
 
     def run(installable: bool = True, **counts: str) -> subprocess.CompletedProcess[str]:
-        (tmp_path / "docker" / "podman.py").write_text(f"raise SystemExit({int(not installable)})")
+        (tmp_path / "scripts" / "podman.py").write_text(f"raise SystemExit({int(not installable)})")
         usual = {"FAST": "9 1", "SLOW": "5 0", "CONTAINERS": "4 0"}
         env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}", **usual, **counts}
         return subprocess.run([tmp_path / ".ci" / "run"], env=env, capture_output=True, text=True)

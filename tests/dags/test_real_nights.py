@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.builders.real_project import SPLIT, assert_same, make_project, reproduce
 from tests.dags.conftest import Nights, run
-from tests.dags.real_project import SPLIT, assert_same, make_project, reproduce
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 FIRST, SECOND, THIRD = (f"2026-04-0{day}T02:00:00" for day in (1, 2, 3))

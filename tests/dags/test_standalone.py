@@ -24,9 +24,10 @@ import psutil
 import pytest
 from mlflow import MlflowClient
 
-from components._registry import REQUIRED_TAGS
-from tests.dags.conftest import ROOT, environment, run
-from tests.dags.real_project import make_project
+from components._registry.client import REQUIRED_TAGS
+from tests.builders.paths import ROOT
+from tests.builders.real_project import make_project
+from tests.dags.conftest import environment, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 # The one in docs/images is a copy.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components._pipeline import load_stages
+from components._frame.pipeline import load_stages
 from dags import _workspace as ws
 from tests.dags.conftest import run
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from longtail import gate
 from longtail.errors import DataError
-from longtail.metrics import compute
+from longtail.evaluation.metrics import compute
 
 N_DOCS, LABELS = 600, ["a", "b", "c", "d"]
 GROUPS = ["HEAD", "HEAD", "MEDIUM", "TAIL"]

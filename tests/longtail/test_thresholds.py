@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import f1_score
 
-from longtail import score_blocks
 from longtail.errors import DataError, ParameterError
+from longtail.evaluation import score_blocks
 from longtail.thresholds import curve, tune
 
 

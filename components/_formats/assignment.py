@@ -1,0 +1,75 @@
+"""Joins the corpus with its train/val/test assignment; what is not assigned exactly is refused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import scipy.sparse as sp
+
+from components._formats.corpus import read_corpus
+from longtail import label_matrix
+from longtail.errors import DataError
+
+_PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The documents of one part, in corpus order; targets `(n_docs, n_labels)` 0/1 CSR."""
+
+    ids: list[str]
+    texts: list[str]
+    targets: sp.csr_matrix
+
+
+def read_assignment(path: Path) -> pd.Series:
+    """The part (`train`, `val`, `test`) of each document, indexed by id.
+
+    Raises DataError where `path` is no file that `split` wrote.
+    """
+    try:
+        columns = pq.read_table(path, columns=["id", "split"]).to_pydict()
+        problem = _problem(columns["id"], columns["split"])
+    except (pa.ArrowException, OSError, KeyError) as error:
+        problem = " ".join(str(error).split())
+    if problem:
+        raise DataError(
+            f"{path} is no readable split assignment ({problem}); expected the columns id and "
+            "split as `split` writes them: run `dvc repro split`."
+        )
+    return pd.Series(columns["split"], index=columns["id"], name="split")
+
+
+def _problem(ids: list[str], splits: list[str]) -> str:
+    if strange := set(splits) - set(_PARTS):
+        return f"split {next(iter(strange))!r}"
+    if len(set(ids)) < len(ids):
+        return "an id stands twice"
+    return ""
+
+
+def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Part]]:
+    """The label names in column order, and the documents of each part.
+
+    Raises DataError where the corpus and the assignment do not name the same documents.
+    """
+    frame = read_corpus(corpus)
+    assigned = read_assignment(assignment)
+    strangers = set(frame["id"]) ^ set(assigned.index)
+    if strangers:
+        raise DataError(
+            f"{assignment} and {corpus} differ in {len(strangers)} document(s), such as "
+            f"{min(strangers)!r}; run `dvc repro split`, which assigns every document."
+        )
+    labels = label_matrix.vocabulary(frame["labels"])
+    part_of = frame["id"].map(assigned)
+    return labels, {part: _part(frame[part_of == part], labels) for part in _PARTS}
+
+
+def _part(frame: pd.DataFrame, labels: list[str]) -> Part:
+    targets = label_matrix.encode(frame["labels"].tolist(), labels)
+    return Part(frame["id"].tolist(), frame["text"].tolist(), targets)

@@ -1,0 +1,114 @@
+"""The corpus file and its contract: one Parquet file, read with every fault of form named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from components._frame.files import written
+from longtail.errors import DataError
+
+COLUMNS: dict[str, pa.DataType] = {
+    "id": pa.string(),
+    "text": pa.string(),
+    "labels": pa.list_(pa.string()),
+    "group": pa.string(),
+    "annotator": pa.string(),
+    "annotated_at": pa.timestamp("us"),
+    "split": pa.string(),
+    "source": pa.string(),
+}
+REQUIRED = ("id", "text", "labels")
+
+
+def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
+    """The corpus as a frame: `labels` as lists of str, optional columns only if the file has them.
+
+    null_labels: let a null inside a list of labels pass as None (`validate` mends it).
+    Raises DataError naming the file and the column if it is unreadable or mistyped.
+    """
+    table = _read_table(path)
+    missing = [name for name in REQUIRED if name not in table.column_names]
+    if missing:
+        raise DataError(
+            f"{path}: column(s) {', '.join(missing)} missing; expected {', '.join(REQUIRED)}, "
+            f"got {', '.join(table.column_names)}. Rebuild it with `python -m components.ingest`."
+        )
+    for name in table.column_names:
+        table = _typed(path, table, name)
+    frame = table.to_pandas()
+    frame["labels"] = [list(labels) for labels in table.column("labels").to_pylist()]
+    if not null_labels and pc.list_flatten(table.column("labels")).null_count:
+        row = next(i for i, labels in enumerate(frame["labels"]) if None in labels)
+        raise DataError(
+            f"{path}: row {row}, column 'labels' has a null in its list, expected strings; "
+            "run `dvc repro validate`, which drops blank labels, and read what it writes."
+        )
+    return frame
+
+
+def _read_table(path: Path) -> pa.Table:
+    try:
+        names = pq.read_schema(path).names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataError(f"{path}: column {twice[0]!r} stands twice; drop or rename one.")
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise DataError(
+            f"{path} does not exist; make it with `python -m components.ingest`."
+        ) from None
+    except (pa.ArrowInvalid, OSError) as error:
+        reason = " ".join(str(error).split())  # Arrow's own text may have several lines
+        raise DataError(
+            f"{path} is not a readable Parquet file ({reason}); restore it with `dvc checkout` "
+            "or rebuild it with `python -m components.ingest`."
+        ) from None
+
+
+def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
+    """Cast a contract column to its type; a column that cannot be cast or has nulls is refused."""
+    if name not in COLUMNS:
+        return table
+    index = table.column_names.index(name)
+    column, expected = table.column(index), COLUMNS[name]
+    try:
+        column = column.cast(expected)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(
+            f"{path}: column {name!r} has type {column.type}, expected {expected}; "
+            "convert it and ingest the file again."
+        ) from None
+    if name in REQUIRED and column.null_count:
+        row = column.is_null().to_pylist().index(True)
+        raise DataError(f"{path}: row {row}, column {name!r} is null, expected {expected}.")
+    return table.set_column(index, pa.field(name, expected), column)
+
+
+def _extra(path: Path, name: str, values: pd.Series) -> pa.Array:
+    """A column of the user's own, of any one type that Arrow can hold."""
+    try:
+        return pa.Array.from_pandas(values)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+        raise DataError(
+            f"{path}: the values of column {name!r} are not of one type "
+            f"({' '.join(str(error).split())}); convert or drop it."
+        ) from None
+
+
+def write_corpus(frame: pd.DataFrame, path: Path) -> None:
+    """Write `frame` under the contract's types; the same rows always give the same bytes."""
+    fields = [pa.field(name, COLUMNS[name]) for name in COLUMNS if name in frame.columns]
+    extra = [name for name in frame.columns if name not in COLUMNS]
+    table = pa.Table.from_pandas(frame[[f.name for f in fields]], pa.schema(fields), False)
+    for name in extra:
+        column = _extra(path, name, frame[name])
+        # pandas 3 hands text over as large_string, older ones as string: the bytes would differ.
+        large = pa.types.is_large_string(column.type)
+        table = table.append_column(name, column.cast(pa.string()) if large else column)
+    with written(path) as temporary:
+        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")

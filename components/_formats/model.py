@@ -1,0 +1,23 @@
+"""Reads a model folder; what is not one is refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from longtail.errors import DataError
+from longtail.models import classifier
+
+
+def load_model(folder: Path) -> classifier.Classifier:
+    """The classifier in `folder`, in evaluation mode; see `longtail.models.classifier.Classifier`.
+
+    Raises DataError where the folder is not one that `train` wrote.
+    """
+    try:
+        return classifier.load(folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise DataError(
+            f"{folder} holds no readable model ({reason}); expected the folder that "
+            "`dvc repro train` writes (config.json, model.safetensors, tokenizer files)."
+        ) from None

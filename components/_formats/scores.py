@@ -1,0 +1,53 @@
+"""A folder of scores: one row per document, one column per label, with the targets beside them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import scipy.sparse as sp
+
+from components._frame.files import written
+from longtail.errors import DataError
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores σ(z) in [0, 1], `(n_docs, n_labels)`, memory-mapped when read; targets as 0/1 CSR."""
+
+    ids: list[str]
+    labels: list[str]
+    scores: np.ndarray
+    targets: sp.csr_matrix
+
+
+def write_scores(path: Path, scores: Scores) -> None:
+    """Write the folder `path`: `scores.npy`, `targets.npz`, `index.json`."""
+    with written(path) as folder:
+        folder.mkdir()
+        np.save(folder / "scores.npy", scores.scores, allow_pickle=False)
+        sp.save_npz(folder / "targets.npz", scores.targets.astype(np.int8))
+        index = {"ids": scores.ids, "labels": scores.labels}
+        (folder / "index.json").write_text(json.dumps(index, ensure_ascii=False), encoding="utf-8")
+
+
+def read_scores(path: Path) -> Scores:
+    """Read a folder made by `write_scores`; DataError where a part is missing or does not fit."""
+    try:
+        index = json.loads((path / "index.json").read_text(encoding="utf-8"))
+        scores = np.load(path / "scores.npy", mmap_mode="r", allow_pickle=False)
+        targets = sp.load_npz(path / "targets.npz").tocsr()
+        shape = (len(index["ids"]), len(index["labels"]))
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
+        raise DataError(
+            f"{path} is not a whole folder of scores ({error}); remove it and run `dvc repro`."
+        ) from None
+    if scores.shape != shape or targets.shape != shape:
+        raise DataError(
+            f"{path}: scores {scores.shape} and targets {targets.shape} do not fit the index "
+            f"{shape}; remove the folder and run `dvc repro`."
+        )
+    return Scores(index["ids"], index["labels"], scores, targets)

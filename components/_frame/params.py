@@ -1,0 +1,62 @@
+"""Parameters: the base of every `Params`, and the section of `params.yaml` that fills it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from longtail.errors import ParameterError, unknown_name
+
+PARAMS_FILE = Path("params.yaml")
+
+P = TypeVar("P", bound="Section")
+
+
+class Section(BaseModel):
+    """Base of every `Params`: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def load_params(stage: str, model: type[P], path: Path = PARAMS_FILE) -> P:
+    """The stage's section of `params.yaml`, validated; every wrong value is reported at once."""
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(
+            f"No {path} in {Path.cwd()}; run from the project's root folder."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path} is not YAML in UTF-8: {error}") from None
+    if not isinstance(document, dict) or stage not in document:
+        raise ParameterError(f"{path} has no section {stage!r}; add it (it may be empty: {{}}).")
+    try:
+        return model.model_validate({} if document[stage] is None else document[stage])
+    except ValidationError as error:
+        raise ParameterError(_explain(stage, path, model, error)) from None
+
+
+def _explain(stage: str, path: Path, model: type[Section], error: ValidationError) -> str:
+    lines = [f"{path} has {error.error_count()} wrong value(s):"]
+    for item in error.errors():
+        where = ".".join(str(part) for part in (stage, *item["loc"]))
+        got = "" if item["type"] == "missing" else f" (got {item['input']!r})"
+        said = item["msg"]
+        if item["type"] == "extra_forbidden":
+            said = str(unknown_name("parameter", str(item["loc"][-1]), _names(model, item["loc"])))
+        lines.append(f"  {where}: {said}{got}")
+    return "\n".join(lines)
+
+
+def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    """The fields that are valid beside the unknown one at `loc`."""
+    for part in loc[:-1]:
+        field = model.model_fields.get(str(part))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            break
+        model = inner
+    return list(model.model_fields)

@@ -1,0 +1,208 @@
+"""The MLflow registry: connection, versions by key and alias, the lock, and the history.
+
+The history is a tag per entry on the registered model, numbered and never rewritten. MLflow sets
+an alias without a condition, so whoever moves one holds `exclusive` and reads it again afterwards;
+the lock reaches as far as the file system of the lock folder does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from components._frame.exit_codes import TemporaryError
+from components._frame.files import locked
+from components._frame.params import Section
+
+DEFAULTS = {
+    "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+}
+for _name, _value in DEFAULTS.items():
+    os.environ.setdefault(_name, _value)
+warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
+
+import mlflow  # noqa: E402 - reads the variables above when it is imported
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel  # noqa: E402
+from mlflow.exceptions import MlflowException  # noqa: E402
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
+KEY = "key"
+RUNTIME = "runtime"
+FILES = "files_digest"
+ROLLED_BACK = "rolled_back"
+REQUIRED_TAGS = (
+    KEY,
+    "data_md5",
+    "data_revision",
+    "git_commit",
+    "split_id",
+    "train_ids_digest",
+    "image_digest",
+    "logical_date",
+    "params_hash",
+    RUNTIME,
+    FILES,
+)
+HISTORY = "history."
+PROBE_SECONDS = 5
+SQLITE = "sqlite:///"
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+T = TypeVar("T")
+
+
+class RegisterParams(Section):
+    """Settings of `register`; `promote` reads the model's name from them too."""
+
+    model_name: str = Field(min_length=1, description="Name of the registered model.")
+    experiment: str = Field(min_length=1, description="MLflow experiment of the runs.")
+    sample: int = Field(ge=1, le=1000, description="Test documents kept to check the version by.")
+    runtime: Literal["pytorch", "onnx", "onnx_int8"] = Field(
+        "pytorch", description="What serves the version; int8 is faster and slightly different."
+    )
+
+
+def connect() -> mlflow.MlflowClient:
+    """A client of the tracking server that `MLFLOW_TRACKING_URI` names.
+
+    Raises TemporaryError, after a few seconds, where the server cannot be reached.
+    """
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), PROBE_SECONDS).close()
+        except OSError as error:
+            raise TemporaryError(_unreachable(f"{parts.hostname}:{port}", error)) from None
+    mlflow.set_tracking_uri(uri)
+    with reachable():
+        return mlflow.MlflowClient()
+
+
+def _unreachable(where: str, error: object) -> str:
+    return (
+        f"The tracking server at {where} cannot be reached ({error}); start it, or set "
+        "MLFLOW_TRACKING_URI to one that runs, and try again."
+    )
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Turn the loss of the tracking server halfway, or its full disk, into a TemporaryError."""
+    try:
+        yield
+    except Exception as error:  # MLflow wraps most errors of its database, but not all
+        text = f"{type(error).__name__}: {error}"
+        if "disk is full" in text:
+            full = "The tracking store has no space left (database or disk is full); free some"
+            raise TemporaryError(f"{full} and try again.") from None
+        if "API request to" in text or "OperationalError" in text:
+            where = urlsplit(os.environ["MLFLOW_TRACKING_URI"]).hostname or "the local store"
+            raise TemporaryError(_unreachable(where, text.splitlines()[0][:200])) from None
+        raise
+
+
+def _or_none(call: Callable[[], T]) -> T | None:
+    try:
+        return call()
+    except MlflowException as error:
+        if error.error_code in ABSENT:
+            return None
+        raise
+
+
+def number(version: ModelVersion | None) -> str | None:
+    """The version's number as text (some stores give an int); None for no version."""
+    return None if version is None else str(version.version)
+
+
+def by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
+    """The version that the alias points to; None where it points to nothing."""
+    return _or_none(lambda: client.get_model_version_by_alias(name, alias))
+
+
+def by_number(client: mlflow.MlflowClient, name: str, version: str) -> ModelVersion | None:
+    """The version with that number; None where it never was or was deleted."""
+    return _or_none(lambda: client.get_model_version(name, version))
+
+
+def by_model(client: mlflow.MlflowClient, name: str) -> RegisteredModel | None:
+    """The registered model; None before its first version."""
+    return _or_none(lambda: client.get_registered_model(name))
+
+
+def by_key(client: mlflow.MlflowClient, name: str, key: str) -> ModelVersion | None:
+    """The newest usable version made from the same data, code and parameters."""
+    found = [
+        version
+        for version in client.search_model_versions(f"name = '{name}'")
+        if version.tags.get(KEY) == key and version.status == "READY"
+    ]
+    return max(found, key=lambda version: int(version.version), default=None)
+
+
+@contextmanager
+def exclusive(name: str) -> Iterator[None]:
+    """Hold the lock of the registered model `name` (shared by all processes of this machine)."""
+    cache = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    if uri.startswith(SQLITE):  # the same file from whatever folder, with or without its whole path
+        uri = SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())
+    digest = hashlib.sha256(json.dumps([uri, name]).encode()).hexdigest()[:16]
+    with locked(cache / "locks" / digest):
+        yield
+
+
+def move_alias(client: mlflow.MlflowClient, name: str, alias: str, version: str | None) -> None:
+    """Point `alias` at `version` (None removes it), then read it again.
+
+    Raises TemporaryError where another client moved it at the same moment.
+    """
+    if version is None:
+        _or_none(lambda: client.delete_registered_model_alias(name, alias))
+    else:
+        client.set_registered_model_alias(name, alias, version)
+    found = by_alias(client, name, alias)
+    if number(found) != version:
+        raise TemporaryError(
+            f"The alias {alias!r} was to point to version {version} but points to "
+            f"{number(found)}: another client moved it. Decide again."
+        )
+
+
+def history(client: mlflow.MlflowClient, name: str) -> list[dict[str, Any]]:
+    """The entries of the history, oldest first."""
+    model = by_model(client, name)
+    tags: Mapping[str, str] = model.tags if model else {}
+    numbered = sorted(key for key in tags if key.startswith(HISTORY))
+    return [json.loads(tags[key]) for key in numbered]
+
+
+def append_history(client: mlflow.MlflowClient, name: str, entry: Mapping[str, Any]) -> None:
+    """Add one entry under the next free number; the caller holds the lock."""
+    tags = client.get_registered_model(name).tags
+    last = max(
+        (int(tag.removeprefix(HISTORY)) for tag in tags if tag.startswith(HISTORY)), default=0
+    )
+    tag = f"{HISTORY}{last + 1:06d}"
+    client.set_registered_model_tag(name, tag, json.dumps(entry, ensure_ascii=False))

@@ -1,0 +1,130 @@
+"""Where a model comes from: the key of its data, code and parameters, and the tags that say so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from modulefinder import ModuleFinder
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+STAGES = ("validate", "split", "frequencies", "baseline", "train", "thresholds")
+LOCK, PARAMS = Path("dvc.lock"), Path("params.yaml")
+ROOT = Path(__file__).resolve().parents[2]
+SERVING = ROOT / "components" / "_registry" / "serving.py"
+
+
+def model_key(artefacts: Iterable[Path], *circumstances: str) -> str:
+    """Digest of (data, code, parameters): the same three give the same key.
+
+    With `dvc.lock`: the sources and parameters that it records for the stages up to the
+    thresholds; without: `params.yaml` and the bytes of the `artefacts`. The code that serves the
+    model counts in both; so do the `circumstances`: the training profile, which `auto` takes from
+    the machine, and the runtime that the model is exported for.
+    """
+    made = _from_lock() or [file_digest(path) for path in artefacts] + [params_hash()]
+    code = {str(path.relative_to(ROOT)): file_digest(path) for path in serving_code()}
+    return _digest([made, code, *circumstances])
+
+
+def _from_lock() -> list[Any] | None:
+    if not LOCK.exists():
+        return None
+    table: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+    if any(stage not in table for stage in STAGES):
+        return None
+    made = {out["path"] for row in table.values() for out in row.get("outs", ())}
+    return [
+        [
+            stage,
+            table[stage]["cmd"],
+            sorted((d["path"], d["md5"]) for d in table[stage]["deps"] if d["path"] not in made),
+            table[stage].get("params", {}),
+        ]
+        for stage in STAGES
+    ]
+
+
+def params_hash() -> str:
+    """Digest of the parameters of the stages that make the model."""
+    document = yaml.safe_load(PARAMS.read_text(encoding="utf-8")) or {}
+    return _digest({stage: document.get(stage) for stage in STAGES})
+
+
+def serving_code() -> list[Path]:
+    """The project's own modules that the served model imports, sorted."""
+    finder = ModuleFinder(path=[str(ROOT)])
+    finder.run_script(str(SERVING))
+    found = (getattr(module, "__file__", None) for module in finder.modules.values())
+    files = {Path(file) for file in found if file}
+    return sorted(files - {SERVING}) + [SERVING]
+
+
+def pack_code(folder: Path) -> list[str]:
+    """Copy the modules that the served model imports into `folder`; its top-level packages."""
+    for path in serving_code():
+        if path == SERVING:
+            continue
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return [str(path) for path in sorted(folder.iterdir())]
+
+
+def origin_tags(assignment: Path) -> dict[str, str]:
+    """Tags that say where the version comes from.
+
+    Outside containers and schedules they read `process` and `manual`, outside git `none`. A
+    container, which has no git, is told by `LONGTAIL_GIT_COMMIT` and `LONGTAIL_DATA_REVISION`.
+    """
+    environment = os.environ
+    commit = environment.get("LONGTAIL_GIT_COMMIT") or _git("rev-parse", "HEAD") or "none"
+    revision = environment.get("LONGTAIL_DATA_REVISION") or _git(
+        "log", "-1", "--format=%H", "--", "data.dvc"
+    )
+    return {
+        "data_md5": _data_md5(),
+        "data_revision": revision or "none",
+        "git_commit": commit,
+        "split_id": file_digest(assignment),
+        "image_digest": environment.get("LONGTAIL_IMAGE_DIGEST") or "process",
+        "logical_date": environment.get("LONGTAIL_LOGICAL_DATE") or "manual",
+        "params_hash": params_hash(),
+    }
+
+
+def _data_md5() -> str:
+    """The md5 that DVC tracks `data/` by; `none` where it is not tracked."""
+    pointer = Path("data.dvc")
+    if not pointer.exists():
+        return "none"
+    outs: list[Mapping[str, str]] = yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"]
+    return outs[0]["md5"]
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file, or of a folder's names and files."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return _digest([(p.relative_to(path).as_posix(), file_digest(p)) for p in files])
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()

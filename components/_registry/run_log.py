@@ -1,0 +1,212 @@
+"""Logs one run to MLflow: parameters, metrics, reports, evidence, and the model as a pyfunc."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version as installed
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import mlflow
+import numpy as np
+import pandas as pd
+import yaml
+from mlflow.data.dataset_source_registry import resolve_dataset_source
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import LoggedModelOutput, Metric, Run
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
+
+from components._formats.model import load_model
+from components._registry import client as registry
+from components._registry import evidence
+from components._registry.provenance import SERVING, origin_tags, pack_code
+from components._registry.smoke import INT8_TOLERANCE, Sample
+from components._registry.worker import fingerprint
+from longtail.errors import DataError, ParameterError
+
+HISTORY = Path("reports/train/history.csv")
+METRICS = Path("reports/metrics.json")
+REPORTS = (
+    Path("reports/report.html"),
+    Path("reports/report.json"),
+    METRICS,
+    Path("reports/split"),
+    Path("reports/validate/findings.json"),
+    Path("reports/frequencies"),
+    Path("reports/figures"),
+    Path("reports/train"),
+    Path("reports/thresholds"),
+)
+PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "tqdm")
+PYTORCH_PACKAGES, ONNX_PACKAGES = ("torch", "transformers"), ("onnxruntime", "tokenizers")
+SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.string, "text")]),
+    outputs=Schema(
+        [ColSpec(Array(DataType.string), "labels"), ColSpec(Array(DataType.double), "scores")]
+    ),
+    params=ParamSchema(
+        [ParamSpec("top_k", DataType.long, None), ParamSpec("threshold", DataType.double, None)]
+    ),
+)
+EXAMPLE = pd.DataFrame({"text": ["A small program that converts text files from one encoding."]})
+
+
+def open_experiment(name: str) -> str:
+    """Make the experiment if need be and log to it from now on; its id."""
+    return mlflow.set_experiment(name).experiment_id
+
+
+def models(run: Run) -> list[LoggedModelOutput]:
+    """The models that were logged in `run`."""
+    return run.outputs.model_outputs if run.outputs else []
+
+
+def log_run(params: registry.RegisterParams, key: str, artefacts: dict[str, Path]) -> str:
+    """Log everything of the version in a run of its own; the run's id.
+
+    `artefacts` are the model's own files by the name that `_serving` knows them by.
+    """
+    scores, _ = evidence.test_scores()
+    assignment = pd.read_parquet(evidence.ASSIGNMENT)
+    seen = evidence.seen_ids(assignment)
+    tags = {
+        registry.KEY: key,
+        registry.RUNTIME: params.runtime,
+        "train_ids_digest": evidence.digest(seen),
+    }
+    tags |= origin_tags(evidence.ASSIGNMENT)
+    with mlflow.start_run(run_name=key[:12], tags=tags) as run:
+        mlflow.log_text(seen, evidence.SEEN_FILE)
+        _log_results(run.info.run_id)
+        _log_dataset(tags["data_md5"])
+        sample = evidence.make_sample(scores, params.sample)
+        with _served_files(artefacts, params.runtime) as files:
+            if params.runtime != "pytorch":
+                sample = _checked(files, sample, params.runtime)
+            evidence.write_sample(sample)
+            mlflow.set_tag(registry.FILES, _log_model(files, params.runtime))
+    return run.info.run_id
+
+
+@contextmanager
+def _served_files(artefacts: dict[str, Path], runtime: str) -> Iterator[dict[str, Path]]:
+    """The version's own files: those of the workspace, the model exported where that is asked."""
+    if runtime == "pytorch":
+        yield artefacts
+        return
+    try:
+        from longtail.models.onnx_export import export
+    except ModuleNotFoundError as error:
+        raise ParameterError(
+            f"register.runtime: {runtime} needs the package {error.name}; "
+            "install the extra `onnx`, or set pytorch."
+        ) from None
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        export(load_model(artefacts["model"]), folder, int8=runtime == "onnx_int8")
+        yield artefacts | {"model": folder}
+
+
+def _checked(files: dict[str, Path], sample: Sample, runtime: str) -> Sample:
+    """Hold the exported model against the pipeline's scores; int8 is kept to its own from here on.
+
+    What int8 loses in F1 is judged by `promote`, on the whole test set.
+    """
+    from components._registry.serving import LongtailModel
+
+    model = LongtailModel()
+    model.load_context(SimpleNamespace(artifacts=files))
+    scores = model.scores(sample.texts)
+    worst = float(np.abs(scores - np.array(sample.scores)).max())
+    mlflow.log_metric("runtime_difference", worst)
+    if runtime == "onnx_int8":
+        return replace(sample, scores=scores.tolist(), tolerance=INT8_TOLERANCE)
+    if worst > sample.tolerance:
+        raise DataError(
+            f"The exported model's scores differ by up to {worst:.2g} from the pipeline's; "
+            "expected 1e-4 at most. Register with register.runtime: pytorch."
+        )
+    return sample
+
+
+def _log_results(run_id: str) -> None:
+    document = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    mlflow.log_params(dict(_flat(document, ".")))
+    metrics = [Metric(_metric_name(n), v, _now(), 0) for n, v in _numbers(METRICS)] + list(
+        _epochs()
+    )
+    for start in range(0, len(metrics), 500):
+        mlflow.MlflowClient().log_batch(run_id, metrics=metrics[start : start + 500])
+    for path in REPORTS:
+        if path.is_dir():
+            mlflow.log_artifacts(str(path), path.name)
+        elif path.exists():
+            mlflow.log_artifact(str(path))
+
+
+def _epochs() -> Iterator[Metric]:
+    """A metric for each loss, profile and column of the training history; its step is the epoch."""
+    if not HISTORY.exists():
+        return
+    for row in pd.read_csv(HISTORY).to_dict("records"):
+        loss, profile, epoch = row.pop("loss"), row.pop("profile"), int(row.pop("epoch"))
+        for name, value in row.items():
+            if value == value:
+                yield Metric(_metric_name(f"{loss}/{profile}/{name}"), float(value), _now(), epoch)
+
+
+def _log_dataset(data_md5: str) -> None:
+    source = resolve_dataset_source(str(evidence.CORPUS))
+    dataset = MetaDataset(source, name="corpus", digest=data_md5[:36])  # type: ignore[abstract]
+    mlflow.log_input(dataset, context="training")
+    table = evidence.read_json(evidence.FREQUENCIES).get("statistics", {})
+    mlflow.log_dict(table, "dataset_statistics.json")
+
+
+def _log_model(artefacts: dict[str, Path], runtime: str) -> str:
+    """Log the pyfunc with the modules that it needs; the digest of its files."""
+    packages = PACKAGES + (PYTORCH_PACKAGES if runtime == "pytorch" else ONNX_PACKAGES)
+    with tempfile.TemporaryDirectory() as folder:
+        model = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(SERVING),
+            artifacts={name: str(path) for name, path in artefacts.items()},
+            code_paths=pack_code(Path(folder)),
+            signature=SIGNATURE,
+            input_example=EXAMPLE,
+            pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in packages],
+        )
+    return fingerprint(Path(mlflow.artifacts.download_artifacts(model.model_uri)))[0]
+
+
+def _numbers(path: Path) -> Iterator[tuple[str, float]]:
+    if path.exists():
+        for name, value in _flat(evidence.read_json(path), "/"):
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                yield name, float(value)
+
+
+def _flat(value: Any, separator: str, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, inner in value.items():
+            yield from _flat(
+                inner, separator, f"{prefix}{separator}{name}" if prefix else str(name)
+            )
+    else:
+        yield prefix, value
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _metric_name(name: str) -> str:
+    return re.sub(r"[^\w\-. /:]", "_", name)

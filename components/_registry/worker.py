@@ -1,0 +1,200 @@
+"""A served model in a process of its own, with the code it was packed with.
+
+`python -I components/_registry/worker.py URI` loads the version and answers JSON lines. The
+isolated mode keeps the working folder off the path, and `OnlyPacked` the installed project, so a
+version that needs them does not load, and an older version runs the code it was made with. `Served`
+is the other end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+PROJECT = ("longtail", "components", "dags")
+SETTINGS = {
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+    # Threads that wait without spinning: on a loaded machine one text takes a tenth of the time.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+START_SECONDS, ANSWER_SECONDS = 300.0, 600.0
+
+
+class ServedError(Exception):
+    """The served model did not load, refused its input, or went away."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Labels and scores of each text, best first; the time it took; the process's peak memory."""
+
+    labels: list[list[str]]
+    scores: list[list[float]]
+    seconds: float
+    memory_mb: float
+
+
+class Served:
+    """A context manager around the process; `ask` sends texts and waits for the answer.
+
+    Raises ServedError where the model does not load, refuses the input, or takes too long.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self.start_seconds = self.size_mb = 0.0
+        self.labels: list[str] = []
+        self.digest = ""
+
+    def __enter__(self) -> Served:
+        started = time.perf_counter()
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", os.path.abspath(__file__), self.uri],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={**os.environ, **SETTINGS},
+        )
+        try:
+            ready = self._receive(START_SECONDS)
+        except ServedError:
+            self.__exit__(None, None, None)
+            raise
+        self.labels, self.digest, self.size_mb = ready["labels"], ready["digest"], ready["size_mb"]
+        self.start_seconds = time.perf_counter() - started
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._log.close()
+
+    def ask(self, texts: Sequence[str | None], **params: float | int) -> Answer:
+        """Labels and scores of `texts`; `top_k` and `threshold` as in the version's signature."""
+        request = json.dumps({"texts": list(texts), "params": params}) + "\n"
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(request.encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise ServedError(f"{self.uri} went away. {self._last_words()}") from None
+        return Answer(**self._receive(ANSWER_SECONDS))
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        timer = threading.Timer(seconds, self._process.kill)
+        timer.start()
+        line = self._process.stdout.readline()
+        timer.cancel()
+        if not line:
+            self._process.wait()
+            raise ServedError(
+                f"{self.uri} gave no answer within {seconds:.0f} s or ended. {self._last_words()}"
+            )
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ServedError(answer["error"])
+        return answer
+
+    def _last_words(self) -> str:
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1][:500] if lines else ""
+
+
+def fingerprint(folder: Path) -> tuple[str, float]:
+    """Digest and size (MB) of a version's code and artefacts; MLflow's own metadata left out."""
+    digest, size = hashlib.sha256(), 0
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        kept = name.parts[0] in ("artifacts", "code") or name.suffix == ".py"
+        if kept and path.is_file() and "__pycache__" not in name.parts:
+            with path.open("rb") as handle:
+                part = hashlib.file_digest(handle, "sha256").digest()
+            digest.update(name.as_posix().encode() + b"\0" + part)
+            size += path.stat().st_size
+    return digest.hexdigest(), size / 1e6
+
+
+class OnlyPacked:
+    """Import hook: the project's packages come from the version's folder or not at all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if name.partition(".")[0] not in PROJECT:
+            return None
+        places = sys.path if path is None else path
+        packed = [place for place in places if Path(place).resolve().is_relative_to(self.folder)]
+        spec = importlib.machinery.PathFinder.find_spec(name, packed, target)
+        if spec is None:
+            raise ModuleNotFoundError(f"No module named {name!r} in the version", name=name)
+        return spec
+
+
+def _serve(uri: str) -> None:
+    """Load `uri`, then answer each line of stdin; prints of libraries go to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="ascii")
+    os.dup2(2, 1)
+
+    def send(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    try:
+        import mlflow.pyfunc
+
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        digest, size_mb = fingerprint(folder)
+        sys.meta_path.insert(0, OnlyPacked(folder))
+        model = mlflow.pyfunc.load_model(str(folder))
+    except Exception as error:
+        send({"error": f"{uri} does not load: {type(error).__name__}: {error}"})
+        return
+    labels = list(model.unwrap_python_model().labels)
+    send({"labels": labels, "digest": digest, "size_mb": size_mb})
+    for line in sys.stdin:
+        send(_answer(model, json.loads(line)))
+
+
+def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
+    import resource
+
+    import pandas as pd
+
+    started = time.perf_counter()
+    try:
+        found = model.predict(pd.DataFrame({"text": request["texts"]}), params=request["params"])
+    except Exception as error:  # an error is an answer: the check decides what it means
+        return {"error": f"{type(error).__name__}: {error}"}
+    return {
+        "labels": found["labels"].tolist(),
+        "scores": found["scores"].tolist(),
+        "seconds": time.perf_counter() - started,
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1])

@@ -1,0 +1,227 @@
+"""Slices of an evaluation: which labels, and which documents, does the model serve how well.
+
+A kind of slices that partitions the labels (or the documents) adds up: its label, document and
+positive counts sum to the totals. ZERO is an overlay on the label slices: shown, never counted in
+a total, never a gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from longtail.errors import DataError
+from longtail.evaluation.intervals import intervals
+from longtail.evaluation.metrics import counts, pair
+from longtail.evaluation.ranking import hits_at_k
+from longtail.evaluation.score_blocks import Binary, Floats
+from longtail.evaluation.value_masks import Mask, value_masks
+from longtail.frequency import FREQUENCY_GROUPS, frequency_groups
+
+MIN_POSITIVES = 30
+ROW_METRICS = (
+    "micro_precision",
+    "micro_recall",
+    "micro_f1",
+    "macro_precision",
+    "macro_recall",
+    "macro_f1",
+    "hamming_loss",
+    "labels_with_f1",
+)
+RANKS = (1, 5)
+MANY_LABELS = 4
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is cut into slices.
+
+    predicted, targets: CSR 0/1 (n_docs, n_labels) of one part, usually test.
+    class_freq: (n_labels,) positives of each label in train.
+    head, tail: cut-offs of `frequency_groups`.
+    metadata: column name -> (n_docs,) values.
+    """
+
+    predicted: sp.csr_matrix
+    targets: sp.csr_matrix
+    class_freq: npt.NDArray
+    head: int = 35
+    tail: int = 8
+    metadata: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Slice:
+    """`mask` is (n_labels,) or, where `of` is "documents", (n_docs,)."""
+
+    kind: str
+    name: str
+    of: str
+    mask: Mask
+    overlay: bool = False
+
+
+def _frequency(evaluation: Evaluation) -> list[Slice]:
+    groups = frequency_groups(evaluation.class_freq, head=evaluation.head, tail=evaluation.tail)
+    return [Slice("frequency", name, "labels", groups == name) for name in FREQUENCY_GROUPS]
+
+
+def _zero(evaluation: Evaluation) -> list[Slice]:
+    """Labels without a single true positive."""
+    mask = counts(evaluation.predicted, evaluation.targets, axis=0).tp == 0
+    return [Slice("zero", "ZERO", "labels", mask, overlay=True)]
+
+
+def _labels_per_document(evaluation: Evaluation) -> list[Slice]:
+    n_labels = np.diff(evaluation.targets.indptr)
+    names = np.where(n_labels >= MANY_LABELS, f"{MANY_LABELS}+", n_labels.astype(str))
+    return [
+        Slice("labels_per_document", str(name), "documents", names == name)
+        for name in np.unique(names)
+    ]
+
+
+def _metadata(evaluation: Evaluation) -> list[Slice]:
+    return [
+        Slice(f"metadata:{column}", name, "documents", mask)
+        for column, values in evaluation.metadata.items()
+        for name, mask in value_masks(values).items()
+    ]
+
+
+SLICES: dict[str, Callable[[Evaluation], list[Slice]]] = {
+    "frequency": _frequency,
+    "zero": _zero,
+    "labels_per_document": _labels_per_document,
+    "metadata": _metadata,
+}
+
+
+def slice_table(
+    predicted: Binary,
+    targets: Binary,
+    class_freq: npt.ArrayLike,
+    *,
+    scores: Floats | None = None,
+    head: int = 35,
+    tail: int = 8,
+    metadata: Mapping[str, npt.ArrayLike] | None = None,
+    n_draws: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[dict[str, Any]]:
+    """One JSON-able row per slice, the total (kind and name `all`) first.
+
+    Each row: `kind`, `name`, `of` (labels or documents), `overlay`, `n_labels`, `n_docs`,
+    `support` (positives), the `ROW_METRICS`, `precision_at_1` and `precision_at_5` (None for
+    slices of labels and without `scores`), `intervals` (metric -> [low, high]) and `greyed` (fewer
+    than `MIN_POSITIVES` positives: shown, never decides). A slice of labels is scored on all
+    documents. A slice of documents takes its macro means and `n_labels` over the labels that
+    occur in it, as a label that cannot be right there says nothing about it.
+
+    Args:
+        predicted, targets: 0/1 (n_docs, n_labels).
+        class_freq: (n_labels,) positives of each label in train.
+        scores: float (n_docs, n_labels), for precision at k.
+        head, tail: cut-offs of `frequency_groups`.
+        metadata: column name -> (n_docs,) values, see `value_masks`.
+        n_draws, seed, level: of `bootstrap.intervals`.
+
+    Raises:
+        DataError: shapes differ, values other than 0/1, or no documents.
+        ParameterError: cut-offs, draws or level out of range.
+    """
+    found, truth = pair(predicted, targets)
+    freq = np.asarray(class_freq)
+    if freq.shape != (truth.shape[1],):
+        raise DataError(f"class_freq has shape {freq.shape}, expected ({truth.shape[1]},).")
+    evaluation = Evaluation(found, truth, freq, head, tail, metadata or {})
+    parts = _parts(evaluation)
+    options = {"n_draws": n_draws, "seed": seed, "level": level}
+    of_labels = _label_values(evaluation, parts, options)
+    hits = {} if scores is None else {k: hits_at_k(scores, truth, k) for k in RANKS}
+    return [
+        _row(
+            part,
+            truth,
+            of_labels[part.name]
+            if part.of == "labels"
+            else _document_values(evaluation, part.mask, options),
+            hits,
+        )
+        for part in parts
+    ]
+
+
+def _parts(evaluation: Evaluation) -> list[Slice]:
+    n_docs, n_labels = evaluation.targets.shape
+    parts = [Slice("all", "all", "labels", np.ones(n_labels, dtype=bool))]
+    parts += [part for find in SLICES.values() for part in find(evaluation)]
+    for part in parts:
+        expected = n_labels if part.of == "labels" else n_docs
+        if part.mask.shape != (expected,):
+            raise DataError(
+                f"{part.kind} has {len(part.mask)} values, expected {expected} "
+                f"(one for each of the {part.of})."
+            )
+    return parts
+
+
+def _label_values(
+    evaluation: Evaluation, parts: list[Slice], options: dict[str, Any]
+) -> dict[str, dict[str, dict[str, float]]]:
+    masks = {part.name: part.mask for part in parts if part.of == "labels"}
+    return intervals(
+        evaluation.predicted, evaluation.targets, ROW_METRICS, label_masks=masks, **options
+    )
+
+
+def _document_values(
+    evaluation: Evaluation, mask: Mask, options: dict[str, Any]
+) -> dict[str, dict[str, float]]:
+    """Of one slice of documents: macro means over the labels that occur in it."""
+    found, truth = evaluation.predicted[mask], evaluation.targets[mask]
+    everything = np.ones(truth.shape[1], dtype=bool)
+    occurring = np.bincount(truth.indices, minlength=truth.shape[1]) > 0
+    masks = {"every": everything, "occurring": occurring}
+    values = intervals(found, truth, ROW_METRICS, label_masks=masks, **options)
+    return {
+        name: values["occurring" if name.startswith("macro") else "every"][name]
+        for name in ROW_METRICS
+    }
+
+
+def _precision(part: Slice, hits: dict[int, npt.NDArray], k: int) -> float | None:
+    if k not in hits or (part.of == "labels" and part.kind != "all"):
+        return None
+    found = hits[k] if part.of == "labels" else hits[k][part.mask]
+    return float(found.mean()) / k
+
+
+def _row(
+    part: Slice,
+    targets: sp.csr_matrix,
+    values: dict[str, dict[str, float]],
+    hits: dict[int, npt.NDArray],
+) -> dict[str, Any]:
+    held = targets[:, part.mask] if part.of == "labels" else targets[part.mask]
+    n_labels = part.mask.sum() if part.of == "labels" else len(np.unique(held.indices))
+    return {
+        "kind": part.kind,
+        "name": part.name,
+        "of": part.of,
+        "overlay": part.overlay,
+        "n_labels": int(n_labels),
+        "n_docs": held.shape[0],
+        "support": int(held.nnz),
+        **{name: value["estimate"] for name, value in values.items()},
+        **{f"precision_at_{k}": _precision(part, hits, k) for k in RANKS},
+        "intervals": {name: [value["low"], value["high"]] for name, value in values.items()},
+        "greyed": held.nnz < MIN_POSITIVES,
+    }

@@ -1,0 +1,275 @@
+"""The model: transformer encoder, pooled features, and a small head with one logit a label."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from longtail.models.batching import token_budget_batches
+
+N_POOLS = 4
+
+
+class ClassifierConfig(PretrainedConfig):
+    """What the model's `config.json` holds: the encoder's own config, the head, the labels."""
+
+    model_type = "longtail"
+
+    # Declared as fields: an undeclared `max_length` would be refused as a setting of generation.
+    encoder: dict[str, Any] = field(default_factory=lambda: {"model_type": "bert"})
+    hidden: int = 512
+    dropout: float = 0.3
+    max_length: int = 128
+    label_names: bool = False
+
+
+class LabelSimilarity(nn.Module):
+    """One prototype a label, which starts as its name: a value a label from the text's mean vector.
+
+    The cosine of the projected mean token vector `(batch, width)` and the label's prototype,
+    standardised over train, times a weight per label, which starts at `weight`. Projection (at
+    first the identity), prototypes and weights are trained. A label with three documents gets most
+    of what it has from here; names that mean nothing are unlearned.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int, n_labels: int, weight: float) -> None:
+        super().__init__()
+        self.projection = nn.Parameter(torch.eye(width))
+        self.prototypes = nn.Parameter(torch.zeros(n_labels, width))
+        self.weight = nn.Parameter(torch.full((n_labels,), weight))
+        self.register_buffer("mean", torch.zeros(n_labels))
+        self.register_buffer("std", torch.ones(n_labels))
+
+    @torch.no_grad()
+    def fit(self, names: Tensor, texts: Tensor) -> None:
+        """Take the names' vectors `(n_labels, width)` and the train texts' `(n_docs, width)`."""
+        self.prototypes.copy_(functional.normalize(names, dim=1))
+        texts = functional.normalize(texts.to(self.prototypes), dim=1)
+        centre = texts.mean(0)
+        # Mean and variance of all cosines, without the (n_docs, n_labels) matrix of them.
+        covariance = (texts - centre).T @ (texts - centre) / len(texts)
+        self.mean.copy_(self.prototypes @ centre)
+        variance = ((self.prototypes @ covariance) * self.prototypes).sum(1)
+        self.std.copy_(variance.clamp_min(1e-12).sqrt())
+
+    def forward(self, texts: Tensor) -> Tensor:
+        texts = functional.normalize(texts @ self.projection, dim=1)
+        cosine = texts @ functional.normalize(self.prototypes, dim=1).T
+        return self.weight * (cosine - self.mean) / self.std
+
+
+class Head(nn.Module):
+    """Features `(batch, n_features)` to logits `(batch, n_labels)`.
+
+    Standardised, then `hidden` units with GELU and dropout, or a linear layer if `hidden` is 0.
+    With `label_names` a `LabelSimilarity` of the first pooled feature is added, and the mean is
+    taken with a second one that stands alone: in the sum, the layers soon fit the few documents
+    of a rare label by heart and leave its prototype nothing to learn.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, n_features: int, n_labels: int, hidden: int, dropout: float, label_names: bool
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("std", torch.ones(n_features))
+        self.width = n_features // N_POOLS
+        # Starting weights chosen on val of the default corpus: docs/log.md.
+        weights = (2.0, 0.5) if label_names else ()
+        self.similarities = nn.ModuleList(
+            LabelSimilarity(self.width, n_labels, weight) for weight in weights
+        )
+        self.layers = nn.Sequential()
+        if hidden:
+            self.layers.extend([nn.Linear(n_features, hidden), nn.GELU(), nn.Dropout(dropout)])
+        self.layers.append(nn.Linear(hidden or n_features, n_labels))
+
+    def standardise_by(self, features: Tensor) -> None:
+        """Take mean and standard deviation from the train features `(n_docs, n_features)`."""
+        self.mean.copy_(features.mean(0))
+        # A dead feature (MiniLM has nine, its weights of 1e-9) is divided by no tiny number: the
+        # first steps of fine-tuning wake it, and it would drown all others.
+        std = features.std(0, correction=0)
+        self.std.copy_(std.clamp_min(max(0.1 * float(std.mean()), 1e-6)))
+
+    def name_labels(self, names: Tensor, features: Tensor) -> None:
+        """Take the features of the label names `(n_labels, n_features)`, and train's beside."""
+        for similarity in self.similarities:
+            cast(LabelSimilarity, similarity).fit(names[:, : self.width], features[:, : self.width])
+
+    def start_from_prior(self, class_freq: Tensor, train_num: int) -> None:
+        """Set the last bias to the labels' log odds, smoothed by one document on either side."""
+        prior = (class_freq + 1.0) / (train_num + 2.0)
+        with torch.no_grad():
+            self.layers[-1].get_parameter("bias").copy_(torch.logit(prior))
+
+    def members(self, features: Tensor) -> list[Tensor]:
+        """The logits of each member; trained with a loss each, so that none leans on another."""
+        logits = self.layers((features - self.mean) / self.std)
+        if not self.similarities:
+            return [logits]
+        beside, alone = (similarity(features[:, : self.width]) for similarity in self.similarities)
+        return [logits + beside, alone]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return torch.stack(self.members(features)).mean(0)
+
+
+class Classifier(PreTrainedModel):
+    """Encoder, pooling and head; `forward` gives logits, `scores` gives σ(z) for texts."""
+
+    config: ClassifierConfig
+    config_class = ClassifierConfig
+    base_model_prefix = "encoder"
+    tokenizer: PreTrainedTokenizerBase
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__(config)
+        settings = dict(config.encoder)
+        encoder = AutoConfig.for_model(settings.pop("model_type"), **settings)
+        self.encoder = AutoModel.from_config(encoder)
+        n_features = N_POOLS * encoder.hidden_size
+        n_labels = len(config.id2label or {})
+        self.head = Head(n_features, n_labels, config.hidden, config.dropout, config.label_names)
+        self.post_init()
+
+    @property
+    def labels(self) -> list[str]:
+        """Label names in column order."""
+        by_column = {int(column): name for column, name in (self.config.id2label or {}).items()}
+        return [by_column[column] for column in range(len(by_column))]
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Pooled features `(batch, 4 · hidden_size)`: mean, first token and maximum of the last
+        layer, mean of the middle layer (which keeps more of the words than the last one)."""
+        out = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
+        )
+        last, middle = out.last_hidden_state, out.hidden_states[len(out.hidden_states) // 2]
+        mask = attention_mask.unsqueeze(-1).to(last.dtype)
+        n_tokens = mask.sum(1).clamp_min(1)
+        highest = last.masked_fill(mask == 0, torch.finfo(last.dtype).min).amax(1)
+        return torch.cat(
+            [
+                (last * mask).sum(1) / n_tokens,
+                last[:, 0],
+                highest,
+                (middle * mask).sum(1) / n_tokens,
+            ],
+            dim=1,
+        )
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
+        """`{"logits": (batch, n_labels)}` for token ids and mask `(batch, seq_len)`.
+
+        While training also `members`, the logits of each of the head's members.
+        """
+        members = self.head.members(self.features(input_ids, attention_mask))
+        logits = torch.stack(members).mean(0)
+        return {"logits": logits, "members": members} if self.training else {"logits": logits}
+
+    def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits z `(batch, n_labels)` for token ids and mask `(batch, seq_len)`."""
+        return self.head(self.features(input_ids, attention_mask))
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, cut at `config.max_length`."""
+        return tokenize(self.tokenizer, texts, self.config.max_length)
+
+    @torch.inference_mode()
+    def scores(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> np.ndarray:
+        """Scores σ(z) float32 `(n_docs, n_labels)` of `texts`, in their order."""
+        self.eval()
+        out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
+        for rows, input_ids, mask in self.batches(self.tokenize(texts), batch_tokens):
+            out[rows] = self.logits(input_ids, mask).float().sigmoid().cpu().numpy()
+        return out
+
+    def batches(
+        self, token_ids: Sequence[Sequence[int]], batch_tokens: int
+    ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
+        """Rows, padded ids and mask of each length-sorted batch of at most `batch_tokens`."""
+        lengths = np.array([len(ids) for ids in token_ids])
+        for rows in token_budget_batches(lengths, batch_tokens):
+            batch = {"input_ids": [list(token_ids[row]) for row in rows]}
+            padded = self.tokenizer.pad(batch, return_tensors="pt").to(self.device)
+            yield rows, padded["input_ids"], padded["attention_mask"]
+
+
+def tokenize(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
+) -> list[list[int]]:
+    """Token ids of each text with the special tokens, cut at `max_length` tokens."""
+    if not texts:
+        return []
+    return tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+
+
+def build(
+    encoder: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    labels: Sequence[str],
+    *,
+    hidden: int,
+    dropout: float,
+    max_length: int,
+    label_names: bool = False,
+) -> Classifier:
+    """A classifier over `encoder` with a fresh head for `labels`."""
+    settings = encoder.config.to_dict()
+    settings.pop("_name_or_path", None)  # a folder of this machine; the weights are copied
+    config = ClassifierConfig(
+        encoder=settings,
+        hidden=hidden,
+        dropout=dropout,
+        max_length=max_length,
+        label_names=label_names,
+        id2label=dict(enumerate(labels)),
+        label2id={label: i for i, label in enumerate(labels)},
+    )
+    model = Classifier(config)
+    model.encoder.load_state_dict(encoder.state_dict())
+    model.tokenizer = tokenizer
+    return model
+
+
+def load(folder: Path) -> Classifier:
+    """The classifier that `save` wrote to `folder`, in evaluation mode.
+
+    Raises ValueError where weights are missing or left over, as after a change of the model's form:
+    transformers alone would fill the gaps at random.
+    """
+    loaded: Any = Classifier.from_pretrained(folder, output_loading_info=True)
+    model, found = loaded
+    wrong = sorted([*found["missing_keys"], *found["unexpected_keys"]])
+    if wrong:
+        raise ValueError(f"its weights are of another form: {wrong[0]} and {len(wrong) - 1} more")
+    model.tokenizer = AutoTokenizer.from_pretrained(folder)
+    return model.eval()
+
+
+def save(model: Classifier, folder: Path) -> None:
+    """Write `model` and its tokenizer to `folder` (config.json, safetensors, tokenizer files)."""
+    model.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)

@@ -1,0 +1,78 @@
+"""Exports the classifier as an ONNX graph, in float32 or with its weights in int8."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from torch import Tensor, nn
+
+from longtail.errors import ParameterError
+from longtail.models.classifier import Classifier
+from longtail.models.onnx_classifier import FILE, TOKENIZER
+
+OPSET = 17
+
+
+class _Scorer(nn.Module):
+    def __init__(self, model: Classifier) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.model.logits(input_ids, attention_mask).float().sigmoid()
+
+
+def export(model: Classifier, folder: Path, *, int8: bool = False) -> None:
+    """Write `folder`: the graph from token ids and mask to σ(z), config.json, tokenizer files.
+
+    With `int8` the weights of the matrix products are stored as int8, one scale a column, and
+    activations are quantised as they come, one scale a tensor (dynamic quantisation): a score then
+    depends a little on the texts that share its batch. Embeddings stay float32.
+    `onnx_classifier.load` reads the folder. Raises ParameterError where the tokenizer is
+    one that the tokenizers library cannot read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = folder / FILE
+    _trace(model.eval().cpu(), graph)
+    if int8:
+        whole = graph.rename(folder / "float32.onnx")
+        quantize_dynamic(
+            whole,
+            graph,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul", "Gemm"],
+        )
+        whole.unlink()
+    model.config.save_pretrained(folder)
+    model.tokenizer.save_pretrained(folder)
+    if not (folder / TOKENIZER).exists():
+        raise ParameterError(
+            f"The encoder's tokenizer ({type(model.tokenizer).__name__}) has no {TOKENIZER}, "
+            "which ONNX Runtime's side reads; register it with register.runtime: pytorch."
+        )
+
+
+def _trace(model: Classifier, path: Path) -> None:
+    """The graph by tracing: the one from torch.export is slower here, and ONNX Runtime's
+    quantisation refuses its shapes (torch 2.13, onnxruntime 1.31)."""
+    ids = torch.ones(3, 17, dtype=torch.int64)
+    mask = torch.ones_like(ids)
+    mask[1, 9:] = 0  # a mask of ones alone would be traced as no mask
+    names = ["input_ids", "attention_mask"]
+    axes = {name: {0: "batch", 1: "seq_len"} for name in names} | {"scores": {0: "batch"}}
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # shapes that tracing takes for constants; a test checks
+        torch.onnx.export(
+            _Scorer(model),
+            (ids, mask),
+            path,
+            input_names=names,
+            output_names=["scores"],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )

@@ -1,0 +1,198 @@
+"""How good a split is: sizes, label shares, label pairs and missing labels, as plain numbers.
+
+Notation: D_i documents with label i, n documents, S_ij those of label i in part j, n_j the size
+of part j, f_j the wanted fraction, q labels (with D_i > 0), k parts (with n_j > 0).
+
+`label_share_deviation`: mean_ij |S_ij / D_i - f_j|, in 0..1;
+`ld`: mean_ij |S_ij / (n_j - S_ij) - D_i / (n - D_i)| (measure LD of Sechidis et al.
+  2011; a count that fills its whole part or corpus is taken one lower, since its odds are
+  infinite);
+`rld`: mean_ij |d_i - p_ij| / d_i with d_i = D_i / n, p_ij = S_ij / n_j (Tiittanen, Holm &
+  Törönen 2022);
+`dcp`: mean_i max_j (S_ij / D_i - f_j) (same paper, whose 1/k is f_j here).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from longtail.errors import DataError
+from longtail.splitting import inputs as split_input
+from longtail.splitting.iterative import SPLITS, coverage_need, group_support, label_pairs
+
+DIGITS = 10  # figures are rounded, so that summation order cannot change a report
+
+
+def quality(
+    labels: sp.csr_matrix,
+    assignment: np.ndarray,
+    fractions: Sequence[float],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    fixed: np.ndarray | None = None,
+) -> dict[str, Any]:
+    """The quality report of a split, ready for JSON.
+
+    Parameters
+    ----------
+    labels : sparse matrix (n_docs, n_labels), binary
+    assignment : int array (n_docs,), a part per document
+    fractions, groups, fixed : as given to `splitting.iterative_split`; `fixed` only serves to
+        name the reason why a label is missing.
+
+    Returns
+    -------
+    dict with
+      `sizes`: per part wanted and got documents, wanted and got groups (a group that lies in
+        several parts counts in each);
+      `label_share_deviation`, `ld`, `rld`, `dcp`: see the head of this file;
+      `pairs`: the number of pairs that occur, their `share_deviation` (as for labels), and
+        `missing`, the number of pairs absent per part among those with enough groups;
+      `missing`: per part the labels that the coverage rule asks for and that are not there, as
+        {label, groups, reason};
+      `groups_apart`: groups with documents in several parts;
+    Every mean over nothing is 0.
+
+    Raises DataError where lengths or values do not fit.
+    """
+    labels = split_input.checked_labels(labels)
+    shares = split_input.checked_fractions(fractions)
+    n_docs, k = labels.shape[0], len(shares)
+    part = split_input.checked_fixed(assignment, n_docs, k, "assignment")
+    if (part < 0).any():
+        raise DataError(f"`assignment` leaves {(part < 0).sum()} documents without a part.")
+    group = split_input.group_codes(groups, n_docs)
+    frozen = split_input.checked_fixed(fixed, n_docs, k) >= 0
+    names = part_names(k)
+    got = _counts(labels, part, k)
+    pairs = label_pairs(labels)
+    pair_got = _counts(pairs, part, k)
+    pair_need = coverage_need(group_support(pairs, group), shares)
+    in_part = len(np.unique(group * k + part))
+    return {
+        "sizes": _sizes(part, group, shares, names),
+        "label_share_deviation": share_deviation(got, shares),
+        **_distribution(got, np.bincount(part, minlength=k), shares),
+        "pairs": {
+            "count": pairs.shape[1],
+            "share_deviation": share_deviation(pair_got, shares),
+            "missing": _per_part((pair_need & (pair_got == 0)).sum(axis=0), names),
+        },
+        "missing": _missing(labels, part, group, frozen, shares, names),
+        "groups_apart": in_part - len(np.unique(group)),
+    }
+
+
+def part_names(k: int) -> list[str]:
+    """train, val, test for three parts; train, test for two; else `part 0` and so on."""
+    if k == 2:
+        return [SPLITS[0], SPLITS[2]]
+    return list(SPLITS) if k == 3 else [f"part {j}" for j in range(k)]
+
+
+def share_deviation(got: np.ndarray, shares: np.ndarray) -> float:
+    """mean_ij |S_ij / D_i - f_j| of counts `(n_labels, k)` against fractions `(k,)`."""
+    got = got[got.sum(axis=1) > 0]
+    return _mean(np.abs(got / got.sum(axis=1, keepdims=True) - shares))
+
+
+def _distribution(got: np.ndarray, size: np.ndarray, shares: np.ndarray) -> dict[str, float]:
+    got = got[got.sum(axis=1) > 0].astype(float)
+    total, n_docs = got.sum(axis=1, keepdims=True), size.sum()
+    dcp = _mean((got / total - shares).max(axis=1)) if len(got) else 0.0
+    filled = size > 0
+    got, size = got[:, filled], size[filled]
+    rld = np.abs(total / n_docs - got / size) / (total / n_docs)
+    return {
+        "ld": _mean(np.abs(_odds(got, size) - _odds(total, n_docs))),
+        "rld": _mean(rld),
+        "dcp": dcp,
+    }
+
+
+def _odds(positive: np.ndarray, size: np.ndarray) -> np.ndarray:
+    positive = np.where(positive == size, size - 1, positive)
+    return positive / (size - positive)
+
+
+def _missing(
+    labels: sp.csr_matrix,
+    part: np.ndarray,
+    group: np.ndarray,
+    frozen: np.ndarray,
+    shares: np.ndarray,
+    names: list[str],
+) -> dict[str, list[dict[str, Any]]]:
+    k = len(shares)
+    support = group_support(labels, group)
+    need = coverage_need(support, shares)
+    holders = np.stack(
+        [group_support(labels[part == j], group[part == j]) for j in range(k)], axis=1
+    )
+    fixed_group = np.isin(group, group[frozen])
+    columns = labels.tocsc()
+    report: dict[str, list[dict[str, Any]]] = {}
+    for j in range(k):
+        report[names[j]] = []
+        for label in np.flatnonzero(need[:, j] & (holders[:, j] == 0)):
+            rows = columns.indices[columns.indptr[label] : columns.indptr[label + 1]]
+            free = rows[~fixed_group[rows]]
+            reason = _reason(labels, free, part, group, need, holders)
+            entry = {"label": int(label), "groups": int(support[label]), "reason": reason}
+            report[names[j]].append(entry)
+    return report
+
+
+def _reason(
+    labels: sp.csr_matrix,
+    free: np.ndarray,
+    part: np.ndarray,
+    group: np.ndarray,
+    need: np.ndarray,
+    holders: np.ndarray,
+) -> str:
+    """Why none of the label's `free` documents is in the part that misses the label."""
+    if not len(free):
+        return "all its groups are frozen in other parts"
+    for number in np.unique(group[free]):
+        members = np.flatnonzero(group == number)
+        p = part[members[0]]
+        carried = np.unique(labels[members].indices)
+        if not (need[carried, p] & (holders[carried, p] == 1)).any():
+            return "a free group could move, but the sizes leave no room for it"
+    return "each of its free groups is the last one of some label in its part"
+
+
+def _sizes(
+    part: np.ndarray, group: np.ndarray, shares: np.ndarray, names: list[str]
+) -> dict[str, dict[str, float | int]]:
+    n_docs, n_groups = len(part), len(np.unique(group))
+    return {
+        name: {
+            "fraction": round(float(shares[j]), DIGITS),
+            "docs_wanted": round(float(shares[j] * n_docs), DIGITS),
+            "docs": int((part == j).sum()),
+            "groups_wanted": round(float(shares[j] * n_groups), DIGITS),
+            "groups": len(np.unique(group[part == j])),
+        }
+        for j, name in enumerate(names)
+    }
+
+
+def _counts(columns: sp.csr_matrix, part: np.ndarray, k: int) -> np.ndarray:
+    """Documents per column and part `(n_columns, k)`."""
+    n_docs = len(part)
+    member = sp.csr_matrix((np.ones(n_docs, np.int64), (part, np.arange(n_docs))), (k, n_docs))
+    return (member @ columns).toarray().T
+
+
+def _per_part(numbers: np.ndarray, names: list[str]) -> dict[str, int]:
+    return {name: int(number) for name, number in zip(names, numbers, strict=True)}
+
+
+def _mean(values: np.ndarray) -> float:
+    return round(float(values.mean()), DIGITS) if values.size else 0.0

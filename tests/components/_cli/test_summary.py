@@ -1,0 +1,73 @@
+"""The table that a run ends with, as text."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from components._cli import summary as _summary
+from components._cli.summary import summarise
+
+
+def f1(micro: float, macro: float) -> dict[str, float]:
+    return {"micro_f1": micro, "macro_f1": macro}
+
+
+METRICS: dict[str, Any] = {
+    "model": f1(0.58449, 0.36851)
+    | {"HEAD": f1(0.7, 0.6), "MEDIUM": f1(0.5, 0.4), "TAIL": f1(0, 1)},
+    "baseline": f1(0.5776, 0.2809) | {"HEAD": f1(0.71, 0.61), "TAIL": f1(0.188, 0.11)},
+}
+DECISION = {"verdict": "promoted", "summary": "micro-F1 rose by 0.7 points [0.2, 1.3]."}
+
+
+def text_of(decision: dict[str, Any] | None) -> list[str]:
+    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(summarise(METRICS, decision))
+    return console.export_text().splitlines()
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
+
+
+def test_percentages_to_one_decimal_a_row_per_model_and_a_dash_for_an_empty_group() -> None:
+    lines = text_of(None)
+    assert lines[0].strip() == "Test set, F1 in %: micro / macro"
+    rows = [cells(line) for line in lines if line.startswith(("│", "┃"))]
+    assert rows == [
+        ["model", "all labels", "HEAD", "MEDIUM", "TAIL"],
+        ["model", "58.4 / 36.9", "70.0 / 60.0", "50.0 / 40.0", "0.0 / 100.0"],
+        ["baseline", "57.8 / 28.1", "71.0 / 61.0", "–", "18.8 / 11.0"],
+    ]
+
+
+def test_the_decision_stands_below_the_table_word_for_word() -> None:
+    said = "PROMOTED: micro-F1 rose by 0.7 points [0.2, 1.3]."
+    assert text_of(DECISION)[-1].strip() == said
+    assert said not in "\n".join(text_of(None))
+
+
+def test_only_the_model_is_bold() -> None:
+    styles = [row.style for row in summarise(METRICS, None).rows]
+    assert styles == ["bold", None]
+
+
+def test_main_reads_the_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="reports/metrics.json does not exist; run `dvc repro`"):
+        _summary.main()
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "metrics.json").write_text(json.dumps(METRICS), encoding="utf-8")
+    _summary.main()
+    printed = capsys.readouterr().out
+    assert "58.4 / 36.9" in printed and "PROMOTED" not in printed
+    (tmp_path / "reports" / "decision.json").write_text(json.dumps(DECISION), encoding="utf-8")
+    _summary.main()
+    assert "PROMOTED: " in capsys.readouterr().out

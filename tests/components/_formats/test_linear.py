@@ -1,0 +1,133 @@
+"""The baseline stage and its folder: scores that come back bit for bit, costs that are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+from scipy.special import expit
+
+from components._formats.corpus import write_corpus
+from components._formats.linear import read_linear, write_linear
+from components._formats.model import load_model
+from components._formats.scores import read_scores
+from components.baseline import Params, run
+from longtail.errors import DataError
+from longtail.models.linear import NEVER, LinearModel
+
+WORDS = {"sea": "ship harbour wave", "sky": "cloud plane bird", "Größe": "tall wide deep"}
+
+
+def write_inputs(folder: Path, texts: list[str] | None = None) -> tuple[Path, Path]:
+    """30 documents, 10 per label, 6/2/2 per part; `rare` is in test only."""
+    names = list(WORDS)
+    rows = [
+        {"id": f"d{i:02}", "text": f"{WORDS[names[i % 3]]} number{i}", "labels": [names[i % 3]]}
+        for i in range(30)
+    ]
+    rows[29]["labels"] = ["rare", *rows[29]["labels"]]
+    frame = pd.DataFrame(rows)
+    if texts is not None:
+        frame["text"] = texts
+    write_corpus(frame, folder / "corpus.parquet")
+    part = ["train"] * 18 + ["val"] * 6 + ["test"] * 6
+    pq.write_table(pa.table({"id": frame["id"], "split": part}), folder / "assignment.parquet")
+    return folder / "corpus.parquet", folder / "assignment.parquet"
+
+
+def fit(folder: Path, corpus: Path, assignment: Path, **params: object) -> None:
+    run(
+        corpus=corpus,
+        assignment=assignment,
+        model=folder / "model",
+        val_scores=folder / "val",
+        test_scores=folder / "test",
+        params=Params.model_validate(params),
+    )
+
+
+def test_the_stage_scores_val_and_test_with_the_model_that_it_keeps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, assignment = write_inputs(tmp_path)
+    fit(tmp_path, corpus, assignment, costs=[0.5, 1.0])
+    val, test = read_scores(tmp_path / "val"), read_scores(tmp_path / "test")
+    assert val.labels == test.labels == ["Größe", "rare", "sea", "sky"]
+    assert val.ids == [f"d{i}" for i in range(18, 24)]
+    assert test.ids == [f"d{i}" for i in range(24, 30)]
+    assert test.targets.toarray()[-1].tolist() == [1, 1, 0, 0]
+    texts = pd.read_parquet(corpus).set_index("id")["text"]
+    again = read_linear(tmp_path / "model").scores(texts.loc[test.ids].tolist())
+    np.testing.assert_array_equal(again, test.scores)
+    # The words tell the label; one that train has never seen stays below any threshold.
+    assert (np.asarray(val.scores) >= 0.5).astype(int).tolist() == val.targets.toarray().tolist()
+    np.testing.assert_allclose(test.scores[:, 1], expit(NEVER), rtol=1e-5)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in printed] == [["C", "0.5"], ["C", "1"]]
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    contents = []
+    for name in ("one", "two"):
+        fit(tmp_path / name, *inputs, costs=[1.0])
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        contents.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
+    assert len(contents[0]) == 8
+    assert contents[0] == contents[1]
+
+
+def test_max_terms_keeps_the_most_frequent_words(tmp_path: Path) -> None:
+    corpus, assignment = write_inputs(tmp_path)
+    fit(tmp_path, corpus, assignment, costs=[1.0], max_terms=4)
+    terms = read_linear(tmp_path / "model").terms
+    assert len(terms) == 4 and set(terms) <= set(" ".join(WORDS.values()).split())
+
+
+def test_texts_without_a_common_word_are_bad_data_and_nothing_is_written(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path, [f"single{i}" for i in range(30)])
+    with pytest.raises(DataError, match="no word in two of the 18 train texts"):
+        fit(tmp_path, *inputs)
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.parquet", "assignment.parquet"}
+
+
+@pytest.mark.parametrize("costs", [[], [0.0], [1.0, -1.0], [float("nan")], [float("inf")]])
+def test_costs_must_be_positive_numbers(costs: list[float]) -> None:
+    with pytest.raises(ValidationError, match="costs"):
+        Params.model_validate({"costs": costs})
+
+
+def test_a_linear_folder_comes_back_exactly(tmp_path: Path) -> None:
+    model = LinearModel(
+        ["größe", "zwei"],
+        np.array([1.5, 2.5], np.float32),
+        np.array([[1, -1], [0.1, 0.2]], np.float32),
+        np.array([0.0, -20.0], np.float32),
+    )
+    write_linear(tmp_path / "model", ["a", "b"], model)
+    back = read_linear(tmp_path / "model")
+    assert back.terms == model.terms
+    for name in ("idf", "coef", "intercept"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(model, name))
+    # One word only: its normalised tf-idf is 1, so the margin is coefficient + intercept.
+    np.testing.assert_allclose(back.scores(["Größe", ""]), expit([[1, -21], [0, -20]]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("content", [{}, {"config.json": "{}"}, {"config.json": "not json"}])
+def test_a_folder_that_is_no_model_is_refused_in_one_sentence(
+    tmp_path: Path, content: dict[str, str]
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for name, text in content.items():
+        (folder / name).write_text(text)
+    with pytest.raises(DataError) as caught:
+        load_model(folder)
+    said = str(caught.value)
+    assert said.startswith(f"{folder} holds no readable model (") and "\n" not in said
+    assert "expected the folder that `dvc repro train` writes" in said

@@ -1,0 +1,77 @@
+"""The reader of the stage table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components._frame.pipeline import load_stages
+
+
+def row(name: str, *, deps: list[str], **outputs: Any) -> dict[str, Any]:
+    cmd = f"python -m components.{name} --note 'two words'\n--out there"
+    return {"desc": f"Do {name}.", "cmd": cmd, "deps": deps, "meta": {"image": "data"}} | outputs
+
+
+def table() -> dict[str, dict[str, Any]]:
+    return {
+        "first": row("first", deps=["data"], outs=["artifacts/first"]),
+        "second": row(
+            "second",
+            deps=["artifacts/first/corpus.parquet", "components/second.py"],
+            outs=[{"artifacts/second/scores": {"persist": True}}],
+            metrics=[{"reports/metrics.json": {"cache": False}}],
+            plots=["reports/plot.csv"],
+        ),
+        "third": row("third", deps=["artifacts/second", "reports/plot.csv"], outs=["reports/x"]),
+        "fourth": row("fourth", deps=["reports/plot.csv2", "artifacts/sec"]),
+    }
+
+
+def load(folder: Path, stages: dict[str, Any]):
+    path = folder / "dvc.yaml"
+    path.write_text(yaml.safe_dump({"stages": stages}, sort_keys=False), encoding="utf-8")
+    return load_stages(path)
+
+
+def test_stages_keep_the_order_of_the_file_and_their_parts(tmp_path: Path) -> None:
+    stages = load(tmp_path, table())
+    assert [stage.name for stage in stages] == ["first", "second", "third", "fourth"]
+    second = stages[1]
+    assert second.desc == "Do second." and second.image == "data"
+    assert second.argv == (
+        "python", "-m", "components.second", "--note", "two words", "--out", "there",
+    )  # fmt: skip
+    assert second.deps == ("artifacts/first/corpus.parquet", "components/second.py")
+    assert second.outs == ("artifacts/second/scores", "reports/metrics.json", "reports/plot.csv")
+
+
+def test_upstream_goes_through_folders_both_ways_but_not_through_name_prefixes(
+    tmp_path: Path,
+) -> None:
+    upstream = {stage.name: stage.upstream for stage in load(tmp_path, table())}
+    # second reads a file inside first's folder; third reads the folder around second's output.
+    assert upstream == {"first": (), "second": ("first",), "third": ("second",), "fourth": ()}
+
+
+def test_several_upstream_stages_are_sorted_and_named_once(tmp_path: Path) -> None:
+    stages = table() | {"zero": row("zero", deps=["reports", "artifacts"])}
+    assert load(tmp_path, stages)[-1].upstream == ("first", "second", "third")
+
+
+@pytest.mark.parametrize("key", ["desc", "cmd", "meta"])
+def test_a_stage_without_a_part_is_refused_by_name(tmp_path: Path, key: str) -> None:
+    stages = table()
+    del stages["second"][key]
+    with pytest.raises(ValueError, match=f"stage 'second' has no '{key}'; add it."):
+        load(tmp_path, stages)
+
+
+def test_a_stage_without_an_image_is_refused_by_name(tmp_path: Path) -> None:
+    stages = table()
+    stages["third"]["meta"] = {}
+    with pytest.raises(ValueError, match="stage 'third' has no 'meta.image'; add it."):
+        load(tmp_path, stages)

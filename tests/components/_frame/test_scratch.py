@@ -1,0 +1,70 @@
+"""The folder for intermediate results: its key, its place, what is forgotten."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from components._frame import scratch as _scratch
+from components._frame.scratch import scratch
+
+FACTS = {"encoder": "tiny", "max_length": 32}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_the_same_inputs_find_the_same_folder_again(cache: Path) -> None:
+    folder = scratch("features", FACTS, ["one", "two"])
+    (folder / "half.npy").write_text("done so far")
+    again = scratch("features", dict(reversed(FACTS.items())), iter(["one", "two"]))
+    assert again == folder and (again / "half.npy").read_text() == "done so far"
+    assert folder.parent == cache / "features"
+
+
+@pytest.mark.parametrize(
+    ("facts", "texts"),
+    [
+        (FACTS | {"max_length": 33}, ["ab", "c"]),
+        (FACTS, ["a", "bc"]),
+        (FACTS, ["c", "ab"]),
+        (FACTS, ["ab", "c", ""]),
+        (FACTS, ["ab", "ć"]),
+        (FACTS, ["ab2:c"]),
+        ({}, ["ab", "c"]),
+    ],
+)
+def test_any_other_input_has_another_folder(facts: dict[str, object], texts: list[str]) -> None:
+    assert scratch("features", facts, texts) != scratch("features", FACTS, ["ab", "c"])
+
+
+def test_kinds_are_apart() -> None:
+    first, second = (scratch(kind, FACTS, []) for kind in ("features", "checkpoints"))
+    assert first.name == second.name and first.parent != second.parent
+
+
+def test_the_default_place_is_the_users_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LONGTAIL_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert scratch("features", {}, []).parent == tmp_path / ".cache" / "longtail" / "features"
+
+
+def test_only_the_youngest_folders_are_kept_and_use_makes_young() -> None:
+    folders = []
+    for i in range(_scratch.KEPT):
+        folders.append(scratch("features", {"i": i}, []))
+        os.utime(folders[-1], (1000 + i, 1000 + i))
+    other = scratch("checkpoints", {}, [])
+    os.utime(other, (1, 1))
+    assert scratch("features", {"i": 0}, []) == folders[0]  # the oldest is used again
+    newest = scratch("features", {"i": "new"}, [])
+    kept = set(newest.parent.iterdir())
+    assert kept == {newest, *folders} - {folders[1]}
+    assert other.exists()

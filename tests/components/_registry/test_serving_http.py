@@ -1,0 +1,144 @@
+"""The champion behind MLflow's own server: JSON over HTTP, many requests at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from components import register
+from components._registry import client as registry
+from components._registry import evidence
+from longtail.evaluation.metrics import apply_thresholds
+from tests.builders.registry_workspace import WORDS, build
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module", params=["pytorch", "onnx"])
+def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of the champion, a blended model."""
+    home = tmp_path_factory.mktemp("http")
+    build(home, wrong=2, blend_weight=0.3)
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.chdir(home)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
+        settings = registry.RegisterParams(
+            model_name="longtail", experiment="longtail", sample=8, runtime=request.param
+        )
+        register.register(settings)
+        registry.connect().set_registered_model_alias("longtail", "champion", "1")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        arguments = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
+        # MLflow starts uvicorn by its name.
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        log = stack.enter_context(Path("server.log").open("w"))
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/longtail@champion"]
+            + arguments,
+            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PATH": path},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        stack.callback(_stop, server)
+        _wait(f"http://127.0.0.1:{port}/ping", server)
+        yield f"http://127.0.0.1:{port}/invocations"
+
+
+def _stop(server: subprocess.Popen) -> None:
+    with suppress(ProcessLookupError):  # it went by itself
+        os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+
+
+def _wait(address: str, server: subprocess.Popen) -> None:
+    for _ in range(200):
+        assert server.poll() is None, Path("server.log").read_text()[-2000:]
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(Path("server.log").read_text()[-2000:])
+
+
+def ask(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    try:
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_json_in_labels_and_scores_out_with_the_thresholds_applied(url: str):
+    scores, _ = evidence.test_scores()
+    table = evidence.read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
+    expected = apply_thresholds(scores.scores, table).toarray()
+    status, answer = ask(url, {"inputs": {"text": evidence.texts_of(scores.ids)}})
+    rows = answer["predictions"]
+    assert (status, len(rows)) == (200, len(scores.ids))
+    found = np.array([[label in row["labels"] for label in WORDS] for row in rows], dtype=np.int8)
+    np.testing.assert_array_equal(found, expected)
+    for row, known in zip(rows, scores.scores, strict=True):
+        assert row["scores"] == sorted(row["scores"], reverse=True)
+        for label, score in zip(row["labels"], row["scores"], strict=True):
+            assert score == pytest.approx(known[WORDS.index(label)], abs=1e-4)
+
+
+def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
+    text = {"inputs": {"text": ["ant bee"]}}
+    _, whole = ask(url, text | {"params": {"threshold": 0.0}})
+    assert sorted(whole["predictions"][0]["labels"]) == sorted(WORDS)
+    _, best = ask(url, text | {"params": {"threshold": 0.0, "top_k": 2}})
+    assert best["predictions"][0]["labels"] == whole["predictions"][0]["labels"][:2]
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"inputs": {"text": ["a"]}, "params": {"top_k": 0}}, "top_k must be at least 1"),
+        ({"inputs": {"text": ["a"]}, "params": {"threshold": 2.0}}, "between 0 and 1"),
+        ({"dataframe_records": [{"text": "a"}, {"text": None}]}, "Row 1: 'text' is missing"),
+        ({"inputs": {"words": ["a"]}}, "missing inputs ['text']"),
+        ({"words": ["a"]}, "must be a JSON dictionary"),
+    ],
+)
+def test_bad_requests_get_400_and_a_reason(url: str, body: dict[str, Any], said: str):
+    status, answer = ask(url, body)
+    assert status == 400
+    assert said in answer["message"]
+
+
+def test_requests_side_by_side_get_their_own_answers(url: str):
+    texts = [f"{a} {b}" for a in WORDS for b in WORDS]
+
+    def one(text: str) -> tuple[int, Any]:
+        return ask(url, {"inputs": {"text": [text]}, "params": {"threshold": 0.0, "top_k": 3}})
+
+    alone = [one(text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(one, texts))
+    assert {status for status, _ in together} == {200}
+    for (_, a), (_, b) in zip(alone, together, strict=True):
+        assert a["predictions"][0]["labels"] == b["predictions"][0]["labels"]
+        assert a["predictions"][0]["scores"] == pytest.approx(b["predictions"][0]["scores"])

@@ -1,0 +1,70 @@
+"""The linear baseline against scikit-learn's own pieces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.special import logit
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.svm import LinearSVC
+
+from longtail.errors import DataError
+from longtail.label_matrix import encode
+from longtail.models.linear import NEVER, fit_svm
+from tests.builders.small_project import LABELS, small_corpus
+
+CORPUS = small_corpus(120)
+TEXTS = CORPUS["text"].tolist()
+TARGETS = encode(CORPUS["labels"].tolist(), [*LABELS, "unseen"])
+TRAIN, VAL = slice(0, 80), slice(80, 120)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return fit_svm(TEXTS[TRAIN], TARGETS[TRAIN], TEXTS[VAL], TARGETS[VAL], costs=(0.001, 1.0, 0.01))
+
+
+def test_rebuilt_vectoriser_and_margins_equal_sklearns(fitted):
+    model, rows = fitted
+    vectorizer = TfidfVectorizer(min_df=2, sublinear_tf=True)
+    x = vectorizer.fit_transform(TEXTS[TRAIN])
+    assert model.terms == vectorizer.get_feature_names_out().tolist()
+    there = vectorizer.transform(TEXTS[VAL])
+    np.testing.assert_allclose(
+        model.vectorizer.transform(TEXTS[VAL]).toarray(), there.toarray(), atol=1e-6
+    )
+    best = max(rows, key=lambda row: row["mean_f1"])["C"]
+    margins = logit(model.scores(TEXTS[VAL]).astype(np.float64))
+    for label in (0, 3, 5):
+        y = TARGETS[TRAIN][:, [label]].toarray().ravel()
+        svm = LinearSVC(C=best, random_state=0).fit(x, y)
+        np.testing.assert_allclose(margins[:, label], svm.decision_function(there), atol=1e-3)
+
+
+def test_the_best_cost_on_val_is_kept(fitted):
+    model, rows = fitted
+    assert [row["C"] for row in rows] == [0.001, 1.0, 0.01]
+    best = max(rows, key=lambda row: row["mean_f1"])
+    assert best["C"] == 1.0 and best["mean_f1"] > rows[2]["mean_f1"]
+    alone, _ = fit_svm(TEXTS[TRAIN], TARGETS[TRAIN], TEXTS[VAL], TARGETS[VAL], costs=[1.0])
+    assert np.array_equal(model.coef, alone.coef)
+
+
+def test_a_label_unseen_in_train_is_never_predicted(fitted):
+    model, _ = fitted
+    assert model.intercept[-1] == NEVER and not model.coef[:, -1].any()
+    assert model.scores(TEXTS)[:, -1].max() < 1e-8
+
+
+def test_a_label_of_every_document_is_always_predicted():
+    targets = sp.csr_matrix(np.array([[1, 0], [1, 1]] * 4, dtype=np.int8))
+    texts = ["red green", "red blue"] * 4
+    model, _ = fit_svm(texts, targets, texts, targets, costs=[1.0])
+    assert model.scores(["", "red"])[:, 0].min() > 0.999999
+
+
+def test_texts_without_a_shared_word_are_refused():
+    targets = encode([["a"], ["a"]], ["a"])
+    with pytest.raises(DataError, match="no word in two of the 2 train texts"):
+        fit_svm(["one", "two"], targets, ["one"], targets[:1])

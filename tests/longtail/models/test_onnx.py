@@ -1,0 +1,78 @@
+"""The exported graph against PyTorch, on other batch sizes and lengths than it was traced with."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from longtail.models import classifier, onnx_classifier
+from longtail.models.encoder import load_encoder
+from longtail.models.onnx_export import export
+from tests.builders.paths import ROOT
+from tests.builders.small_project import small_corpus, write_encoder
+
+LABELS = [f"label-{i}" for i in range(12)]
+TEXTS = ["", "word1 cue0a", "word2 " * 50, "word3 cue1b word5 word6", *small_corpus(20)["text"]]
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["label names", "head alone"])
+def model(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("encoder")
+    write_encoder(folder)
+    torch.manual_seed(1)
+    built = classifier.build(
+        *load_encoder(str(folder)),
+        LABELS,
+        hidden=8,
+        dropout=0.2,
+        max_length=12,
+        label_names=request.param,
+    )
+    if request.param:
+        built.head.name_labels(torch.randn(12, 128), torch.randn(30, 128))
+    return built.eval()
+
+
+def test_onnx_runtime_scores_as_pytorch_does(model, tmp_path):
+    export(model, tmp_path)
+    served = onnx_classifier.load(tmp_path)
+    assert served.labels == LABELS
+    expected = model.scores(TEXTS)
+    for budget in (8192, 40, 1):  # one batch, several, a text at a time
+        found = served.scores(TEXTS, batch_tokens=budget)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-3, "the texts must differ in their scores"
+    assert served.scores([]).shape == (0, 12)
+
+
+def test_int8_is_smaller_and_near(model, tmp_path):
+    for name, int8 in (("float32", False), ("int8", True)):
+        export(model, tmp_path / name, int8=int8)
+    files = {name: tmp_path / name / onnx_classifier.FILE for name in ("int8", "float32")}
+    assert files["int8"].stat().st_size < files["float32"].stat().st_size
+    graph = onnx.load(files["int8"]).graph
+    assert {"MatMulInteger", "DynamicQuantizeLinear"} <= {node.op_type for node in graph.node}
+    found = onnx_classifier.load(tmp_path / "int8").scores(TEXTS)
+    expected = model.scores(TEXTS)
+    assert 0 < np.abs(found - expected).max() < 0.05
+    kept = {path.name for path in (tmp_path / "int8").iterdir()}
+    assert onnx_classifier.FILE in kept and not kept & {"float32.onnx", "model.safetensors"}
+
+
+def test_serving_the_graph_needs_no_pytorch(model, tmp_path):
+    export(model, tmp_path)
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from longtail.models import blending, onnx_classifier\n"
+        f"scores = onnx_classifier.load(Path({str(tmp_path)!r})).scores(['word1'])\n"
+        "print(scores.shape, {'torch', 'transformers'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "(1, 12) set()", done.stderr

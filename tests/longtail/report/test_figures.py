@@ -1,0 +1,36 @@
+"""What the report's figures show, read from the drawn axes."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from longtail.report.page.figures import history
+
+
+def test_the_history_keeps_the_epochs_of_probe_and_fine_tuning_apart():
+    columns = ["loss", "profile", "epoch", "micro_f1", "macro_f1"]
+    rows = [
+        ["db", "probe", 1, 0.3, 0.1],
+        ["db", "probe", 2, 0.4, 0.2],
+        ["bce", "probe", 1, 0.35, 0.05],
+        ["db", "finetune", 1, 0.5, 0.3],
+        ["db", "finetune", 2, 0.6, 0.4],
+    ]
+    figure = Figure()
+    assert history(figure, {"history": {"columns": columns, "rows": rows}})
+    micro, macro = figure.axes
+    drawn = {line.get_label(): line for line in micro.lines}
+    assert {name: line.get_xydata().tolist() for name, line in drawn.items()} == {
+        "db": [[1, 0.3], [2, 0.4]],
+        "bce": [[1, 0.35]],
+        "db, fine-tuned": [[1, 0.5], [2, 0.6]],
+    }
+    assert macro.lines[2].get_ydata().tolist() == [0.3, 0.4]
+    probe, tuned = drawn["db"], drawn["db, fine-tuned"]
+    assert probe.get_color() == tuned.get_color() != drawn["bce"].get_color()
+    assert probe.get_linestyle() != tuned.get_linestyle()
+
+
+def test_without_a_history_nothing_is_drawn():
+    assert not history(Figure(), {"history": {}})
+    assert not history(Figure(), {"history": {"columns": ["loss", "epoch"], "rows": [["db", 1]]}})
