@@ -38,19 +38,8 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) -e '.[data,train,registry,onnx,pipeline,orchestrate,dev]'
 	@touch $@
 
-# A remote's data if one is set, else the default corpus, else a synthetic one; `ingest` says which.
-data/corpus.parquet: | $(VENV)/.run
-	@if $(RUN) dvc remote list | grep -q . ; then $(RUN) dvc pull data.dvc; \
-	else $(RUN) python -m components.ingest auto && $(RUN) dvc add --quiet data; fi
-
-run: $(VENV)/.run data/corpus.parquet ## From nothing to a registered model, a decision and a report; PROFILE=full fine-tunes
-ifeq ($(PROFILE),full)
-	$(RUN) dvc exp run --quiet --set-param train.profile=finetune
-else
-	$(RUN) dvc repro
-endif
-	$(RUN) python -m components._cli.release || [ $$? -eq 4 ]
-	@$(RUN) python -m components._cli.summary
+run: $(VENV)/.run ## From nothing to a registered model, a decision and a report; PROFILE=full fine-tunes
+	@$(RUN) longtail run $(if $(filter full,$(PROFILE)),--profile finetune)
 
 ui: $(VENV)/.run ## MLflow's pages on http://127.0.0.1:5000
 	$(RUN) mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
@@ -73,6 +62,7 @@ test-gpu: $(VENV)/.test ## The tests that need a CUDA device
 
 lint: $(VENV)/.test ## Style and types
 	$(RUN) ruff check
+	$(RUN) ruff format --check
 	$(RUN) mypy
 
 clean: ## Remove what runs and tests left; data, models and the registry stay

@@ -176,7 +176,7 @@ def train_one(data: Reuters, run: Row) -> tuple[Head, Row]:
     hidden, label_names = HEADS[run["head"]]
     head = Head(features["train"].shape[1], len(data.labels), hidden, HEAD_DROPOUT, label_names)
     on_train = torch.tensor(features["train"])
-    head.standardise_by(on_train)
+    head.standardize_by(on_train)
     head.name_labels(torch.tensor(names), on_train)
     head.start_from_prior(torch.tensor(data.class_freq), data.train_num)
     history = train_head(

@@ -24,7 +24,7 @@ from longtail.models.blending import blend
 from longtail.report.evidence import Evidence, Scored
 from longtail.spreadsheet import original
 
-SMALL = 256 * 2**20  # bytes of a score matrix that may lie in memory
+SMALL = 256 * 2**20  # bytes of a score matrix that may be in memory
 
 
 def read_json(path: Path) -> Any:
@@ -83,7 +83,7 @@ def read_models(
 ) -> Iterator[tuple[Scores, list[Scored]]]:
     """The registered model (blended as it is served), the baseline, and the other losses tried.
 
-    A blended matrix that is too large for memory lies in a temporary file while in use.
+    A blended matrix too large for memory is kept in a temporary file while in use.
     """
     own, baseline = read_scores(test_scores), read_scores(baseline_test_scores)
     found = {"baseline": (baseline_test_scores, baseline)}
@@ -139,12 +139,12 @@ def read_evidence(
     """The corpus joined with the scores; DataError where documents or labels do not fit."""
     frame, parts = read_corpus(corpus), read_assignment(assignment)
     indexed = frame.set_index("id", drop=False)
-    strangers = sorted(set(own.ids) ^ set(parts.index[parts == "test"]))
+    unexpected = sorted(set(own.ids) ^ set(parts.index[parts == "test"]))
     unknown = sorted(set(own.ids) - set(indexed.index))
-    if strangers or unknown:
+    if unexpected or unknown:
         raise DataError(
             f"The test scores and the test part of {assignment} differ, for example in "
-            f"{(strangers or unknown)[0]!r}; run `dvc repro`."
+            f"{(unexpected or unknown)[0]!r}; run `dvc repro`."
         )
     if frequencies["labels"] != own.labels:
         raise DataError("frequencies.json and the test scores name other labels; run `dvc repro`.")

@@ -1,9 +1,10 @@
-"""The two profiles of `train`: a head for each loss on frozen features; the whole encoder."""
+"""The two profiles of `train`: a head per loss on the frozen encoder; the whole encoder."""
 
 from __future__ import annotations
 
 import copy
 import shutil
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,50 @@ from torch import nn
 
 from components._formats.assignment import Part
 from components._frame.files import written
+from components._frame.progress import progress
 from components._frame.scratch import scratch
-from components._train_params import Params
+from components._train_params import COMPARED, Params
+from longtail.losses import loss_options, make_loss
 from longtail.models import classifier
 from longtail.models.classifier import Classifier
 from longtail.models.encoder import load_encoder
-from longtail.models.features import extract_features
+from longtail.models.features import extract_features, name_features
 from longtail.models.finetune import Documents, FineTuning, fine_tune
-from longtail.models.heads import Examples, HeadTraining, train_head
+from longtail.models.heads import Examples, HeadTraining, predict, train_head
 
 Parts = dict[str, Part]
 Rows = list[dict[str, Any]]
+Scores = dict[str, np.ndarray]
+SCORED = ("val", "test")
 
 
-def pretrained(labels: list[str], params: Params, device: str) -> Classifier:
+@dataclass(frozen=True)
+class Trained:
+    """A model per loss, its scores per part, the one chosen on val, and the history's rows."""
+
+    models: dict[str, Classifier]
+    scores: dict[str, Scores]
+    chosen: str
+    history: Rows
+
+
+def device() -> str:
+    """`cuda` where PyTorch sees a GPU, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def make_losses(counted: dict[str, Any], mu: float, params: Params) -> dict[str, nn.Module]:
+    """The candidates and, beside them, the loss that they are compared with."""
+    names = params.losses if params.loss == "auto" else [params.loss]
+    losses: dict[str, nn.Module] = {}
+    for name in dict.fromkeys([*names, COMPARED]):
+        options: dict[str, Any] = {"mu": mu} if "mu" in loss_options(name) else {}
+        options |= params.loss_options.get(name, {})
+        losses[name] = make_loss(name, counted["class_freq"], counted["train_num"], **options)
+    return losses
+
+
+def pretrained(labels: list[str], params: Params) -> Classifier:
     """The pretrained encoder with an untrained head; always the same weights for one seed."""
     torch.manual_seed(params.seed)
     encoder, tokenizer = load_encoder(params.encoder)
@@ -38,7 +69,7 @@ def pretrained(labels: list[str], params: Params, device: str) -> Classifier:
         max_length=params.max_length,
         label_names=params.head.label_names,
     )
-    nn.Module.to(model, device)
+    nn.Module.to(model, device())
     return model
 
 
@@ -47,36 +78,65 @@ def features_of(model: Classifier, part: Part, params: Params) -> np.ndarray:
     facts = {"encoder": params.encoder, "length": params.max_length}
     path = scratch("features", facts, part.texts) / "features.npy"
     if not path.exists():
-        with written(path) as temporary, temporary.open("wb") as file:
-            np.save(file, extract_features(model, part.texts), allow_pickle=False)
+        with (
+            written(path) as temporary,
+            temporary.open("wb") as file,
+            progress("features", "documents") as show,
+        ):
+            features = extract_features(model, part.texts, progress=show)
+            np.save(file, features, allow_pickle=False)
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def probe(
+def start_head(model: Classifier, features: np.ndarray, counted: dict[str, Any]) -> None:
+    """Where every head starts: standardised by train, from the labels' names and frequencies."""
+    on_train = torch.tensor(features)
+    model.head.standardize_by(on_train)
+    model.head.name_labels(torch.from_numpy(name_features(model)), on_train)
+    model.head.start_from_prior(torch.tensor(counted["class_freq"]), counted["train_num"])
+
+
+def train_heads(
     start: Classifier,
-    train: Examples,
-    val: Examples,
+    features: Scores,
+    parts: Parts,
     losses: dict[str, nn.Module],
     params: Params,
-) -> tuple[dict[str, Classifier], Rows]:
-    """One model a loss, all with `start`'s frozen encoder and from its initial head."""
+) -> Trained:
+    """One model per loss, all with `start`'s frozen encoder and from its initial head."""
+    train, val = (Examples(features[name], parts[name].targets) for name in ("train", "val"))
     how = HeadTraining(**params.head.model_dump(exclude={"hidden", "dropout", "label_names"}))
-    models, rows = {}, []
+    models, history = {}, []
     for name, loss in losses.items():
         torch.manual_seed(params.seed)
         models[name] = _with_own_head(start)
-        epochs = train_head(
-            models[name].head,
-            loss,
-            train,
-            val,
-            how=how,
-            objective=params.objective,
-            seed=params.seed,
-            name=name,
-        )
-        rows += [{"loss": name, "profile": "probe", **row} for row in epochs]
-    return models, rows
+        with progress(f"head of {name}", "epochs") as show:
+            epochs = train_head(
+                models[name].head,
+                loss,
+                train,
+                val,
+                how=how,
+                objective=params.objective,
+                seed=params.seed,
+                progress=show,
+            )
+        history += [{"loss": name, "profile": "head", **row} for row in epochs]
+    scores = {
+        name: {part: predict(model.head, features[part]) for part in SCORED}
+        for name, model in models.items()
+    }
+    return Trained(models, scores, _choice(history, params), history)
+
+
+def _choice(history: Rows, params: Params) -> str:
+    """The loss that the parameters name, or the best on val."""
+    return best(history, params.objective)["loss"] if params.loss == "auto" else params.loss
+
+
+def best(rows: Rows, objective: str) -> dict[str, Any]:
+    """The row with the best val figure; the first of equally good ones."""
+    return max(rows, key=lambda row: row[objective])
 
 
 def _with_own_head(start: Classifier) -> Classifier:
@@ -86,10 +146,34 @@ def _with_own_head(start: Classifier) -> Classifier:
     return model
 
 
+def finetune_best(
+    heads: Trained, losses: dict[str, nn.Module], parts: Parts, params: Params
+) -> Trained:
+    """Fine-tune the chosen loss and the one it is compared with, from their heads on.
+
+    A model that fine-tuning did not improve on val stays as its head left it.
+    """
+    models = {name: heads.models[name] for name in dict.fromkeys((heads.chosen, COMPARED))}
+    history = list(heads.history)
+    for name, headed in models.items():
+        tuned, epochs = finetune(headed, name, losses[name], parts, params)
+        before = best([row for row in history if row["loss"] == name], params.objective)
+        if best([before, *epochs], params.objective) is not before:
+            models[name] = tuned
+        history += epochs
+    # The second best head may well win once the encoder moves.
+    chosen = _choice([row for row in history if row["loss"] in models], params)
+    scores = {
+        name: {part: model.scores(parts[part].texts) for part in SCORED}
+        for name, model in models.items()
+    }
+    return Trained(models, scores, chosen, history)
+
+
 def finetune(
     start: Classifier, name: str, loss: nn.Module, parts: Parts, params: Params
 ) -> tuple[Classifier, Rows]:
-    """A model trained from `start`, the probe's, on; resumes where a killed run stopped."""
+    """A model trained on from `start`; resumes where a killed run stopped."""
     model = _with_own_head(start)
     model.encoder = copy.deepcopy(start.encoder)
     documents = {
@@ -99,15 +183,17 @@ def finetune(
     facts = {"params": params.model_dump(), "loss": name, "labels": model.labels}
     targets = str(parts["train"].targets.indices.tolist())
     checkpoints = scratch("checkpoints", facts, [*parts["train"].texts, targets])
-    rows = fine_tune(
-        model,
-        loss,
-        documents["train"],
-        documents["val"],
-        how=FineTuning(**params.finetune.model_dump()),
-        checkpoints=checkpoints,
-        objective=params.objective,
-        seed=params.seed,
-    )
+    with progress(f"fine-tuning with {name}", "steps") as show:
+        rows = fine_tune(
+            model,
+            loss,
+            documents["train"],
+            documents["val"],
+            how=FineTuning(**params.finetune.model_dump()),
+            checkpoints=checkpoints,
+            objective=params.objective,
+            seed=params.seed,
+            progress=show,
+        )
     shutil.rmtree(checkpoints)
     return model, [{"loss": name, "profile": "finetune", **row} for row in rows]

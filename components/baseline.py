@@ -13,14 +13,15 @@ from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
 from components._frame.component import Input, Output, main
 from components._frame.params import Section
-from longtail.models import linear as baseline
+from components._frame.progress import progress
+from longtail.models.linear import LinearModel, fit_svm
 
 
 class Params(Section):
     costs: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
-        [0.25, 0.5, 1.0, 2.0, 4.0], min_length=1, description="values of C tried on val, each > 0"
+        min_length=1, description="values of C tried on val, each > 0"
     )
-    max_terms: int = Field(100_000, ge=1, description="most frequent terms kept")
+    max_terms: int = Field(ge=1, description="most frequent terms kept")
 
 
 def run(
@@ -31,26 +32,31 @@ def run(
     val_scores: Output,
     test_scores: Output,
     params: Params,
-) -> None:
+) -> str:
     labels, parts = read_parts(corpus, assignment)
     train, val = parts["train"], parts["val"]
-    fitted, tried = baseline.fit_svm(
-        train.texts,
-        train.targets,
-        val.texts,
-        val.targets,
-        costs=params.costs,
-        max_terms=params.max_terms,
-        n_threads=os.cpu_count() or 1,
-    )
-    for row in tried:
-        print("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    with progress("SVM", "values of C") as show:
+        fitted, tried = fit_svm(
+            train.texts,
+            train.targets,
+            val.texts,
+            val.targets,
+            costs=params.costs,
+            max_terms=params.max_terms,
+            n_threads=os.cpu_count() or 1,
+            progress=show,
+        )
     write_linear(model, labels, fitted)
     _write(val_scores, labels, val, fitted)
     _write(test_scores, labels, parts["test"], fitted)
+    best = max(tried, key=lambda row: row["mean_f1"])
+    return (
+        f"C = {best['C']:g} of {len(tried)} tried, {len(fitted.terms):,} terms, val micro/macro F1 "
+        f"{100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"
+    )
 
 
-def _write(path: Path, labels: list[str], part: Part, model: baseline.LinearModel) -> None:
+def _write(path: Path, labels: list[str], part: Part, model: LinearModel) -> None:
     write_scores(path, Scores(part.ids, labels, model.scores(part.texts), part.targets))
 
 

@@ -1,23 +1,25 @@
-"""Compare new documents with those that the champion was trained on; exit 4 past a limit."""
+"""Compare new documents (a Parquet file in corpus format) with what the champion learned from.
+
+Ends with exit code 4 where a limit is exceeded.
+"""
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from rich.console import Console
-from rich.progress import track
 
 from components._formats.corpus import read_corpus
-from components._frame.component import guarded
 from components._frame.exit_codes import GateNotPassed
 from components._frame.files import written
+from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_params
+from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry import evidence
 from components._registry.worker import Served, ServedError
@@ -78,20 +80,25 @@ def _documents(
 def _answers(model: Served, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """The best score of each text, whatever the threshold, and the number of predicted labels."""
     best, predicted = [], []
-    console = Console(stderr=True)
-    for start in track(range(0, len(texts), BATCH), "asking", console=console, transient=True):
-        batch = texts[start : start + BATCH]
-        best += [row[0] for row in model.ask(batch, threshold=0.0, top_k=1).scores]
-        predicted += [len(row) for row in model.ask(batch).labels]
+    with progress("asking the champion", "documents") as show:
+        for start in range(0, len(texts), BATCH):
+            batch = texts[start : start + BATCH]
+            best += [row[0] for row in model.ask(batch, threshold=0.0, top_k=1).scores]
+            predicted += [len(row) for row in model.ask(batch).labels]
+            show(len(best), len(texts))
     return np.array(best), np.array(predicted)
 
 
-def main(arguments: argparse.Namespace) -> None:
+@click.command("drift", context_settings=CONTEXT, help=__doc__)
+@click.argument("new", type=Path)
+@click.option(
+    "--corpus", type=Path, default=evidence.CORPUS, show_default=True, help="the clean corpus"
+)
+def command(new: Path, corpus: Path) -> None:
     """Measure, write `reports/drift.json`, say what passed its limit."""
     params = load_params("drift", Params)
-    name = load_params("register", registry.RegisterParams).model_name
     with registry.reachable():
-        found = run(arguments.new, arguments.corpus, params, name)
+        found = run(new, corpus, params, registry.model_name())
     with written(OUTPUT) as path:
         path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     if found["alarms"]:
@@ -102,8 +109,4 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m components.drift", description=__doc__)
-    parser.add_argument("new", type=Path, help="Parquet file of new documents (corpus format)")
-    parser.add_argument("--corpus", type=Path, default=evidence.CORPUS, help="the clean corpus")
-    arguments = parser.parse_args()
-    guarded("drift", lambda: main(arguments))
+    launch(command)

@@ -15,6 +15,7 @@ from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section
 from longtail.frequency import (
+    FREQUENCY_GROUPS,
     class_frequencies,
     cooccurrence,
     frequency_cutoffs,
@@ -25,17 +26,13 @@ from longtail.frequency import (
 
 
 class Params(Section):
-    head: int | None = Field(
-        None, ge=2, description="HEAD: train documents at least; null: by share"
-    )
-    tail: int | None = Field(
-        None, ge=1, description="TAIL: train documents at most; null: by share"
-    )
+    head: int | None = Field(ge=2, description="HEAD: train documents at least; null: by share")
+    tail: int | None = Field(ge=1, description="TAIL: train documents at most; null: by share")
     tail_share: float = Field(
-        0.4, gt=0, lt=1, description="share of the labels in TAIL where no cut-off is given"
+        gt=0, lt=1, description="share of the labels in TAIL where no cut-off is given"
     )
     head_share: float = Field(
-        0.2, gt=0, lt=1, description="share of the labels in HEAD where no cut-off is given"
+        gt=0, lt=1, description="share of the labels in HEAD where no cut-off is given"
     )
 
     @model_validator(mode="after")
@@ -58,7 +55,7 @@ def run(
     cooccurrences: Output,
     label_counts: Output,
     params: Params,
-) -> None:
+) -> str:
     labels, parts = read_parts(corpus, assignment)
     train = parts["train"].targets
     class_freq = class_frequencies(train)
@@ -84,6 +81,11 @@ def run(
     with written(cooccurrences) as path:
         sp.save_npz(path, cooccurrence(train))
     _write_plot(label_counts, sorted(zip(class_freq.tolist(), labels, groups, strict=True))[::-1])
+    sizes = {group: groups.count(group) for group in FREQUENCY_GROUPS}
+    return (
+        f"{len(labels):,} labels: {sizes['HEAD']:,} HEAD (from {head} train documents), "
+        f"{sizes['MEDIUM']:,} MEDIUM, {sizes['TAIL']:,} TAIL (up to {tail}); μ {result['mu']:g}"
+    )
 
 
 def _write_plot(path: Path, rows: list[tuple[int, str, str]]) -> None:

@@ -2,109 +2,106 @@
 
 from __future__ import annotations
 
-import dataclasses
-from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from components._frame.component import guarded
+import click
+
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked
+from components._frame.launch import CONTEXT, launch
 from components._sources import merge
-from components._sources.arguments import parser
-from components._sources.csv_files import read_csv, read_onehot
-from components._sources.debian import read_debian
-from components._sources.form import Form, Rows
-from components._sources.json_lines import read_jsonl
-from components._sources.parquet import read_parquet
-from components._sources.reuters import read_reuters
-from components._sources.synthetic import read_synthetic
-from longtail.corpora.normalize import normalizer
-from longtail.corpora.synthetic import N_DOCS, N_LABELS
+from components._sources.csv_files import CSV
+from components._sources.debian import DEBIAN, read_debian
+from components._sources.jsonl_files import JSONL
+from components._sources.onehot import ONEHOT
+from components._sources.parquet_files import PARQUET
+from components._sources.reuters import REUTERS
+from components._sources.rows import Rows
+from components._sources.source import Source
+from components._sources.synthetic import SYNTHETIC, default_synthetic
+from longtail.corpora.normalize import NORMALIZERS, normalizer
 from longtail.errors import DataError, ParameterError
 
-
-def _files(read: Callable[[Path, Form], Rows]) -> Callable[[Namespace], list[Rows]]:
-    def read_all(arguments: Namespace) -> list[Rows]:
-        fields = [field.name for field in dataclasses.fields(Form)]
-        form = Form(**{name: vars(arguments)[name] for name in fields if name in arguments})
-        return [read(path, form) for path in arguments.paths]
-
-    return read_all
-
-
-def _reuters(arguments: Namespace) -> list[Rows]:
-    return [read_reuters(arguments.path, arguments.val, arguments.val_seed)]
-
-
-def _synthetic(arguments: Namespace) -> list[Rows]:
-    shape = (arguments.docs, arguments.labels, arguments.wrong, arguments.seed)
-    return [read_synthetic(*shape, arguments.truth)]
-
-
-def _auto(arguments: Namespace) -> list[Rows]:
-    """The default corpus, or the synthetic one where it cannot be had; none if one stands."""
-    if (arguments.out / "corpus.parquet").exists():
-        return []
-    try:
-        rows = read_debian()
-        print(f"auto: Debian package tags ({rows.source}).")
-    except (ParameterError, TemporaryError, DataError) as error:
-        print(f"auto: the synthetic corpus, since Debian's package tags cannot be had: {error}")
-        rows = read_synthetic(N_DOCS, N_LABELS, wrong=0.05, seed=0, truth=None)
-    return [rows]
-
-
-SOURCES: dict[str | None, Callable[[Namespace], list[Rows]]] = {
-    None: lambda arguments: [],  # corrections alone
-    "auto": _auto,
-    "debian": lambda arguments: [read_debian()],
-    "reuters": _reuters,
-    "synthetic": _synthetic,
-    "parquet": _files(read_parquet),
-    "jsonl": _files(read_jsonl),
-    "csv": _files(read_csv),
-    "onehot": _files(read_onehot),
+MODES = {
+    "append": "add new rows; an existing id with other content is an error (default)",
+    "update": "add new rows, and take the new content of existing ids",
+    "replace": "start anew from these rows alone; no split is kept",
 }
 
 
-def ingest(arguments: Namespace) -> None:
-    """Read everything first; only then lock the folder, merge, and move the corpus into place."""
-    normalize = normalizer(step for step in arguments.normalize.split(",") if step)
-    batches = SOURCES[arguments.source](arguments)
-    for rows in batches:
-        rows.columns["text"] = [normalize(text) for text in rows.columns["text"]]
-    path = arguments.out / "corpus.parquet"
+def read_auto() -> list[Rows]:
+    """The default corpus, or the synthetic one where it cannot be had."""
+    try:
+        rows = read_debian()
+        print(f"auto: Debian package tags ({rows[0].source}).")
+    except (ParameterError, TemporaryError, DataError) as error:
+        print(f"auto: the synthetic corpus, since Debian's package tags cannot be had: {error}")
+        rows = default_synthetic()
+    return rows
+
+
+AUTO = "auto"
+SOURCES = {
+    AUTO: Source("the default corpus, else the synthetic one; keeps what exists", read_auto),
+    "debian": DEBIAN,
+    "reuters": REUTERS,
+    "synthetic": SYNTHETIC,
+    "parquet": PARQUET,
+    "jsonl": JSONL,
+    "csv": CSV,
+    "onehot": ONEHOT,
+}
+
+
+def ingest(
+    batches: Sequence[Rows],
+    out: Path,
+    *,
+    mode: str = "append",
+    assignment: Path | None = None,
+    corrections: Path | None = None,
+) -> None:
+    """Lock the folder, merge what was read, and move the corpus into place."""
+    path = out / "corpus.parquet"
     if not batches and not path.exists():
         raise DataError(f"{path} does not exist; ingest a corpus first, for example with `auto`.")
     try:
-        with locked(arguments.out):
-            print(f"{path}: {_merged(batches, path, arguments)}")
+        with locked(out):
+            found = _merged(batches, path, mode, assignment, corrections)
+            print(f"{path}: {found}")
     finally:
         with suppress(OSError):  # a folder that was made for nothing
-            arguments.out.rmdir()
+            out.rmdir()
 
 
-def _merged(batches: list[Rows], path: Path, arguments: Namespace) -> str:
+def _merged(
+    batches: Sequence[Rows],
+    path: Path,
+    mode: str,
+    assignment: Path | None,
+    corrections: Path | None,
+) -> str:
     """Merge, correct, freeze and save; a corpus that gains nothing is left byte for byte."""
-    fresh = arguments.mode == "replace" or not path.exists()
-    columns = merge.empty() if fresh else merge.standing(path)
+    fresh = mode == "replace" or not path.exists()
+    columns = merge.empty() if fresh else merge.existing(path)
     old_ids = set(columns["id"])
     n_added = n_changed = n_corrected = n_frozen = 0
     for rows in batches:
-        columns, added, changed = merge.merge(columns, rows, update=arguments.mode == "update")
+        columns, added, changed = merge.merge(columns, rows, update=mode == "update")
         n_added, n_changed = n_added + added, n_changed + changed
-    if arguments.corrections is not None:
-        n_corrected = merge.correct(columns, arguments.corrections)
+    if corrections is not None:
+        n_corrected = merge.correct(columns, corrections)
     if not columns["id"]:
         raise DataError(f"No document in {', '.join(rows.source for rows in batches)}.")
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
     if not (n_added or n_changed or n_corrected):
         return f"nothing new, left as it is ({len(old_ids):,} documents)."
-    assignment = arguments.assignment or path.parent.parent / "artifacts/split/assignment.parquet"
-    if old_ids and (arguments.assignment or assignment.exists()):
-        n_frozen = merge.freeze(columns, old_ids, assignment)
+    recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
+    if old_ids and (assignment or recorded.exists()):
+        n_frozen = merge.freeze(columns, old_ids, recorded)
     merge.save(columns, path)
     n_docs, n_pairs = len(columns["id"]), sum(map(len, columns["labels"]))
     n_labels = len({label for labels in columns["labels"] for label in labels})
@@ -114,9 +111,87 @@ def _merged(batches: list[Rows], path: Path, arguments: Namespace) -> str:
     )
 
 
+def _out() -> click.Option:
+    return click.Option(
+        ["--out"], type=Path, metavar="FOLDER", help="holds corpus.parquet (default: data)"
+    )
+
+
+def _corrections() -> click.Option:
+    return click.Option(
+        ["--corrections"],
+        type=Path,
+        metavar="CSV",
+        help="accepted label corrections: columns id, label, action (add or remove)",
+    )
+
+
+def _common(name: str) -> list[click.Parameter]:
+    """The flags that every source takes; `auto` merges nothing."""
+    steps = f"clean the new texts: any of {','.join(NORMALIZERS)}, separated by commas"
+    shared: list[click.Parameter] = [
+        _out(),
+        _corrections(),
+        click.Option(["--normalize"], default="", metavar="STEPS", help=steps),
+    ]
+    if name == AUTO:
+        return shared
+    modes = [click.Option([f"--{mode}"], is_flag=True, help=text) for mode, text in MODES.items()]
+    recorded = click.Option(
+        ["--assignment"],
+        type=Path,
+        metavar="PARQUET",
+        help="the recorded split that stays frozen for the old rows "
+        "(default: artifacts/split/assignment.parquet beside --out, if it exists)",
+    )
+    return [*modes, recorded, *shared]
+
+
+def _mode(given: dict[str, Any]) -> str:
+    chosen = [mode for mode in MODES if given.pop(mode, False)]
+    if len(chosen) > 1:
+        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other.")
+    return chosen[0] if chosen else "append"
+
+
+def _command(name: str, source: Source) -> click.Command:
+    own = {str(parameter.name) for parameter in source.options}
+
+    def call(**given: Any) -> None:
+        parent = click.get_current_context().parent
+        outer = parent.params if parent else {}
+        clean = normalizer(step for step in given.pop("normalize").split(",") if step)
+        mode, options = _mode(given), {key: given.pop(key) for key in own}
+        out = given.pop("out") or outer.get("out") or Path("data")
+        given["corrections"] = given["corrections"] or outer.get("corrections")
+        kept = name == AUTO and (out / "corpus.parquet").exists()
+        batches = [] if kept else source.read(**options)
+        for rows in batches:
+            rows.columns["text"] = [clean(text) for text in rows.columns["text"]]
+        ingest(batches, out, mode=mode, **given)
+
+    params = [*source.options, *_common(name)]
+    return click.Command(name, CONTEXT, call, params, help=source.help)
+
+
+def _corrections_alone(out: Path | None, corrections: Path | None) -> None:
+    context = click.get_current_context()
+    if context.invoked_subcommand is None:
+        if corrections is None:
+            raise click.UsageError("name a SOURCE, or --corrections for the existing corpus")
+        ingest([], out or Path("data"), corrections=corrections)
+
+
+command = click.Group(
+    "ingest",
+    {name: _command(name, source) for name, source in SOURCES.items()},
+    invoke_without_command=True,
+    subcommand_metavar="SOURCE [ARGS]...",
+    params=[_out(), _corrections()],
+    callback=_corrections_alone,
+    context_settings=CONTEXT,
+    help=__doc__,
+)
+
 if __name__ == "__main__":
-    root = parser(__doc__)
-    given = root.parse_args()
-    if given.source is None and given.corrections is None:
-        root.error("name a SOURCE, or --corrections for the corpus that stands")
-    guarded("ingest", lambda: ingest(given))
+    launch(command)

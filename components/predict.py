@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
-import csv
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import IO, Any
+from typing import Any
 
+import click
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import Field
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from components._frame.component import guarded
+from components._formats.records import RECORDS, Reading
 from components._frame.files import written
+from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_params
+from components._frame.progress import progress
+from components._frame.suffixes import SUFFIXES
 from components._registry import client as registry
 from components._registry.evidence import BASELINE, THRESHOLDS
 from components._registry.worker import Answer, Served, ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
 
-CHAMPION = "models:/longtail@champion"
 Row = dict[str, Any]
 
 
@@ -38,89 +33,31 @@ class Params(Section):
     batch_docs: int = Field(ge=1, le=100_000, description="Documents held in memory at a time.")
 
 
-def _read_lines(path: Path | None) -> Iterator[Row]:
-    with _opened(path) as lines:
-        for line in lines:
-            yield {"text": line.rstrip("\n")}
+def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, str]]:
+    """(id, text) of each record; the id is the record's own or its number, from 0.
 
-
-def _read_csv(path: Path | None) -> Iterator[Row]:
-    csv.field_size_limit(sys.maxsize)
-    with _opened(path) as lines:
-        reader = csv.DictReader(lines, strict=True)
-        try:
-            yield from reader
-        except csv.Error as error:
-            raise DataError(f"{path}, line {reader.line_num}: not CSV ({error}).") from None
-
-
-def _read_jsonl(path: Path | None) -> Iterator[Row]:
-    with _opened(path) as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}, line {number}: not JSON ({error}).") from None
-            if not isinstance(row, dict):
-                raise DataError(
-                    f"{path}, line {number}: expected an object with a text, got {row!r}."
-                )
-            yield row
-
-
-def _read_parquet(path: Path | None) -> Iterator[Row]:
-    try:
-        for batch in pq.ParquetFile(path).iter_batches(batch_size=1024):
-            yield from batch.to_pylist()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise DataError(f"{path} is not a readable Parquet file ({error}).") from None
-
-
-READERS: dict[str, Callable[[Path | None], Iterator[Row]]] = {
-    "csv": _read_csv,
-    "jsonl": _read_jsonl,
-    "parquet": _read_parquet,
-    "txt": _read_lines,
-}
-
-
-@contextmanager
-def _opened(path: Path | None) -> Iterator[IO[str]]:
-    try:
-        stream = sys.stdin if path is None else path.open(encoding="utf-8-sig", newline="")
-        with nullcontext(stream) if path is None else stream as lines:
-            yield lines
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; expected a file of texts.") from None
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path or 'stdin'} is not UTF-8 ({error}); convert it first.") from None
-
-
-def read_texts(path: Path | None, form: str, column: str) -> Iterator[tuple[str, str]]:
-    """(id, text) of each row; the id is the row's own or its number, from 0.
-
-    Raises DataError naming the row where there is no text.
+    Raises DataError naming the place where a record has no text.
     """
-    for number, row in enumerate(READERS[form](path)):
-        if column not in row:
+    for number, (place, record) in enumerate(RECORDS[kind](reading)):
+        if column not in record:
             raise DataError(
-                f"{path or 'stdin'}, row {number}: no column {column!r}; it has "
-                f"{', '.join(map(str, row))}. Name the column with --column."
+                f"{reading.source}: {place}: no column {column!r}; columns found: "
+                f"{', '.join(map(str, record))}. Name the column with --column."
             )
-        if not isinstance(row[column], str):
+        if not isinstance(record[column], str):
             raise DataError(
-                f"{path or 'stdin'}, row {number}, column {column!r}: expected a text, "
-                f"got {row[column]!r}."
+                f"{reading.source}: {place}, column {column!r}: expected a text, "
+                f"got {record[column]!r}."
             )
-        yield str(row.get("id", number)), row[column]
+        yield str(record.get("id", number)), record[column]
 
 
-def form_of(path: Path | None, given: str | None) -> str:
-    """The format of the input: as given, by the file's ending, or plain lines."""
+def kind_of(path: Path | None, given: str | None) -> str:
+    """How the input is to be read: as given, by the file's ending, or as plain lines."""
     if given is None:
-        given = "txt" if path is None else path.suffix.lstrip(".").replace("ndjson", "jsonl")
-    if given not in READERS:
-        raise unknown_name("input format", given, READERS)
+        given = "txt" if path is None else SUFFIXES.get(path.suffix, path.suffix.lstrip("."))
+    if given not in RECORDS:
+        raise unknown_name("input format", given, RECORDS)
     return given
 
 
@@ -145,6 +82,7 @@ class Workspace:
         del self.model
 
     def ask(self, texts: Sequence[str], **options: float) -> Answer:
+        """As `Served.ask`."""
         found = self.model.predict(None, pd.DataFrame({"text": texts}), options)
         return Answer(found["labels"].tolist(), found["scores"].tolist(), 0.0, 0.0)
 
@@ -161,7 +99,7 @@ def opened(model: str) -> Served | Workspace:
 def predict(
     rows: Iterable[tuple[str, str]], model: str, size: int, **options: float
 ) -> Iterator[Row]:
-    """One record a text, `size` of them in memory at a time."""
+    """One record per text, `size` of them in memory at a time."""
     batches = batched(rows, size)
     first = next(batches, None)  # a fault in the first rows shows before the model is loaded
     if first is None:
@@ -175,9 +113,7 @@ def predict(
                 ):
                     yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
     except ServedError as error:
-        raise DataError(
-            f"{error} (`python -m components.promote history` shows the champions)"
-        ) from None
+        raise DataError(f"{error} (`longtail history` shows the champions)") from None
 
 
 def batched(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
@@ -188,47 +124,56 @@ def batched(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[s
 
 
 def _write(records: Iterable[Row], path: Path | None) -> None:
+    lines = (json.dumps(record, ensure_ascii=False) for record in records)
     if path is None:
-        for record in records:
-            print(json.dumps(record, ensure_ascii=False))
+        for line in lines:
+            print(line)
         return
     with written(path) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for record in records:
-            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+        out.writelines(line + "\n" for line in lines)
 
 
 def _shown(records: Iterable[Row]) -> Iterator[Row]:
-    columns = (TextColumn("predict"), BarColumn(), TextColumn("{task.completed} documents"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as progress:
-        yield from progress.track(records, total=None)
+    with progress("predict", "documents") as show:
+        for done, record in enumerate(records, 1):
+            yield record
+            show(done, None)
 
 
-def run(arguments: argparse.Namespace) -> None:
+@click.command("predict", context_settings=CONTEXT, help=__doc__)
+@click.argument("input", type=Path, required=False)
+@click.option("--model", help="models:/…, or a model folder (default: the champion)")
+@click.option("--output", type=Path, help="JSON Lines file (default: stdout)")
+@click.option("--format", metavar="|".join(RECORDS), help="default: by the file's ending")
+@click.option("--column", default="text", show_default=True, help="column of the texts")
+@click.option("--encoding", default="utf-8", show_default=True, help="encoding of the input")
+@click.option("--separator", metavar="CHAR", help="of CSV cells; default: comma, for .tsv tab")
+@click.option("--threshold", type=float, help="replaces every label's own threshold")
+@click.option("--top-k", type=int, help="at most so many labels per text")
+def command(
+    input: Path | None,
+    model: str | None,
+    output: Path | None,
+    format: str | None,
+    column: str,
+    encoding: str,
+    separator: str | None,
+    threshold: float | None,
+    top_k: int | None,
+) -> None:
     """Read, predict, write JSON Lines."""
-    if arguments.threshold is not None and not 0 <= arguments.threshold <= 1:
-        raise ParameterError(f"--threshold must be between 0 and 1, got {arguments.threshold}.")
-    if arguments.top_k is not None and arguments.top_k < 1:
-        raise ParameterError(f"--top-k must be at least 1, got {arguments.top_k}.")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ParameterError(f"--threshold must be between 0 and 1, got {threshold}.")
+    if top_k is not None and top_k < 1:
+        raise ParameterError(f"--top-k must be at least 1, got {top_k}.")
     params = load_params("predict", Params)
-    form = form_of(arguments.input, arguments.format)
-    texts = read_texts(arguments.input, form, arguments.column)
-    options = {"threshold": arguments.threshold, "top_k": arguments.top_k}
+    asked = model or registry.champion_uri()
+    reading = Reading(input, encoding, separator)
+    texts = read_texts(reading, kind_of(input, format), column)
+    options = {"threshold": threshold, "top_k": top_k}
     chosen = {name: value for name, value in options.items() if value is not None}
-    _write(_shown(predict(texts, arguments.model, params.batch_docs, **chosen)), arguments.output)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m components.predict", description=__doc__)
-    parser.add_argument("input", nargs="?", type=Path, help="file of texts; default: stdin")
-    parser.add_argument("--model", default=CHAMPION, help="models:/… or a model folder")
-    parser.add_argument("--output", type=Path, help="JSON Lines file; default: stdout")
-    parser.add_argument("--format", metavar="|".join(READERS), help="default: the file's ending")
-    parser.add_argument("--column", default="text", help="column of the texts (default: text)")
-    parser.add_argument("--threshold", type=float, help="replaces every label's own threshold")
-    parser.add_argument("--top-k", type=int, help="at most so many labels a text")
-    return parser
+    _write(_shown(predict(texts, asked, params.batch_docs, **chosen)), output)
 
 
 if __name__ == "__main__":
-    arguments = _parser().parse_args()
-    guarded("predict", lambda: run(arguments))
+    launch(command)

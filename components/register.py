@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components._frame.component import guarded
+import click
+
 from components._frame.files import written
+from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
 from components._registry import client as registry
 from components._registry import evidence, run_log
@@ -97,6 +98,7 @@ def run() -> None:
     print(f"{found['name']} version {found['version']} {word} (key {found['key'][:12]}).")
 
 
+command = click.Command("register", CONTEXT, callback=run, help=__doc__)
+
 if __name__ == "__main__":
-    argparse.ArgumentParser(prog="python -m components.register", description=__doc__).parse_args()
-    guarded("register", run)
+    launch(command)

@@ -31,17 +31,17 @@ from longtail.report.score_histogram import N_BINS
 
 
 class Params(Section):
-    n_draws: int = Field(1000, ge=100, le=100_000, description="bootstrap draws over documents")
-    seed: int = Field(0, ge=0, description="of the draws")
-    level: float = Field(0.95, gt=0, lt=1, description="coverage of the intervals, 0 to 1")
-    worst_errors: int = Field(20, ge=0, le=500, description="errors shown with attributions")
-    attribution_steps: int = Field(16, ge=2, le=1000, description="integration steps, x 4 if rough")
-    token_labels: int = Field(8, ge=0, le=200, description="labels examined for over-fitted tokens")
-    token_docs: int = Field(2, ge=1, le=50, description="false positives attributed per such label")
-    confusion_pairs: int = Field(30, ge=0, le=1000, description="pairs of labels in the table")
-    calibration_bins: int = Field(10, ge=2, le=100, description="reliability bins; divides 1000")
-    excerpt_chars: int = Field(600, ge=80, le=10_000, description="characters quoted a document")
-    max_suspects: int = Field(50, ge=0, le=1000, description="suspects shown, half of each kind")
+    n_draws: int = Field(ge=100, le=100_000, description="bootstrap draws over documents")
+    seed: int = Field(ge=0, description="of the draws")
+    level: float = Field(gt=0, lt=1, description="coverage of the intervals, 0 to 1")
+    worst_errors: int = Field(ge=0, le=500, description="errors shown with attributions")
+    attribution_steps: int = Field(ge=2, le=1000, description="integration steps, x 4 if rough")
+    token_labels: int = Field(ge=0, le=200, description="labels examined for over-fitted tokens")
+    token_docs: int = Field(ge=1, le=50, description="false positives attributed per such label")
+    confusion_pairs: int = Field(ge=0, le=1000, description="pairs of labels in the table")
+    calibration_bins: int = Field(ge=2, le=100, description="reliability bins; divides 1000")
+    excerpt_chars: int = Field(ge=80, le=10_000, description="characters quoted per document")
+    max_suspects: int = Field(ge=0, le=1000, description="suspects shown, half of each kind")
 
     @field_validator("calibration_bins")
     @classmethod
@@ -73,7 +73,7 @@ def run(
     markdown: Output,
     figures: Output,
     params: Params,
-) -> None:
+) -> str:
     cuts, counted, trained = read_json(thresholds), read_json(frequencies), read_json(summary)
     facts = Facts(
         frequencies=counted,
@@ -96,6 +96,12 @@ def run(
     _write_json(record, details)
     _write_figures(record, figures)
     write_page(details, page, markdown)
+    own, other = record["metrics"]["model"], record["metrics"]["baseline"]
+    return (
+        f"{len(evidence.test):,} test documents, micro/macro F1 "
+        f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, the baseline's "
+        f"{100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}; see {page}"
+    )
 
 
 def _write_json(value: Any, path: Path, indent: int | None = None) -> None:

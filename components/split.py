@@ -28,9 +28,9 @@ VAL, TEST = splitting.SPLITS.index("val"), splitting.SPLITS.index("test")
 
 
 class Fractions(Section):
-    train: float = Field(0.6, gt=0, lt=1, description="share of the documents")
-    val: float = Field(0.2, gt=0, lt=1, description="share of the documents")
-    test: float = Field(0.2, gt=0, lt=1, description="share of the documents")
+    train: float = Field(gt=0, lt=1, description="share of the documents")
+    val: float = Field(gt=0, lt=1, description="share of the documents")
+    test: float = Field(gt=0, lt=1, description="share of the documents")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Fractions:
@@ -42,14 +42,14 @@ class Fractions(Section):
 
 class Params(Section):
     method: Literal["iterative", "scikit_multilearn"] = Field(
-        "iterative", description="ours, or the library's published procedure"
+        description="ours, or the library's published procedure"
     )
-    fractions: Fractions = Fractions()
-    order: int = Field(1, ge=1, le=2, description="1: labels; 2: pairs of labels first")
-    seed: int = Field(0, ge=0, description="breaks ties by a hash of (seed, id)")
+    fractions: Fractions
+    order: int = Field(ge=1, le=2, description="1: labels; 2: pairs of labels first")
+    seed: int = Field(ge=0, description="breaks ties by a hash of (seed, id)")
 
 
-def run(*, corpus: Input, assignment: Output, split_report: Output, params: Params) -> None:
+def run(*, corpus: Input, assignment: Output, split_report: Output, params: Params) -> str:
     frame = read_corpus(corpus)
     labels = label_matrix.vocabulary(frame["labels"])
     targets = label_matrix.encode(frame["labels"].tolist(), labels)
@@ -67,6 +67,14 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
     write_assignment(frame["id"].tolist(), parts, assignment)
     with written(split_report) as path:
         path.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+    return _found(parts, report)
+
+
+def _found(parts: np.ndarray, report: dict[str, Any]) -> str:
+    sizes = np.bincount(parts, minlength=len(splitting.SPLITS))
+    named = ", ".join(f"{n:,} {name}" for name, n in zip(splitting.SPLITS, sizes, strict=True))
+    missing = sum(len(labels) for labels in report["quality"]["missing"].values())
+    return f"{named} ({report['frozen']:,} frozen); {missing:,} labels missing in a part"
 
 
 def frozen_parts(frame: pd.DataFrame) -> np.ndarray:

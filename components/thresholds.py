@@ -23,13 +23,13 @@ from longtail.thresholds import curve, tune
 
 class Params(Section):
     objective: Literal["global", "per_label", "fixed"] = Field(
-        "global", description="global: exact micro-F1 optimum; per_label: tail-safe; fixed: `value`"
+        description="global: exact micro-F1 optimum; per_label: tail-safe; fixed: `value`"
     )
-    value: float = Field(0.5, ge=0, le=1, description="the threshold of `fixed`")
+    value: float = Field(ge=0, le=1, description="the threshold of `fixed`")
     min_support: int = Field(
-        1, ge=1, description="val documents a label needs for a threshold of its own"
+        ge=1, description="val documents a label needs for a threshold of its own"
     )
-    blend: bool = Field(True, description="mix the SVM into the model, its weight tuned on val")
+    blend: bool = Field(description="mix the SVM into the model, its weight tuned on val")
 
 
 def run(
@@ -41,7 +41,7 @@ def run(
     thresholds: Output,
     curves: Output,
     params: Params,
-) -> None:
+) -> str:
     model = read_scores(val_scores)
     _check_only_val(model, assignment, val_scores)
     baseline = _scores_of(model, baseline_val_scores)
@@ -61,6 +61,11 @@ def run(
     with written(thresholds) as path:
         path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
     _write_curves(curves, {name: curve(s, model.targets) for name, s in candidates.items()})
+    val = tuned["model"]["val"]
+    return (
+        f"{params.objective}, {len(tuned)} models; SVM's weight in the blend {weight:g}, val "
+        f"micro/macro F1 {100 * val['micro_f1']:.1f}/{100 * val['macro_f1']:.1f}"
+    )
 
 
 def _folders(comparison: Path) -> list[Path]:

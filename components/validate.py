@@ -24,7 +24,7 @@ from longtail.errors import DataError
 from longtail.label_matrix import encode, vocabulary
 from longtail.spreadsheet import harmless
 from longtail.validation import label_errors
-from longtail.validation.corpus_view import Limits, Rows, Subject
+from longtail.validation.corpus_view import CorpusView, Limits, Rows
 from longtail.validation.findings import all_findings, excerpt
 from longtail.validation.label_cleaning import clean_labels
 from longtail.validation.rules import RULES, Flags, flag_documents
@@ -36,12 +36,10 @@ SCHEMA = "columns and types are those of the contract"
 class Params(Section):
     """Policy by rule, limits, and the list of suspected label errors."""
 
-    quarantine_share: float = Field(
-        default=0.05, ge=0, le=1, description="of documents, 0 to 1, at most"
-    )
-    policy: PolicyByRule = PolicyByRule()
-    limits: LimitParams = LimitParams()
-    suspects: SuspectParams = SuspectParams()
+    quarantine_share: float = Field(ge=0, le=1, description="of documents, 0 to 1, at most")
+    policy: PolicyByRule
+    limits: LimitParams
+    suspects: SuspectParams
 
 
 def run(
@@ -53,37 +51,43 @@ def run(
     data_docs: Output,
     suspects: Output,
     params: Params,
-) -> None:
+) -> str:
     """Findings and Data Docs are always written, the other files only where nothing stops."""
     for path in (corpus, quarantine, suspects):
         path.unlink(missing_ok=True)  # none of an earlier run may be taken for this one's
     policy = params.policy.by_code()
     try:
-        frame, subject = _read(data, params, policy)
+        frame, view = _read(data, params, policy)
     except DataError as error:
         _report_form(str(error), findings, data_docs)
         raise
-    flags = flag_documents(subject, policy)
-    verdict = judge(flags, policy, subject.labels, params.quarantine_share)
-    record = {
+    flags = flag_documents(view, policy)
+    verdict = judge(flags, policy, view.labels, params.quarantine_share)
+    record: dict[str, Any] = {
         "outcome": _outcome(verdict.refusal),
         "counts": _counts(verdict),
-        "expectations": expect(subject.ids, _expectations(flags, policy), data_docs),
-        **all_findings(subject, flags, policy),
+        "expectations": expect(view.ids, _expectations(flags, policy), data_docs),
+        **all_findings(view, flags, policy),
     }
     _write_json(record, findings)
     if verdict.refusal:
         raise DataError(f"{data}: {verdict.refusal}. See {findings} and {data_docs}/index.html.")
-    frame["labels"] = subject.labels
+    frame["labels"] = view.labels
     _write_frames(frame, verdict, corpus, quarantine)
-    _write_suspects(subject, verdict.kept, params.suspects, suspects)
+    _write_suspects(view, verdict.kept, params.suspects, suspects)
+    counts = record["counts"]
+    found = sum(rule.get("count", 0) for rule in record["rules"])
+    return (
+        f"{counts['in']:,} documents, {found:,} findings, {counts['quarantined']:,} set aside; "
+        f"see {data_docs}/index.html"
+    )
 
 
-def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.DataFrame, Subject]:
+def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.DataFrame, CorpusView]:
     frame = read_corpus(data / "corpus.parquet", null_labels=True)
     allowed = read_allowed(data / "labels.yaml")
     cleaned = clean_labels(frame["labels"].tolist(), policy, allowed.aliases)
-    subject = Subject(
+    view = CorpusView(
         ids=frame["id"].tolist(),
         texts=frame["text"].tolist(),
         labels=cleaned.labels,
@@ -95,7 +99,7 @@ def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.Dat
         dates=frame["annotated_at"].to_numpy() if "annotated_at" in frame else None,
         rows=_judgements(data, policy, allowed.aliases),
     )
-    return frame, subject
+    return frame, view
 
 
 def _judgements(data: Path, policy: Mapping[str, str], aliases: Mapping[str, str]) -> Rows | None:
@@ -136,7 +140,7 @@ def _expectations(flags: Mapping[str, Flags], policy: Mapping[str, str]) -> list
 def _report_form(why: str, findings: Path, data_docs: Path) -> None:
     """The corpus cannot be read under the contract: that is the one finding."""
     form = Expectation("form", "the file breaks the data contract", "error", np.array([True]))
-    record = {
+    record: dict[str, Any] = {
         "outcome": _outcome(why),
         "counts": None,
         "expectations": expect(["corpus"], [form], data_docs),
@@ -158,11 +162,11 @@ def _write_frames(frame: pd.DataFrame, verdict: Verdict, corpus: Path, quarantin
     write_corpus(aside, quarantine)
 
 
-def _write_suspects(subject: Subject, kept: np.ndarray, params: SuspectParams, path: Path) -> None:
+def _write_suspects(view: CorpusView, kept: np.ndarray, params: SuspectParams, path: Path) -> None:
     """A table for people and annotation tools; cells that a spreadsheet would run are defused."""
     rows = np.flatnonzero(kept)
-    texts = [subject.texts[k] for k in rows]
-    lists = [subject.labels[k] for k in rows]
+    texts = [view.texts[k] for k in rows]
+    lists = [view.labels[k] for k in rows]
     labels = vocabulary(lists)
     found = []
     if params.top:
@@ -172,7 +176,7 @@ def _write_suspects(subject: Subject, kept: np.ndarray, params: SuspectParams, p
         table.writerow(["rank", "kind", "id", "label", "score", "text"])
         ranks = {"wrong": count(1), "missing": count(1)}
         for s in found:
-            name, label = subject.ids[rows[s.document]], labels[s.label]
+            name, label = view.ids[rows[s.document]], labels[s.label]
             text, score = excerpt(texts[s.document], 300), f"{s.score:.4f}"
             cells = harmless(name), harmless(label), score, harmless(text)
             table.writerow([next(ranks[s.kind]), s.kind, *cells])

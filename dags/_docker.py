@@ -1,4 +1,4 @@
-"""Runs a step in a container through any Docker-API socket (Docker, podman)."""
+"""Runs a step in a container through any Docker API socket (Docker, Podman)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException
 from docker.errors import APIError, DockerException, ImageNotFound
 from docker.types import DeviceRequest, Mount
 
-from dags._runners import WORKSPACE, Step, private_environment, settle
+from dags import _xcom
+from dags._containers import MOUNT, container_user, hand_over, network
 from dags._settings import Settings
-from dags._workspace import FOLDERS, container_user, hand_over
-
-INSIDE = "/workspace"
+from dags._steps import Step, private_environment, raise_for_exit_code
+from dags._workspace import FOLDERS
 
 
 class ContainerOperator(DockerOperator):
-    """DockerOperator whose exit codes mean what they mean everywhere in this project."""
+    """DockerOperator whose exit codes mean what they mean with every runner."""
 
     def __init__(self, *, state: Path, **kwargs: Any) -> None:
         self.state = state
@@ -29,10 +29,10 @@ class ContainerOperator(DockerOperator):
 
     def execute(self, context: Any) -> None:
         self._normalize_mounts()
-        workspace = Path(next(m["Source"] for m in self.mounts if m["Target"] == INSIDE))
+        workspace = Path(next(m["Source"] for m in self.mounts if m["Target"] == MOUNT))
         if not workspace.is_dir():
             raise AirflowFailException(
-                f"The workspace {workspace} is not on this machine; mount it."
+                f"Workspace {workspace} does not exist on this machine; mount it."
             )
         self.state.mkdir(parents=True, exist_ok=True)
         self.container = None  # type: ignore[assignment]
@@ -44,43 +44,43 @@ class ContainerOperator(DockerOperator):
             super().execute(context)
         except DockerContainerFailedException as error:
             state = self.cli.inspect_container(self.container["Id"])["State"]
-            settle(state["ExitCode"], [str(line) for line in error.logs or ()][-5:])
+            raise_for_exit_code(state["ExitCode"], [str(line) for line in error.logs or ()][-5:])
         except (DockerException, AirflowException) as error:
-            raise AirflowFailException(explained(error, str(self.image), self.docker_url)) from None
+            raise AirflowFailException(explain(error, str(self.image), self.docker_url)) from None
         finally:
             if self.container:
                 self.cli.remove_container(self.container["Id"], force=True)
 
 
-def explained(error: Exception, image: str, socket: Any) -> str:
-    """One sentence for what was wrong with the image, the socket or a mount."""
+def explain(error: Exception, image: str, socket: Any) -> str:
+    """One sentence that says what is wrong with the image, the socket, or a mount."""
     if isinstance(error, ImageNotFound):
-        return f"There is no image {image} on this Docker host; run `make images`."
+        return f"Image {image} does not exist on this Docker host; run `make images`."
     if isinstance(error, APIError):
         return f"The Docker host refused to run {image}: {error.explanation or error}."
-    return f"No Docker host answers at {socket}: start it, or correct DOCKER_HOST ({error})."
+    return f"No Docker host answers at {socket}; start one or fix DOCKER_HOST ({error})."
 
 
 def docker_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
 ) -> ContainerOperator:
-    """The container of one step: its workspace at /workspace, the lasting state where it is."""
+    """The container of one step; the workspace is at `MOUNT`, the state at its own path."""
     return ContainerOperator(
         task_id=step.task_id,
         image=settings.image(step.image),
-        command=step.words,
+        command=step.arguments,
         environment=dict(env),
         private_environment=private_environment(settings),
         docker_url=os.environ.get("DOCKER_HOST", "unix://var/run/docker.sock"),
         user=container_user(),
-        working_dir=INSIDE,
+        working_dir=MOUNT,
         mounts=[
-            Mount(source=WORKSPACE, target=INSIDE, type="bind"),
+            Mount(source=_xcom.PATH, target=MOUNT, type="bind"),
             Mount(source=str(settings.state), target=str(settings.state), type="bind"),
         ],
         state=settings.state,
         mount_tmp_dir=False,
-        network_mode=os.environ.get("LONGTAIL_NETWORK", "bridge"),
+        network_mode=network(),
         mem_limit=step.memory,
         device_requests=[DeviceRequest(count=1, capabilities=[["gpu"]])] if step.gpu else None,
         auto_remove="never",

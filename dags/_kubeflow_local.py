@@ -1,7 +1,7 @@
 """Runs the Kubeflow pipeline on this machine: `python -m dags._kubeflow_local WORKSPACE`.
 
-It uses kfp's Docker runner against any Docker-API socket (`DOCKER_HOST`), with one repair: kfp
-removes a container before it has asked for its status, and then takes a failure for a success.
+It uses kfp's Docker runner with any Docker API socket (`DOCKER_HOST`), with one fix: kfp removes
+a container before asking for its status, and so takes a failure for a success.
 """
 
 import os
@@ -15,12 +15,15 @@ from kfp import local
 from kfp.local import docker_task_handler
 
 from components._frame.pipeline import load_stages
-from dags._workspace import FOLDERS, container_user, hand_over
-from dags.kubeflow_pipeline import WORKSPACE, build
+from dags._containers import MOUNT, container_user, hand_over, network
+from dags._workspace import FOLDERS
+from dags.kubeflow_pipeline import build
 
 
-def run_and_tell(client: Any, image: str, command: list[str], volumes: Any, **settings: Any) -> int:
-    """Exit status of a container that is removed only after it has been asked."""
+def run_container(
+    client: Any, image: str, command: list[str], volumes: Any, **settings: Any
+) -> int:
+    """Run a container and return its exit status, asked for before the container is removed."""
     container = client.containers.run(
         image=image, command=command, detach=True, volumes=volumes, **settings
     )
@@ -33,17 +36,21 @@ def run_and_tell(client: Any, image: str, command: list[str], volumes: Any, **se
 
 
 def run(workspace: Path) -> None:
-    """Run every stage in `workspace`. Raises RuntimeError naming the stage that failed."""
-    docker_task_handler.run_docker_container = run_and_tell
+    """Run every stage in `workspace`.
+
+    Raises:
+        RuntimeError: A stage failed; the message names it.
+    """
+    docker_task_handler.run_docker_container = run_container
     for name in FOLDERS:
         (workspace / name).mkdir(exist_ok=True)
     hand_over([workspace / name for name in FOLDERS])
     local.init(
         runner=local.DockerRunner(
-            mounts=[Mount(target=WORKSPACE, source=str(workspace), type="bind")],
+            mounts=[Mount(target=MOUNT, source=str(workspace), type="bind")],
             user=container_user(),
-            working_dir=WORKSPACE,
-            network_mode=os.environ.get("LONGTAIL_NETWORK", "bridge"),
+            working_dir=MOUNT,
+            network_mode=network(),
         ),
         pipeline_root=str(workspace / "build" / "kubeflow"),
     )

@@ -1,4 +1,4 @@
-"""Runs a step as a pod; workspaces and state are sub-folders of one shared volume."""
+"""Runs a step as a pod; workspaces and state are subfolders of one shared volume."""
 
 from __future__ import annotations
 
@@ -10,31 +10,29 @@ from typing import Any
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from kubernetes.client import models as k8s
 
-from dags._runners import Step, private_environment, settle
+from dags import _xcom
+from dags._containers import CLAIM, MOUNT, USER
 from dags._settings import Settings
-from dags._workspace import USER
-
-INSIDE = "/workspace"
-FOLDER = "workspaces/{{ ti.xcom_pull(task_ids='workspace', key='path').rsplit('/', 1)[-1] }}"
+from dags._steps import Step, private_environment, raise_for_exit_code
 
 
 class ExitCodes(Container[int]):
-    """What the pod operator asks whether to skip: the one place where it tells the exit code."""
+    """The operator's `skip_on_exit_code`, the only place where it reveals the exit code."""
 
     def __contains__(self, code: object) -> bool:
         if isinstance(code, int):
-            settle(code)
+            raise_for_exit_code(code)
         return False
 
 
 def kubernetes_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
 ) -> KubernetesPodOperator:
-    """The pod of one step. Airflow mounts the same volume at `LONGTAIL_HOME`."""
+    """The pod of one step; Airflow mounts the same volume at `LONGTAIL_HOME`."""
     secret = os.environ.get("LONGTAIL_SECRET")
-    # A pod's specification is shown; what is secret in it comes from the Kubernetes secret.
-    given = private_environment(settings)
-    public = {k: v for k, v in given.items() if not re.search("SECRET|TOKEN|PASSWORD|KEY", k)}
+    # Airflow shows a pod's specification, so secrets come from the Kubernetes secret instead.
+    passed = private_environment(settings)
+    public = {k: v for k, v in passed.items() if not re.search("SECRET|TOKEN|PASSWORD|KEY", k)}
     limits = {"memory": step.memory} if step.memory else {}
     if step.gpu:
         limits["nvidia.com/gpu"] = "1"
@@ -43,7 +41,7 @@ def kubernetes_operator(
         name=f"longtail-{step.task_id}",
         namespace=os.environ.get("LONGTAIL_NAMESPACE", "longtail"),
         image=settings.image(step.image),
-        cmds=step.words,
+        cmds=step.arguments,
         env_vars=public | dict(env),
         env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=secret))]
         if secret
@@ -52,13 +50,19 @@ def kubernetes_operator(
             k8s.V1Volume(
                 name="longtail",
                 persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(
-                    claim_name=os.environ.get("LONGTAIL_VOLUME_CLAIM", "longtail")
+                    claim_name=os.environ.get("LONGTAIL_VOLUME_CLAIM", CLAIM)
                 ),
             )
         ],
         volume_mounts=[
-            k8s.V1VolumeMount(name="longtail", mount_path=INSIDE, sub_path=FOLDER),
-            k8s.V1VolumeMount(name="longtail", mount_path=str(settings.state), sub_path="state"),
+            k8s.V1VolumeMount(
+                name="longtail",
+                mount_path=MOUNT,
+                sub_path=f"{settings.workspaces.name}/{_xcom.FOLDER_NAME}",
+            ),
+            k8s.V1VolumeMount(
+                name="longtail", mount_path=str(settings.state), sub_path=settings.state.name
+            ),
         ],
         container_resources=k8s.V1ResourceRequirements(limits=limits, requests=limits),
         security_context=k8s.V1PodSecurityContext(

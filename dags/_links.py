@@ -1,4 +1,4 @@
-"""Buttons on a task's page: the MLflow run it made, and the HTML report kept with that run."""
+"""Buttons on a task's page: its MLflow run, and the HTML report logged with that run."""
 
 from __future__ import annotations
 
@@ -10,26 +10,23 @@ from typing import Any
 import attrs
 from airflow.sdk import BaseOperatorLink
 
+from dags._xcom import pull_path
+
 NO_LINK = ""
 
 
 def run_page(workspace: str | None, suffix: str = "") -> str:
-    """Address of the run that `reports/registered.json` names, in the MLflow pages."""
-    written = Path(workspace or "") / "reports" / "registered.json"
+    """Address in the MLflow UI of the run that `reports/registered.json` names."""
+    file = Path(workspace or "") / "reports" / "registered.json"
     base = os.environ.get("LONGTAIL_MLFLOW_URL", "http://127.0.0.1:5000").rstrip("/")
-    if not workspace or not written.exists():
+    if not workspace or not file.exists():
         return NO_LINK
-    registered = json.loads(written.read_text(encoding="utf-8"))
+    registered = json.loads(file.read_text(encoding="utf-8"))
     experiment = registered.get("experiment_id", "0")
     return f"{base}/#/experiments/{experiment}/runs/{registered['run_id']}{suffix}"
 
 
-def _workspace(ti: Any) -> str | None:
-    """The run's folder. Links are made in the worker, which hands over its task instance."""
-    found = ti.xcom_pull(task_ids="workspace", key="path")
-    return str(found) if found else None
-
-
+# Links are made in the worker, which passes its task instance as the key.
 @attrs.define()
 class MlflowRunLink(BaseOperatorLink):
     """Opens the run in MLflow."""
@@ -37,14 +34,14 @@ class MlflowRunLink(BaseOperatorLink):
     name: str = "MLflow run"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        return run_page(_workspace(ti_key))
+        return run_page(pull_path(ti_key))
 
 
 @attrs.define()
 class ReportLink(BaseOperatorLink):
-    """Opens the run's artifacts, where the HTML report is shown."""
+    """Opens the run's artifacts, which include the HTML report."""
 
     name: str = "HTML report"
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        return run_page(_workspace(ti_key), "/artifacts/report.html")
+        return run_page(pull_path(ti_key), "/artifacts/report.html")

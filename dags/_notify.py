@@ -1,8 +1,9 @@
-"""Tells people how a night ended: by webhook or mail where a connection is set, else in the log."""
+"""Notifies people how a night ended: by webhook or email if a connection is set, and in the log."""
 
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ WEBHOOK, SMTP = "longtail_webhook", "longtail_smtp"
 
 
 class Notify(BaseNotifier):
-    """Sends `message` (a template). Connections are looked up when it is sent, not before.
+    """Sends `message` (a template); connections are looked up when it is sent, not before.
 
-    The webhook gets `{"text": …}`, which Slack, Mattermost and Teams accept. Mail goes from the
-    connection's login to the address in its extra field `to`.
+    The webhook receives `{"text": …}`, which Slack, Mattermost, and Teams accept. Email goes from
+    the connection's login to the address in its extra field `to`.
     """
 
     template_fields = ("message",)
@@ -32,15 +33,16 @@ class Notify(BaseNotifier):
             body = json.dumps({"text": self.message})
             headers = {"Content-Type": "application/json"}
             HttpHook(http_conn_id=WEBHOOK).run(webhook.schema or None, body, headers)
-        if mail := connection(SMTP):
+        if smtp := connection(SMTP):
             from airflow.providers.smtp.hooks.smtp import SmtpHook
 
             with SmtpHook(smtp_conn_id=SMTP) as hook:
                 hook.send_email_smtp(
-                    to=mail.extra_dejson["to"],
-                    from_email=mail.login,
+                    to=smtp.extra_dejson["to"],
+                    from_email=smtp.login,
                     subject=self.message.splitlines()[0][:120],
-                    html_content=f"<pre>{escaped(self.message)}</pre>",
+                    # Escaped, since a message can quote the corpus.
+                    html_content=f"<pre>{escape(self.message)}</pre>",
                 )
 
 
@@ -51,7 +53,7 @@ FAILED = Notify(
 
 
 def connection(conn_id: str) -> Any:
-    """The connection of that name, None where nobody has set it."""
+    """The connection with that name, None if it is not set."""
     from airflow.sdk import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError
 
@@ -61,19 +63,18 @@ def connection(conn_id: str) -> Any:
         return None
 
 
-def escaped(text: str) -> str:
-    """Text as it may stand in an HTML mail: it can quote the corpus."""
-    from html import escape
+def outcome(workspace: Path, planned: list[str], applied: bool) -> str:
+    """The message at the end of a night.
 
-    return escape(text)
-
-
-def outcome(folder: Path, planned: list[str], applied: bool) -> str:
-    """What the night's notification says, from the plan and from `reports/decision.json`."""
+    Args:
+        workspace: Folder of the run, with `reports/decision.json` and `reports/decision.md`.
+        planned: Tasks that `plan` chose.
+        applied: Whether the champion alias moved.
+    """
     if "record" not in planned:
         return "longtail: unchanged. No new data or code; nothing was trained or registered."
-    decision = json.loads((folder / "reports" / "decision.json").read_text(encoding="utf-8"))
-    detail = (folder / "reports" / "decision.md").read_text(encoding="utf-8")
+    decision = json.loads((workspace / "reports" / "decision.json").read_text(encoding="utf-8"))
+    detail = (workspace / "reports" / "decision.md").read_text(encoding="utf-8")
     verdict = decision["verdict"]
     if verdict == "promoted" and not applied:
         verdict = "passed the gate but was not approved"

@@ -1,4 +1,4 @@
-"""What differs from one installation to the next, read from the environment at parse time."""
+"""What differs between installations, read from the environment at parse time."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-RUNNERS = ("process", "docker", "kubernetes")
+from dags._containers import IMAGES
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the project, its runs and its images are. `docs/operations.md` explains each name."""
+    """Where the project, its runs, and its images are; docs/operations.md explains each name."""
 
     runner: str
     repo: Path
@@ -37,7 +37,7 @@ class Settings:
 
     @property
     def artifact_root(self) -> str:
-        """Where artifacts go when the store is a file: beside it, not in a workspace."""
+        """Where artifacts go if the store is a file: beside it, not in a workspace."""
         file = self.tracking_uri.partition("sqlite:///")[2]
         return str(Path(file).parent / "mlruns") if file else ""
 
@@ -49,24 +49,22 @@ class Settings:
 def load_settings() -> Settings:
     """The settings of this process.
 
-    Raises ValueError for a runner that does not exist and for a store without a fixed place.
+    Raises:
+        ValueError: The MLflow store is a path relative to the working folder.
     """
-    runner = os.environ.get("LONGTAIL_RUNNER", "process")
-    if runner not in RUNNERS:
-        raise ValueError(f"LONGTAIL_RUNNER is {runner!r}; expected one of {', '.join(RUNNERS)}.")
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
         raise ValueError(
-            f"MLFLOW_TRACKING_URI is {uri}, a path from the working folder, which is another one "
-            "every night; expected sqlite:////… with the whole path, a server's address, or none."
+            f"MLFLOW_TRACKING_URI is {uri}, relative to the working folder, which changes every "
+            "night; expected an absolute path (sqlite:////…), a server's address, or nothing."
         )
     airflow_home = os.environ.get("AIRFLOW_HOME", "~/airflow")
     home = os.environ.get("LONGTAIL_HOME", f"{airflow_home}/longtail")
     return Settings(
-        runner=runner,
+        runner=os.environ.get("LONGTAIL_RUNNER", "process"),
         repo=Path(os.environ.get("LONGTAIL_REPO", Path(__file__).parents[1])).resolve(),
         home=Path(home).expanduser().resolve(),
-        images=os.environ.get("LONGTAIL_IMAGES", "localhost/longtail-{target}:latest"),
+        images=os.environ.get("LONGTAIL_IMAGES", IMAGES),
         source=os.environ.get("LONGTAIL_SOURCE"),
         keep_days=int(os.environ.get("LONGTAIL_KEEP_DAYS", "14")),
     )

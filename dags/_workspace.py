@@ -1,4 +1,4 @@
-"""The workspace of one run: checked out, compared with last night, recorded (git and DVC only)."""
+"""The workspace of one run: check it out, find stale stages, record it (git and DVC only)."""
 
 from __future__ import annotations
 
@@ -19,25 +19,31 @@ import yaml
 from components._frame.pipeline import Stage, load_stages
 
 BRANCH = "nightly"
-# The last night whose version was registered and judged; behind BRANCH when a run broke off there.
+# The last night with a decision; behind BRANCH if a run failed between record and decision.
 DECIDED = "nightly-decided"
 RECORDED = ("data.dvc", "dvc.lock", "params.yaml")
-# The images' own user; containers run as it where their starter is root, and never as root.
-USER = 10001
 FOLDERS = ("data", "artifacts", "reports")
 
 
 class WorkspaceError(Exception):
-    """A run cannot go on; the text is one sentence for the person on call."""
+    """The run cannot continue; the message is one sentence for the person on call."""
 
 
 class ToolError(WorkspaceError):
-    """git or DVC failed: no space, no network, a lock. Trying again may help."""
+    """git or DVC failed (disk full, no network, a lock); a retry may help."""
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """A checkout for one run: of the code `commit`, the record `base`, when `tip` was newest."""
+    """A checkout for one run.
+
+    Attributes:
+        path: Its folder.
+        key: Name of the logical date's record.
+        commit: The code.
+        base: The record that data and stage outputs come from, None before the first one.
+        tip: Commit of the branch `nightly` at checkout, None before the first record.
+    """
 
     path: str
     key: str
@@ -54,34 +60,38 @@ class Workspace:
 
 
 def command(argv: Sequence[str], cwd: Path, *, check: bool = True) -> str:
-    """Output of a git or DVC command; a failure is one sentence with what the tool said."""
+    """Run a git or DVC command and return its output.
+
+    Raises:
+        ToolError: It failed; the message quotes its error output.
+    """
     env = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
     for name, role in (("NAME", "longtail nightly"), ("EMAIL", "nightly@longtail.invalid")):
         env.setdefault(f"GIT_AUTHOR_{name}", role)
         env.setdefault(f"GIT_COMMITTER_{name}", role)
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True)
     if check and done.returncode:
-        words = " ".join(word for word in argv if word != sys.executable)
-        raise ToolError(f"`{words}` failed in {cwd}: {done.stderr.strip()[-800:]}")
+        shown = " ".join(argument for argument in argv if argument != sys.executable)
+        raise ToolError(f"`{shown}` failed in {cwd}: {done.stderr.strip()[-800:]}")
     return done.stdout.strip()
 
 
-def git(cwd: Path, *words: str, check: bool = True) -> str:
-    return command(["git", *words], cwd, check=check)
+def git(cwd: Path, *argv: str, check: bool = True) -> str:
+    return command(["git", *argv], cwd, check=check)
 
 
-def dvc(cwd: Path, *words: str) -> str:
-    return command([sys.executable, "-m", "dvc", *words], cwd)
+def dvc(cwd: Path, *argv: str) -> str:
+    return command([sys.executable, "-m", "dvc", *argv], cwd)
 
 
 def commit_of(cwd: Path, revision: str) -> str | None:
-    """The commit that `revision` names, None where there is none."""
+    """The commit that `revision` names, None if it names none."""
     found = git(cwd, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
     return found or None
 
 
 def record_key(moment: datetime) -> str:
-    """Name of a logical date's record; names sort as dates do."""
+    """Name of a logical date's record; names sort like dates."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
 
 
@@ -94,10 +104,21 @@ def records(cwd: Path) -> list[str]:
 def prepare(
     repo: Path, folder: Path, key: str, revision: str | None = None, encoder: str | None = None
 ) -> Workspace:
-    """Check out code and data as recorded for `key` (else the last record before) in `folder`.
+    """Check out code and data in `folder`.
 
-    Code comes from `revision`, else from the record of exactly this date, else from the
-    repository's HEAD. Data and stage outputs come from the record.
+    Data and stage outputs come from the record of this date, else from the last one before it.
+
+    Args:
+        repo: The project's repository.
+        folder: Where to check out; replaced if it exists.
+        key: Name of this date's record.
+        revision: Branch, tag, or commit of the code. By default, the code of this date's record,
+            else the repository's HEAD.
+        encoder: Replaces `train.encoder` in the workspace's params.yaml.
+
+    Raises:
+        WorkspaceError: The revision does not exist.
+        ToolError: git or DVC failed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -108,11 +129,13 @@ def prepare(
     code = revision or (base if exact else None) or git(repo, "rev-parse", "HEAD")
     commit = commit_of(folder, code) or commit_of(folder, f"origin/{code}")
     if commit is None:
-        raise WorkspaceError(f"Revision {code!r} is not in {repo}; give a branch, tag or commit.")
+        raise WorkspaceError(
+            f"Revision {code!r} is not in {repo}; expected a branch, tag, or commit."
+        )
     git(folder, "checkout", "--quiet", "--detach", commit)
     if base:
-        held = git(folder, "ls-tree", "--name-only", base, *RECORDED[:2]).splitlines()
-        git(folder, "checkout", base, "--", *held)
+        recorded = git(folder, "ls-tree", "--name-only", base, *RECORDED[:2]).splitlines()
+        git(folder, "checkout", base, "--", *recorded)
     _fetch_data(repo, folder)
     if encoder:
         _set_encoder(folder / "params.yaml", encoder)
@@ -120,10 +143,10 @@ def prepare(
 
 
 def _fetch_data(repo: Path, folder: Path) -> None:
-    """Data and outputs from the shared cache, and from the remote where one is set."""
+    """Fetch data and outputs from the shared cache, and from the remote if there is one."""
     cache = os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache")
     (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", "utf-8")
-    # Outputs that nobody has any more are made again; missing data is an error of its own.
+    # Missing outputs are computed again; `stale_stages` reports missing data.
     dvc(folder, "pull" if has_remote(folder) else "checkout", "--quiet", "--force",
         "--allow-missing")  # fmt: skip
     for name in FOLDERS:
@@ -132,9 +155,9 @@ def _fetch_data(repo: Path, folder: Path) -> None:
 
 def has_remote(folder: Path) -> bool:
     """Whether the project's DVC settings name a default remote."""
-    settings = configparser.ConfigParser()
-    settings.read(folder / ".dvc" / "config", encoding="utf-8")
-    return settings.has_option("core", "remote")
+    config = configparser.ConfigParser()
+    config.read(folder / ".dvc" / "config", encoding="utf-8")
+    return config.has_option("core", "remote")
 
 
 def _set_encoder(params_file: Path, encoder: str) -> None:
@@ -144,23 +167,38 @@ def _set_encoder(params_file: Path, encoder: str) -> None:
 
 
 def wants_new_data(workspace: Workspace) -> bool:
-    """Whether this date may take in new texts: only when it, and no later one, has no record."""
+    """Whether this date may ingest new texts: only if neither it nor a later one has a record."""
     return not any(name >= workspace.key for name in records(workspace.folder))
 
 
 def check_same_table(workspace: Workspace, stages: list[Stage]) -> None:
-    """Refuse a revision whose table of stages is not the one that the DAG was built from."""
+    """Check that the revision's table of stages is the one that the DAG was built from.
+
+    Raises:
+        WorkspaceError: It is not.
+    """
     if load_stages(workspace.folder / "dvc.yaml") != stages:
         raise WorkspaceError(
-            "The checked-out revision has another dvc.yaml than the DAG shows; run "
-            "`dvc repro` on that revision by hand, or bring the DAG to it."
+            "The checked-out revision's dvc.yaml differs from the one the DAG was built from; run "
+            "`dvc repro` on that revision by hand, or deploy its DAG."
         )
 
 
 def stale_stages(
     workspace: Workspace, stages: list[Stage], force: bool, max_age_days: float | None
 ) -> list[str]:
-    """Names of the stages to run: those DVC finds changed and all that depend on them."""
+    """The stages to run: those that DVC finds changed, and all that depend on them.
+
+    Args:
+        workspace: The run's workspace.
+        stages: The DAG's table of stages.
+        force: Run all stages.
+        max_age_days: Run all stages if the last record is older than this.
+
+    Raises:
+        WorkspaceError: There is no data, or the table of stages differs.
+        ToolError: DVC failed.
+    """
     folder = workspace.folder
     check_same_table(workspace, stages)
     if not any((folder / "data").iterdir()):
@@ -179,7 +217,7 @@ def stale_stages(
 
 
 def _age_days(workspace: Workspace) -> float:
-    """Days since the run's base was recorded; a run without a base is as old as can be."""
+    """Days since the run's base was recorded; infinite without a base."""
     if workspace.base is None:
         return float("inf")
     recorded = int(git(workspace.folder, "show", "-s", "--format=%ct", workspace.base))
@@ -187,18 +225,24 @@ def _age_days(workspace: Workspace) -> float:
 
 
 def is_undecided(workspace: Workspace) -> bool:
-    """Whether the last record was never judged (or nothing was ever recorded)."""
+    """Whether the last record has no decision yet, or nothing was ever recorded."""
     decided = commit_of(workspace.folder, f"origin/{DECIDED}")
     newest = wants_new_data(workspace) or records(workspace.folder)[-1] == workspace.key
     return newest and (workspace.tip is None or workspace.tip != decided)
 
 
 def record(workspace: Workspace) -> str:
-    """Commit what the run made to DVC's cache and to the branch `nightly`, tagged by its date.
+    """Commit outputs to DVC's cache, and their hashes to the branch `nightly`, tagged by date.
 
-    A date before the newest record gets its tag but leaves the branch alone. What is recorded
-    already, by this run or another, is only tagged. Raises WorkspaceError where another run has
-    recorded something else since `prepare`.
+    A date before the newest record gets its tag but leaves the branch alone. If a record, by this
+    run or another, already has the same content, it only gets the tag.
+
+    Returns:
+        The commit of the record.
+
+    Raises:
+        WorkspaceError: Another run has recorded something else since `prepare`.
+        ToolError: git or DVC failed.
     """
     folder = workspace.folder
     dvc(folder, "commit", "--quiet", "--force")
@@ -210,17 +254,17 @@ def record(workspace: Workspace) -> str:
     tag = f"refs/tags/{BRANCH}/{workspace.key}"
     newest = not any(name > workspace.key for name in records(folder))
     last = commit_of(folder, f"origin/{BRANCH}") if newest else commit_of(folder, tag)
-    for made in (commit_of(folder, tag), last):
-        if made and git(folder, "rev-parse", f"{made}^{{tree}}") == tree:
-            git(folder, "push", "--quiet", "origin", f"+{made}:{tag}")
-            return made
+    for existing in (commit_of(folder, tag), last):
+        if existing and git(folder, "rev-parse", f"{existing}^{{tree}}") == tree:
+            git(folder, "push", "--quiet", "origin", f"+{existing}:{tag}")
+            return existing
     if newest and last != workspace.tip:
         raise WorkspaceError(
-            "Another run has recorded a night since this workspace was made; clear this run from "
-            "the task `workspace` so that it starts from that record."
+            "Another run has recorded a night since this workspace was checked out; clear this run "
+            "from the task `workspace` so that it starts from that record."
         )
-    parents = [word for parent in (last, commit_of(folder, "HEAD")) if parent
-               for word in ("-p", parent)]  # fmt: skip
+    parents = [argument for parent in (last, commit_of(folder, "HEAD")) if parent
+               for argument in ("-p", parent)]  # fmt: skip
     commit = git(folder, "commit-tree", tree, *parents, "-m", f"Record {workspace.key}")
     heads = [f"{commit}:refs/heads/{BRANCH}"] if newest else []
     git(folder, "push", "--quiet", "--atomic", "origin", *heads, f"+{commit}:{tag}")
@@ -228,7 +272,7 @@ def record(workspace: Workspace) -> str:
 
 
 def mark_decided(workspace: Workspace) -> None:
-    """Note that the newest record has been registered and judged."""
+    """Move `nightly-decided` to this run's record, if it is the newest."""
     git(workspace.folder, "fetch", "--quiet", "origin")
     if commit_of(workspace.folder, f"{BRANCH}/{workspace.key}") == commit_of(
         workspace.folder, f"origin/{BRANCH}"
@@ -237,19 +281,8 @@ def mark_decided(workspace: Workspace) -> None:
             f"+refs/remotes/origin/{BRANCH}:refs/heads/{DECIDED}")  # fmt: skip
 
 
-def container_user() -> str:
-    """`uid:gid` of the containers that write into workspaces."""
-    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{USER}:{USER}"
-
-
-def hand_over(folders: list[Path]) -> None:
-    """Give folders that containers write to their user (where we are root; else they are ours)."""
-    if os.getuid() == 0:
-        subprocess.run(["chown", "-R", container_user(), *map(str, folders)], check=True)
-
-
 def clean(workspaces: Path, keep_days: int) -> list[str]:
-    """Remove workspaces untouched for `keep_days` days; their names."""
+    """Remove workspaces untouched for `keep_days` days, and return their names."""
     limit = time.time() - keep_days * 86_400
     old = [entry for entry in workspaces.glob("*") if entry.stat().st_mtime < limit]
     for entry in old:

@@ -1,9 +1,9 @@
 """The same stages as a Kubeflow pipeline: `python -m dags.kubeflow_pipeline pipeline.yaml`.
 
-Every stage works in the workspace that the volume claim `longtail` holds (code and data checked
-out there by whoever starts the run). Kubeflow's cache knows only a task's inputs, so each stage is
-told the hash of the data and the revision of the code: without them the cache would answer with
-yesterday's result. (No postponed annotations here: kfp reads them.)
+Every stage works in the workspace on the volume claim `longtail`, where whoever starts the run has
+checked out code and data. Kubeflow's cache looks only at a task's inputs, so each stage gets the
+hash of the data and the revision of the code as inputs: without them, the cache would return
+yesterday's result. (No postponed annotations here, since kfp reads them.)
 """
 
 import os
@@ -15,24 +15,24 @@ from typing import Any
 from kfp import compiler, dsl, kubernetes
 
 from components._frame.pipeline import Stage, load_stages
+from dags import _containers
 
 ROOT = Path(__file__).parents[1]
-IMAGES = os.environ.get("LONGTAIL_IMAGES", "localhost/longtail-{target}:latest")
-CLAIM, WORKSPACE = "longtail", "/workspace"
+IMAGES = os.environ.get("LONGTAIL_IMAGES", _containers.IMAGES)
 
 
 def component(stage: Stage) -> Callable[..., Any]:
-    """The container component of one stage, its argument list straight from dvc.yaml."""
+    """The container component of one stage, its arguments straight from dvc.yaml."""
 
-    def box(data_hash: str, revision: str):
+    def container(data_hash: str, revision: str):
         return dsl.ContainerSpec(
             image=IMAGES.format(target=stage.image),
             command=list(stage.argv[:1]),
             args=list(stage.argv[1:]),
         )
 
-    box.__name__, box.__doc__ = stage.name, stage.desc
-    return dsl.container_component(box)
+    container.__name__, container.__doc__ = stage.name, stage.desc
+    return dsl.container_component(container)
 
 
 def build(stages: list[Stage]) -> Callable[..., Any]:
@@ -44,7 +44,7 @@ def build(stages: list[Stage]) -> Callable[..., Any]:
         for stage in stages:
             task = component(stage)(data_hash=data_hash, revision=revision)
             task.set_display_name(stage.name).after(*(tasks[name] for name in stage.upstream))
-            kubernetes.mount_pvc(task, pvc_name=CLAIM, mount_path=WORKSPACE)
+            kubernetes.mount_pvc(task, pvc_name=_containers.CLAIM, mount_path=_containers.MOUNT)
             if "memory" in stage.meta:
                 task.set_memory_limit(stage.meta["memory"])
             if stage.meta.get("gpu"):

@@ -1,4 +1,4 @@
-"""Nightly retraining: new texts in, the stages of `dvc.yaml`, a decision out."""
+"""Nightly retraining: ingest new texts, run the stages of `dvc.yaml`, decide on the new model."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, Asset, Param, TaskGroup, TriggerRule, get_current_context, task
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, get_current_context, task
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from components._frame.pipeline import Stage, load_stages
-from dags import _workspace
+from dags import _workspace, _xcom
+from dags._assets import CHAMPION, DATA
 from dags._links import MlflowRunLink, ReportLink
 from dags._notify import FAILED, Notify, outcome
-from dags._runners import WORKSPACE, Step, operator
+from dags._runners import operator
 from dags._settings import load_settings
 from dags._source import ingest_command
+from dags._steps import Step
 from dags._workspace import ToolError, Workspace, WorkspaceError
 
 APPROVER = (
@@ -29,11 +30,9 @@ APPROVER = (
 )
 SETTINGS = load_settings()
 STAGES = load_stages(SETTINGS.repo / "dvc.yaml")
-DATA = Asset("longtail-data", uri="longtail://data")
 LINKS = (MlflowRunLink(), ReportLink())
-CHAMPION = Asset("longtail-champion", uri="longtail://champion")
 
-# What only an orchestrator needs to know of a stage; a test compares the keys with dvc.yaml.
+# What only an orchestrator needs to know about a stage; a test compares the keys with dvc.yaml.
 STAGE_SETTINGS: dict[str, dict[str, Any]] = {
     "validate": {"execution_timeout": timedelta(minutes=30)},
     "split": {"execution_timeout": timedelta(minutes=30)},
@@ -46,18 +45,18 @@ STAGE_SETTINGS: dict[str, dict[str, Any]] = {
 
 PARAMS = {
     "source": Param(SETTINGS.source, type=["null", "string"],
-                    description="Folder, file or bucket of newly labelled texts, or `debian`; "
-                    "empty: none tonight."),
+                    description="Folder, file, or bucket with newly labeled texts, or `debian`. "
+                    "Empty: no new texts."),
     "update": Param(False, type="boolean",
-                    description="Documents that stand take the source's new content."),
-    "force": Param(False, type="boolean", description="Run every stage, changed or not."),
+                    description="Overwrite existing documents with the source's content."),
+    "force": Param(False, type="boolean", description="Run all stages, changed or not."),
     "max_age_days": Param(None, type=["null", "number"], minimum=0,
-                          description="Run every stage if the last record is older than this."),
+                          description="Run all stages if the last record is older than this."),
     "revision": Param(None, type=["null", "string"],
-                      description="Branch, tag or commit of the code; empty: HEAD."),
+                      description="Branch, tag, or commit of the code. Empty: HEAD."),
     "encoder": Param(None, type=["null", "string"],
                      description="Encoder for this run only: a hub name or a local folder."),
-    "approval": Param(False, type="boolean", description="Ask a person before promoting."),
+    "approval": Param(False, type="boolean", description="Ask a person to approve the promotion."),
 }  # fmt: skip
 
 DEFAULTS = {
@@ -70,13 +69,9 @@ DEFAULTS = {
 }
 
 
-def this_workspace(ti: Any) -> Workspace:
-    return Workspace(**ti.xcom_pull(task_ids="workspace", key="workspace"))
-
-
 @contextmanager
-def one_sentence() -> Iterator[None]:
-    """Turn what stops a run into Airflow's outcome: only what a tool said is tried again."""
+def airflow_exceptions() -> Iterator[None]:
+    """Re-raise workspace errors as Airflow's; only those of git and DVC are retried."""
     try:
         yield
     except ToolError as error:
@@ -85,50 +80,51 @@ def one_sentence() -> Iterator[None]:
         raise AirflowFailException(str(error)) from None
 
 
-def ingest_words(made: Workspace, params: Any) -> list[str] | None:
-    """The command that takes in tonight's new texts; None where there are none to take in."""
-    source, recorded = params["source"], made.base is not None
-    if not source or not _workspace.wants_new_data(made):
+def ingest_argv(checkout: Workspace, params: Any) -> list[str] | None:
+    """The command that ingests tonight's new texts, None if there are none."""
+    source, recorded = params["source"], checkout.base is not None
+    if not source or not _workspace.wants_new_data(checkout):
         return None
-    return ingest_command(source, made.folder, update=params["update"], recorded=recorded)
+    return ingest_command(source, checkout.folder, update=params["update"], recorded=recorded)
 
 
 @task.branch(task_id="workspace")
 def workspace() -> str:
-    """Check out this date's code and data, take in new files; then `ingest` or `plan`."""
+    """Check out this date's code and data, and copy new files; continue with `ingest` or `plan`."""
     context = get_current_context()
     run, params = context["dag_run"], context["params"]
     _workspace.clean(SETTINGS.workspaces, SETTINGS.keep_days)
     folder = SETTINGS.workspaces / re.sub(r"[^\w-]", "-", run.run_id)
     key = _workspace.record_key(run.logical_date or run.run_after)
-    with one_sentence():
-        made = _workspace.prepare(SETTINGS.repo, folder, key, params["revision"], params["encoder"])
-        found = ingest_words(made, params)
-    context["ti"].xcom_push("workspace", made.to_dict())
-    context["ti"].xcom_push("path", made.path)
-    context["ti"].xcom_push("ingest", found)
-    return "ingest" if found else "plan"
+    with airflow_exceptions():
+        checkout = _workspace.prepare(
+            SETTINGS.repo, folder, key, params["revision"], params["encoder"]
+        )
+        argv = ingest_argv(checkout, params)
+    _xcom.push_workspace(context["ti"], checkout)
+    context["ti"].xcom_push("ingest", argv)
+    return "ingest" if argv else "plan"
 
 
 @task.branch(task_id="plan", trigger_rule=TriggerRule.NONE_FAILED)
 def plan() -> list[str]:
-    """Ask DVC which stages are out of date; the others are skipped."""
+    """Ask DVC which stages are out of date, and skip the others."""
     context = get_current_context()
-    params, made = context["params"], this_workspace(context["ti"])
-    with one_sentence():
-        stale = _workspace.stale_stages(made, STAGES, params["force"], params["max_age_days"])
-    idle = not stale and not _workspace.is_undecided(made)
+    params, checkout = context["params"], _xcom.pull_workspace(context["ti"])
+    with airflow_exceptions():
+        stale = _workspace.stale_stages(checkout, STAGES, params["force"], params["max_age_days"])
+    idle = not stale and not _workspace.is_undecided(checkout)
     chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "record"]
-    # Pushed by name: a branch that skips something ends before its return value is kept.
+    # Pushed by key, since a branch task that skips others ends before its return value is stored.
     context["ti"].xcom_push("chosen", chosen)
     return chosen
 
 
 @task(task_id="record", trigger_rule=TriggerRule.NONE_FAILED, outlets=[DATA])
 def record() -> str:
-    """Commit outputs to DVC, and data.dvc and dvc.lock to `nightly`, tagged by the date."""
-    with one_sentence():
-        return _workspace.record(this_workspace(get_current_context()["ti"]))
+    """Commit outputs to DVC, and data.dvc and dvc.lock to `nightly`, tagged by date."""
+    with airflow_exceptions():
+        return _workspace.record(_xcom.pull_workspace(get_current_context()["ti"]))
 
 
 @task(task_id="notify", trigger_rule=TriggerRule.NONE_FAILED)
@@ -136,36 +132,34 @@ def notify() -> str:
     """Say how the night ended: unchanged, promoted, or not promoted and why."""
     context = get_current_context()
     ti = context["ti"]
-    made, planned = this_workspace(ti), ti.xcom_pull(task_ids="plan", key="chosen")
+    checkout, planned = _xcom.pull_workspace(ti), ti.xcom_pull(task_ids="plan", key="chosen")
     if "record" in planned:
-        _workspace.mark_decided(made)
+        _workspace.mark_decided(checkout)
     run_id = context["dag_run"].run_id
     states = ti.get_task_states(ti.dag_id, task_ids=["apply"], run_ids=[run_id])
     applied = states.get(run_id, {}).get("apply") == "success"
-    message = outcome(Path(made.path), planned, applied)
+    message = outcome(checkout.folder, planned, applied)
     Notify(message)(context)
     return message
 
 
 class Approval(ApprovalOperator):
-    """Waits for a person where the run asks for one; else it is skipped and shown so."""
+    """Waits for a person if the run asks for approval, else is skipped."""
 
     def execute(self, context: Any) -> Any:
         if context["params"]["approval"]:
             return super().execute(context)
-        from airflow.sdk.exceptions import AirflowSkipException
-
-        raise AirflowSkipException("This run asks for no approval.")
+        raise AirflowSkipException("This run does not ask for approval.")
 
 
-def python(*words: str) -> tuple[str, ...]:
-    return ("python", "-m", *words)
+def python(*arguments: str) -> tuple[str, ...]:
+    return ("python", "-m", *arguments)
 
 
-def run_stage(stage: Stage) -> Any:
-    """The box of one stage; it waits for `plan` and for the stages whose files it reads."""
-    needs = {name: stage.meta[name] for name in ("memory", "gpu") if name in stage.meta}
-    step = Step(stage.name, stage.argv, stage.image, **needs)
+def stage_task(stage: Stage) -> Any:
+    """The task of one stage, with the resources that dvc.yaml gives it."""
+    resources = {name: stage.meta[name] for name in ("memory", "gpu") if name in stage.meta}
+    step = Step(stage.name, stage.argv, stage.image, **resources)
     return operator(
         SETTINGS, step, doc_md=stage.desc, trigger_rule=TriggerRule.NONE_FAILED,
         **STAGE_SETTINGS.get(stage.name, {}),
@@ -183,28 +177,28 @@ with DAG(
     doc_md=__doc__ + "\n\n" + "\n".join(f"- **{s.name}**: {s.desc}" for s in STAGES),
     tags=["longtail"],
 ) as dag:
-    checkout, planned, recorded, told = workspace(), plan(), record(), notify()
+    checked_out, planned, recorded, notified = workspace(), plan(), record(), notify()
     ingest = operator(
         SETTINGS,
-        Step("ingest", checkout["ingest"], "data"),  # type: ignore[index]
-        doc_md="Add the newly labelled texts of `source` to the corpus; refuse them if malformed.",
+        Step("ingest", checked_out["ingest"], "data"),  # type: ignore[index]
+        doc_md="Add the newly labeled texts of `source` to the corpus; reject malformed files.",
     )
     with TaskGroup("stages") as group:
-        boxes = {stage.name: run_stage(stage) for stage in STAGES}
+        stages = {stage.name: stage_task(stage) for stage in STAGES}
     register = operator(
         SETTINGS, Step("register", python("components.register"), "train"),
-        doc_md="Log the run and create the version, once for the same data, code and parameters.",
+        doc_md="Log the run and create a version, once per data, code, and parameters.",
     )  # fmt: skip
     decide = operator(
         SETTINGS, Step("decide", python("components.promote", "decide"), "train"),
-        doc_md="Compare challenger and champion; skipped means: not promoted, see the decision.",
+        doc_md="Compare challenger and champion. Skipped means not promoted; see the decision.",
     )  # fmt: skip
     approve = Approval(
         task_id="approve",
         subject="Promote tonight's model?",
-        body="The decision is in " + WORKSPACE + "/reports/decision.md",
+        body=f"The decision is in {_xcom.PATH}/reports/decision.md",
         response_timeout=timedelta(hours=12),
-        doc_md="Waits for a person if the run was started with `approval`.",
+        doc_md="Wait for a person if the run was started with `approval`.",
     )
     apply = operator(
         SETTINGS,
@@ -213,14 +207,14 @@ with DAG(
         doc_md="Smoke-test the version in a fresh process, then move the alias `champion`.",
     )  # fmt: skip
 
-    for box in (register, decide, apply):
-        box.operator_extra_links = LINKS
-    checkout >> [ingest, planned]
+    for linked in (register, decide, apply):
+        linked.operator_extra_links = LINKS
+    checked_out >> [ingest, planned]
     ingest >> planned
-    planned >> [*boxes.values(), recorded, told]
+    planned >> [*stages.values(), recorded, notified]
     for stage in STAGES:
         for name in stage.upstream:
-            boxes[name] >> boxes[stage.name]
-        boxes[stage.name] >> recorded
-    recorded >> register >> decide >> approve >> apply >> told
+            stages[name] >> stages[stage.name]
+        stages[stage.name] >> recorded
+    recorded >> register >> decide >> approve >> apply >> notified
     decide >> apply

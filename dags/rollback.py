@@ -1,36 +1,36 @@
-"""Rollback, started by hand: the champion before this one serves again."""
+"""Rollback, started by hand: make the previous champion the champion again."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import DAG, Asset, Param, task
+from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
+from dags import _xcom
+from dags._assets import CHAMPION
 from dags._notify import FAILED, Notify
-from dags._runners import Step, operator
+from dags._runners import operator
 from dags._settings import load_settings
+from dags._steps import Step
+from dags._workspace import BRANCH, commit_of, prepare, record_key
 
 SETTINGS = load_settings()
 COMMAND = ("python", "-m", "components.promote", "rollback")
-CHAMPION = Asset("longtail-champion", uri="longtail://champion")
 
 
 @task(task_id="workspace")
 def workspace() -> None:
-    """Use the newest night's workspace; it holds the code that made the decision."""
-    from airflow.sdk import get_current_context
-    from airflow.sdk.exceptions import AirflowFailException
-
-    from dags._workspace import commit_of, prepare, record_key
-
+    """Check out the newest night, which has the code that made the decision."""
     context = get_current_context()
     run = context["dag_run"]
-    if commit_of(SETTINGS.repo, "nightly") is None:
-        raise AirflowFailException(f"{SETTINGS.repo} has no branch `nightly`: nothing to undo.")
+    if commit_of(SETTINGS.repo, BRANCH) is None:
+        raise AirflowFailException(
+            f"{SETTINGS.repo} has no branch `{BRANCH}`, so there is nothing to roll back."
+        )
     folder = SETTINGS.workspaces / f"rollback-{run.run_after:%Y%m%dT%H%M%S%f}"
-    made = prepare(SETTINGS.repo, folder, record_key(run.run_after), "nightly")
-    context["ti"].xcom_push("workspace", made.to_dict())
-    context["ti"].xcom_push("path", made.path)
+    checkout = prepare(SETTINGS.repo, folder, record_key(run.run_after), BRANCH)
+    _xcom.push_workspace(context["ti"], checkout)
 
 
 with DAG(
@@ -38,7 +38,7 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     max_active_runs=1,
-    params={"reason": Param(type="string", minLength=1, description="Kept in the history.")},
+    params={"reason": Param(type="string", minLength=1, description="Recorded in the history.")},
     default_args={
         "retries": 2,
         "retry_delay": timedelta(minutes=1),
@@ -48,11 +48,11 @@ with DAG(
     doc_md=__doc__,
     tags=["longtail"],
 ) as dag:
-    back = operator(
+    rollback = operator(
         SETTINGS,
         Step("rollback", (*COMMAND, "--reason", "{{ params.reason }}"), "train"),
         outlets=[CHAMPION],
-        doc_md="Point `champion` at the version before; the one left is never promoted again.",
+        doc_md="Make the previous version the champion; never promote the one it replaces again.",
         on_success_callback=[Notify("longtail: rolled back: {{ params.reason }}")],
     )
-    workspace() >> back
+    workspace() >> rollback

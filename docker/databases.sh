@@ -1,5 +1,5 @@
 #!/bin/sh
-# Run once by PostgreSQL's own start: a database and a user each for Airflow and MLflow.
+# PostgreSQL runs this once, at first start: creates a database and a user for Airflow and MLflow.
 set -eu
 for name in airflow mlflow; do
   upper=$(echo "$name" | tr a-z A-Z)

@@ -1,12 +1,12 @@
-"""Have new documents moved away from those that a model was trained on?
+"""Measures how far new documents have moved from those that a model was trained on.
 
 Distributions are compared by the population stability index (PSI), Σ (p − q) · ln(p / q) over bins,
-p the new share and q the reference's; by custom 0.1 is a small move and 0.2 a large one. Half a
-document is added to every bin, so that an empty one is not an infinite move. Small samples move by
-chance: with b bins and n documents PSI is about (b − 1) / n without any drift. That expectation is
-subtracted (`psi`), which the custom does not do.
+where p is the new share and q the reference's. By convention 0.1 is a small shift and 0.2 a large
+one. Half a document is added to every bin, so an empty bin is not an infinite shift. Small samples
+vary by chance: with b bins and n documents, PSI is about (b − 1) / n without any drift. That
+expectation is subtracted (`psi`), which is not part of the convention.
 
-Single labels are compared by Fisher's exact test, corrected by Benjamini and Hochberg (1995).
+Single labels are compared by Fisher's exact test, corrected after Benjamini and Hochberg (1995).
 """
 
 from __future__ import annotations
@@ -31,10 +31,15 @@ WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Documents:
-    """Texts, their labels as 0/1 CSR (n_docs, n_labels), and what the model answered to them.
+    """Texts, their labels, and how the model scored them.
 
-    `top_scores` (n_answers,) in [0, 1] and `n_predicted` (n_answers,) may be of other documents
-    of the same kind, as the reference's are of documents that the model has not been trained on.
+    Attributes:
+        texts: the documents, `n_docs` of them.
+        targets: 0/1 CSR `(n_docs, n_labels)`.
+        top_scores: `(n_scored,)` highest score of each scored document, in [0, 1].
+        n_predicted: `(n_scored,)` number of labels predicted for each scored document. The scored
+            documents may be others of the same kind: those of the reference must not be documents
+            that the model was trained on.
     """
 
     texts: Sequence[str]
@@ -46,13 +51,24 @@ class Documents:
 def measure(
     reference: Documents, new: Documents, labels: Sequence[str], *, alpha: float = 0.05
 ) -> dict[str, Any]:
-    """All measures of drift as a dict that can be written as JSON.
+    """Measure every kind of drift; the result can be written as JSON.
 
-    `labels` are the columns of both target matrices. Raises DataError where a side is empty.
+    Args:
+        reference: documents that the model was trained on.
+        new: documents to compare with them.
+        labels: the columns of both target matrices.
+        alpha: false discovery rate of the tests per label, in (0, 1).
+
+    Returns:
+        `documents` counts, `psi` by distribution, `means`, the share of `unknown_words` and of
+        `new_pairs`, and `labels` (see `label_drift`).
+
+    Raises:
+        DataError: a side is empty.
     """
     for name, side in (("reference", reference), ("new", new)):
         if not len(side.texts):
-            raise DataError(f"There is no {name} document: drift cannot be measured.")
+            raise DataError(f"There is no {name} document, so drift cannot be measured.")
     lengths = [np.array([len(WORD.findall(t)) for t in side.texts]) for side in (reference, new)]
     per_document = [np.diff(side.targets.indptr) for side in (reference, new)]
     sides = ([reference, new], ("reference", "new"))
@@ -78,7 +94,11 @@ def measure(
 
 
 def psi(reference: npt.ArrayLike, new: npt.ArrayLike) -> float:
-    """PSI of two count vectors (n_bins,), less what chance alone would give, at least 0."""
+    """PSI of two count vectors `(n_bins,)`, minus what chance alone would give; at least 0.
+
+    >>> psi([500, 300, 200], [50, 30, 20]), round(psi([500, 300, 200], [20, 30, 50]), 2)
+    (0.0, 0.52)
+    """
     counts = np.array([reference, new], dtype=float) + 0.5
     q, p = counts / counts.sum(axis=1, keepdims=True)
     chance = (len(p) - 1) * (1 / counts[0].sum() + 1 / counts[1].sum())
@@ -88,7 +108,7 @@ def psi(reference: npt.ArrayLike, new: npt.ArrayLike) -> float:
 def label_drift(
     reference: sp.csr_matrix, new: sp.csr_matrix, labels: Sequence[str], *, alpha: float
 ) -> dict[str, Any]:
-    """Labels whose prevalence moved at a false discovery rate of `alpha`, strongest first."""
+    """Labels whose prevalence moved, at a false discovery rate of `alpha`, strongest first."""
     before, after = (np.asarray(side.sum(axis=0)).ravel() for side in (reference, new))
     n_before, n_after = reference.shape[0], new.shape[0]
     p = np.array(
@@ -112,7 +132,11 @@ def label_drift(
 
 
 def unknown_share(reference: Sequence[str], new: Sequence[str]) -> float:
-    """Share of the words of `new` that no text of `reference` has, in lower case."""
+    """Share of the words in `new` that occur in no text of `reference`, ignoring case.
+
+    >>> unknown_share(["Open a file"], ["open the file", "a file"])
+    0.2
+    """
     known = {word for text in reference for word in WORD.findall(text.lower())}
     words = Counter(word for text in new for word in WORD.findall(text.lower()))
     unknown = sum(count for word, count in words.items() if word not in known)
@@ -120,9 +144,12 @@ def unknown_share(reference: Sequence[str], new: Sequence[str]) -> float:
 
 
 def alarms(measured: Mapping[str, Any], limits: Mapping[str, float]) -> list[str]:
-    """One sentence for every limit that was passed.
+    """One sentence for every limit that was exceeded.
 
-    `limits`: `psi` for every PSI, `share_moved` for the share of labels, `unknown_words`.
+    Args:
+        measured: what `measure` returned.
+        limits: `psi` for every PSI, `share_moved` for the share of labels, `unknown_words` for the
+            share of words.
     """
     found = [
         f"The distribution of {name} has moved: PSI {value:.2f}, limit {limits['psi']:.2f}."
@@ -132,14 +159,14 @@ def alarms(measured: Mapping[str, Any], limits: Mapping[str, float]) -> list[str
     share = measured["labels"]["share_moved"]
     if share > limits["share_moved"]:
         found.append(
-            f"{100 * share:.0f} % of the labels became more or less frequent, "
-            f"limit {100 * limits['share_moved']:.0f} %."
+            f"{100 * share:.0f}% of the labels became more or less frequent, "
+            f"limit {100 * limits['share_moved']:.0f}%."
         )
     unknown = measured["unknown_words"]
     if unknown > limits["unknown_words"]:
         found.append(
-            f"{100 * unknown:.0f} % of the words are new to the model, "
-            f"limit {100 * limits['unknown_words']:.0f} %."
+            f"{100 * unknown:.0f}% of the words are new to the model, "
+            f"limit {100 * limits['unknown_words']:.0f}%."
         )
     return found
 
@@ -149,13 +176,13 @@ def _per_label(side: Documents) -> npt.NDArray[np.integer]:
 
 
 def _pairs(side: Documents) -> sp.csr_matrix:
-    """How often two labels stand together, upper triangle (n_labels, n_labels)."""
+    """How often two labels occur together, upper triangle `(n_labels, n_labels)`."""
     matrix = side.targets.astype(np.int64)
     return sp.triu(matrix.T @ matrix, k=1, format="csr")
 
 
 def _pair_counts(reference: Documents, new: Documents) -> tuple[npt.NDArray, npt.NDArray]:
-    """Counts of the reference's most frequent pairs, all others in one last bin."""
+    """Counts of the reference's most frequent pairs, and of all others in one last bin."""
     before, after = _pairs(reference).tocoo(), _pairs(new)
     top = np.argsort(-before.data, kind="stable")[:N_PAIRS]
     counts = before.data[top]
@@ -170,14 +197,14 @@ def _pair_counts(reference: Documents, new: Documents) -> tuple[npt.NDArray, npt
 
 
 def _new_pairs(reference: Documents, new: Documents) -> float:
-    """Share of the label pairs of `new`, counted with repetition, that `reference` never had."""
+    """Share of the label pairs in `new`, repetitions counted, that `reference` never had."""
     before, after = _pairs(reference), _pairs(new)
     known = after.multiply(before > 0).sum()
     return float(1 - known / after.sum()) if after.nnz else 0.0
 
 
 def _binned(reference: npt.NDArray, new: npt.NDArray) -> tuple[npt.NDArray, npt.NDArray]:
-    """Counts in the deciles of the reference."""
+    """Counts of both sides in the deciles of the reference."""
     edges = np.unique(np.quantile(reference, np.linspace(0, 1, N_BINS + 1)[1:-1]))
     sides = (np.searchsorted(edges, side, side="right") for side in (reference, new))
     before, after = (np.bincount(side, minlength=len(edges) + 1) for side in sides)

@@ -1,4 +1,4 @@
-"""The errors that mean a user's mistake, not a bug; components turn each into an exit code."""
+"""The errors that mean a user's mistake, not a bug."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from collections.abc import Iterable
 
 
 class ParameterError(ValueError):
-    """A parameter is out of range, misspelt, or does not fit the data (exit code 2)."""
+    """A parameter is out of range, misspelled, or does not fit the data."""
 
 
 class DataError(ValueError):
-    """The data breaks the contract: says what, where, expected, got, what to do (exit code 3)."""
+    """The data breaks the contract: the message says what, where, and what was expected."""
 
 
 def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ParameterError:
-    """The error for a misspelt name: lists the valid ones and guesses the one that was meant."""
+    """The error for an unknown name: lists the valid ones and guesses which one was meant.
+
+    >>> unknown_name("loss", "foccal", ["bce", "focal"])
+    ParameterError("Unknown loss 'foccal'. Did you mean 'focal'? Valid: bce, focal.")
+    """
     options = sorted(valid)
     guess = difflib.get_close_matches(name, options, n=1)
     hint = f" Did you mean {guess[0]!r}?" if guess else ""

@@ -14,18 +14,18 @@ FREQUENCY_GROUPS = ("HEAD", "MEDIUM", "TAIL")
 
 
 def class_frequencies(targets: sp.csr_matrix) -> np.ndarray:
-    """Documents of each label, int64 `(n_labels,)`, from 0/1 targets `(n_docs, n_labels)`."""
+    """Documents per label, `(n_labels,)` int64, of 0/1 targets `(n_docs, n_labels)`."""
     return np.bincount(targets.indices, minlength=targets.shape[1]).astype(np.int64)
 
 
 def cooccurrence(targets: sp.csr_matrix) -> sp.csr_matrix:
-    """Documents that carry both labels, int64 `(n_labels, n_labels)`; the diagonal is n_i."""
+    """Documents that carry both labels, `(n_labels, n_labels)` int64; the diagonal is n_i."""
     wide = targets.astype(np.int64)
     return (wide.T @ wide).tocsr()
 
 
 def statistics(targets: sp.csr_matrix) -> dict[str, Any]:
-    """Documents, labels in use, labels per document and documents per label of one part."""
+    """Counts of one part: documents, labels in use, labels per document, documents per label."""
     per_doc = np.diff(targets.indptr)
     per_label = class_frequencies(targets)
     used = per_label[per_label > 0]
@@ -40,9 +40,21 @@ def statistics(targets: sp.csr_matrix) -> dict[str, Any]:
 def frequency_groups(
     class_freq: npt.ArrayLike, *, head: int = 35, tail: int = 8
 ) -> npt.NDArray[np.str_]:
-    """HEAD, MEDIUM or TAIL for each label, (n_labels,): >= head, between, <= tail documents.
+    """Sort labels into HEAD, MEDIUM and TAIL by their number of train documents.
 
-    Raises ParameterError unless head > tail.
+    Args:
+        class_freq: `(n_labels,)` positives of each label in train.
+        head: a label with at least this many is in HEAD.
+        tail: a label with at most this many is in TAIL; must be less than `head`.
+
+    Returns:
+        The group of each label, `(n_labels,)` str.
+
+    Raises:
+        ParameterError: head <= tail.
+
+    >>> frequency_groups([120, 20, 3], head=35, tail=8).tolist()
+    ['HEAD', 'MEDIUM', 'TAIL']
     """
     freq = np.asarray(class_freq)
     if head <= tail:
@@ -53,30 +65,47 @@ def frequency_groups(
 def frequency_cutoffs(
     class_freq: npt.ArrayLike, quantiles: tuple[float, float] = (1 / 3, 2 / 3)
 ) -> tuple[int, int]:
-    """Cut-offs (head, tail) at two quantiles (lower, upper) of the label frequencies.
+    """The cutoffs (head, tail) for `frequency_groups` at two quantiles of the label frequencies.
 
-    About `lower` of the labels become TAIL and about 1 - `upper` HEAD; where many labels share
-    one frequency they stay together. Raises ParameterError unless 0 <= lower < upper <= 1.
+    Args:
+        class_freq: `(n_labels,)` positives of each label in train.
+        quantiles: (lower, upper), 0 <= lower < upper <= 1. About `lower` of the labels become TAIL
+            and about 1 - `upper` become HEAD; labels of the same frequency stay together.
+
+    Raises:
+        ParameterError: quantiles out of range or order.
+        DataError: there is no label.
     """
     lower, upper = quantiles
     if not 0 <= lower < upper <= 1:
         raise ParameterError(f"quantiles must satisfy 0 <= lower < upper <= 1, got {quantiles}.")
     freq = np.asarray(class_freq)
     if freq.size == 0:
-        raise DataError("class_freq is empty: no label to take quantiles of.")
+        raise DataError("class_freq is empty: there is no label to take quantiles of.")
     tail, head = (int(np.quantile(freq, q, method="inverted_cdf")) for q in (lower, upper))
     return max(head, tail + 1), tail
 
 
 def suggest_mu(targets: sp.csr_matrix, class_freq: np.ndarray) -> float:
-    """μ for `r_fl`, `db_0fl` and `db`: the mean of mean and median of r over the positive pairs.
+    """Suggest μ for `r_fl`, `db_0fl` and `db`: halfway between mean and median of r over all pairs.
 
-    r = (1/n_i) / Σ_{j: y_j=1} 1/n_j (see `losses.weights.Rebalanced`), so documents with one label
-    have r = 1, and the mean over pairs is n_labelled_docs / n_pairs.
+    A pair is a document and one of its labels, and r = (1/n_i) / Σ_{j: y_j=1} 1/n_j (see
+    `losses.weights.Rebalanced`). A document with one label has r = 1, and the mean over pairs is
+    n_labeled_docs / n_pairs.
 
-    targets: CSR (n_docs, n_labels), stored entries other than 0 are positives; class_freq
-    (n_labels,): positives of each label in train. Returns a float in (0, 1]. DataError where the
-    shapes do not fit, no pair is positive, or a positive's label has frequency 0.
+    Args:
+        targets: CSR `(n_docs, n_labels)`; stored entries other than 0 are positives.
+        class_freq: `(n_labels,)` positives of each label in train.
+
+    Returns:
+        A float in (0, 1].
+
+    Raises:
+        DataError: the shapes differ, no pair is positive, or a positive's label has frequency 0.
+
+    >>> targets = sp.csr_matrix([[1, 0], [1, 1], [1, 0]])
+    >>> round(suggest_mu(targets, class_frequencies(targets)), 3)
+    0.812
     """
     positives = sp.csr_matrix(targets, dtype=bool, copy=True)
     positives.sum_duplicates()

@@ -1,18 +1,18 @@
-"""The promotion gate: is the challenger really better than the champion, on the same documents?
+"""The promotion gate: is the challenger really better than the champion on the same documents?
 
-Every rule leaves lines that say what was compared, by how much, with which interval, against which
-limit, and what follows. A model is promoted when no line failed. Differences are challenger minus
-the other model; intervals are paired bootstrap intervals over documents (`evaluation.intervals`).
+Every rule returns lines that say what was compared, the difference, its interval, the limit, and
+the verdict. A model is promoted if no line failed. Differences are challenger minus the other
+model; intervals are paired bootstrap intervals over documents (`evaluation.intervals`).
 
-Where the interval decides (gain, baseline) its lower bound must lie above the limit, so that two
-equal models pass in about (1 - level) / 2 of the cases. A loss in one label group is judged by the
-estimate: a small group's interval is so wide that its bound would refuse every model.
+Where the interval decides (gain, baseline), its lower bound must be above the limit, so two equal
+models pass in about (1 - level) / 2 of the cases. A loss in one label group is judged by the
+estimate: a small group's interval is so wide that its bound would reject every model.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -30,23 +30,36 @@ Effects = dict[str, dict[str, dict[str, float]]]
 
 @dataclass(frozen=True)
 class Rules:
-    """The limits of the gate. F1 values and differences are fractions, 0.01 is one point."""
+    """The limits of the gate. F1 values and differences are fractions: 0.01 is one point.
 
-    primary_metric: str = "micro_f1"
-    min_gain: float = 0.0
-    max_loss: Mapping[str, float] = field(default_factory=dict)
-    floors: Mapping[str, float] = field(default_factory=dict)
-    over_baseline: Mapping[str, float] = field(default_factory=dict)
-    min_shared_labels: float = 0.9
-    min_support: int = 30
-    n_draws: int = 1000
-    level: float = 0.92
-    seed: int = 0
+    Attributes:
+        primary_metric: set metric that the gain is judged on.
+        min_gain: least gain over the champion, for the lower bound of the interval.
+        max_loss: label group to its largest loss of micro-F1.
+        floors: metric to the challenger's least value.
+        over_baseline: metric to the least difference to the baseline, for the lower bound.
+        min_shared_labels: least share of the champion's labels that the challenger knows, 0 to 1.
+        min_support: positives that a label group needs to decide anything.
+        n_draws: bootstrap draws over documents.
+        level: coverage of the intervals, in (0, 1).
+        seed: of the draws.
+    """
+
+    primary_metric: str
+    min_gain: float
+    max_loss: Mapping[str, float]
+    floors: Mapping[str, float]
+    over_baseline: Mapping[str, float]
+    min_shared_labels: float
+    min_support: int
+    n_draws: int
+    level: float
+    seed: int
 
 
 @dataclass(frozen=True)
 class Line:
-    """What one rule found. `champion` is the value of the model compared with, if there is one."""
+    """What one rule found; `champion` is the value of the model compared with, if there is one."""
 
     rule: str
     verdict: str
@@ -62,9 +75,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Champion:
-    """The present champion's predictions, 0/1 CSR (n_docs, its n_labels), over its own labels.
+    """What the current champion predicts for the test documents.
 
-    `seen` is bool (n_docs,): the documents it was trained on, which cannot judge it.
+    Attributes:
+        predicted: 0/1 CSR `(n_docs, n_own_labels)`.
+        labels: the champion's own labels, the columns of `predicted`.
+        seen: `(n_docs,)` bool; documents that it was trained on and that therefore do not count.
     """
 
     predicted: sp.csr_matrix
@@ -74,10 +90,15 @@ class Champion:
 
 @dataclass(frozen=True)
 class Contest:
-    """What the rules look at: 0/1 CSR matrices (n_docs, n_labels) over the challenger's labels.
+    """What the rules look at; all matrices are 0/1 CSR `(n_docs, n_labels)`.
 
-    `groups` is the frequency group of each label (HEAD, MEDIUM, TAIL). `champion` is None for the
-    first version, and where the label set was changed on purpose (a rebase).
+    Attributes:
+        labels: the challenger's labels, the columns of the matrices.
+        groups: frequency group of each label (HEAD, MEDIUM, TAIL).
+        targets: the true labels of the test documents.
+        challenger: the challenger's predictions.
+        baseline: the linear baseline's predictions.
+        champion: None for the first version, and if the label set was changed on purpose.
     """
 
     labels: Sequence[str]
@@ -89,20 +110,24 @@ class Contest:
 
 
 def judge(contest: Contest, rules: Rules) -> list[Line]:
-    """All lines of all rules. Raises DataError where the matrices do not fit the labels."""
+    """All lines of all rules.
+
+    Raises:
+        DataError: the shapes of matrices and labels differ.
+    """
     shape = contest.targets.shape
     if shape != contest.challenger.shape or shape[1] != len(contest.labels):
         raise DataError(
-            f"challenger predictions {contest.challenger.shape}, targets {shape} and "
-            f"{len(contest.labels)} labels do not fit; run `dvc repro` and register again."
+            f"Shapes do not match: challenger predictions {contest.challenger.shape}, targets {shape}, "
+            f"{len(contest.labels)} labels."
         )
     if shape[0] == 0:
-        return [Line("overlap", FAILED, "There is no test document: nothing can be judged.")]
+        return [Line("overlap", FAILED, "There is no test document, so nothing can be judged.")]
     return [line for rule in RULES.values() for line in rule(contest, rules)]
 
 
 def label_changes(contest: Contest) -> tuple[list[str], list[str]]:
-    """Labels that the challenger has and the champion lacks, and the reverse, each sorted."""
+    """The labels that the challenger added and those that it lost, each sorted."""
     if contest.champion is None:
         return [], []
     ours, theirs = set(contest.labels), set(contest.champion.labels)
@@ -110,7 +135,7 @@ def label_changes(contest: Contest) -> tuple[list[str], list[str]]:
 
 
 def floors(contest: Contest, rules: Rules) -> list[Line]:
-    """The challenger's value on all its labels reaches every absolute floor."""
+    """Does the challenger reach every floor, on all its labels?"""
     values = {m: compute(m, contest.challenger, contest.targets) for m in rules.floors}
     return [
         Line(
@@ -126,7 +151,7 @@ def floors(contest: Contest, rules: Rules) -> list[Line]:
 
 
 def over_baseline(contest: Contest, rules: Rules) -> list[Line]:
-    """The challenger beats the linear baseline of the same run, by the interval's lower bound."""
+    """Does the challenger beat the linear baseline of the same run, by the lower bound?"""
     if not rules.over_baseline:
         return []
     found = _differences(
@@ -139,19 +164,23 @@ def over_baseline(contest: Contest, rules: Rules) -> list[Line]:
 
 
 def shared_labels(contest: Contest, rules: Rules) -> list[Line]:
-    """The challenger still knows most of the champion's labels."""
+    """Does the challenger still know most of the champion's labels?"""
     if contest.champion is None or not contest.champion.labels:
         return []
     added, removed = label_changes(contest)
     share = 1 - len(removed) / len(contest.champion.labels)
     passed = share > 0 and share >= rules.min_shared_labels
-    advice = "" if passed else " Use --rebase if the label set was changed on purpose."
+    reason = (
+        f"{points(share)}% of the champion's labels are shared; "
+        f"{len(added)} added, {len(removed)} removed."
+    )
+    if not passed:
+        reason += " If the label set was changed on purpose, judge without the champion."
     return [
         Line(
             "labels",
             PASSED if passed else FAILED,
-            f"{points(share)} % of the champion's labels are shared; "
-            f"{len(added)} added, {len(removed)} removed.{advice}",
+            reason,
             metric="shared_labels",
             challenger=share,
             limit=rules.min_shared_labels,
@@ -160,13 +189,13 @@ def shared_labels(contest: Contest, rules: Rules) -> list[Line]:
 
 
 def against_champion(contest: Contest, rules: Rules) -> list[Line]:
-    """Gain on the primary metric and loss per label group, on the labels that both models know."""
+    """Gain on the primary metric, and loss per label group, on the labels that both models know."""
     champion = contest.champion
     if champion is None:
         return []
     rows = np.flatnonzero(~champion.seen)
     if len(rows) == 0:
-        reason = "The champion was trained on every test document: nothing is left to judge it on."
+        reason = "The champion was trained on every test document; none is left to judge it on."
         return [Line("overlap", FAILED, reason)]
     theirs = {label: i for i, label in enumerate(champion.labels)}
     ours = [i for i, label in enumerate(contest.labels) if label in theirs]
@@ -220,15 +249,19 @@ def _losses(found: Effects, support: Mapping[str, int], rules: Rules) -> list[Li
     return lines
 
 
-def quantised(
+def quantized(
     served: sp.csr_matrix,
     trained: sp.csr_matrix,
     targets: sp.csr_matrix,
     max_loss: Mapping[str, float],
 ) -> list[Line]:
-    """An int8 version's predictions lose little to those of the model it was made of.
+    """Does an int8 version lose little against the float32 model that it was made from?
 
-    All are 0/1 CSR (n_docs, n_labels); `max_loss` is the largest loss by metric, by the estimate.
+    Args:
+        served: 0/1 CSR `(n_docs, n_labels)`, predictions in int8.
+        trained: predictions in float32, of the same shape.
+        targets: the true labels, of the same shape.
+        max_loss: metric to its largest loss, by the estimate.
     """
     lines = []
     for metric, limit in max_loss.items():
@@ -249,24 +282,24 @@ def quantised(
 
 
 def measured(name: str, value: float, limit: float, unit: str) -> Line:
-    """A line for something measured on the served model that must not exceed `limit`."""
+    """A line for a measurement of the served model that must not exceed `limit`."""
     verdict = PASSED if value <= limit else FAILED
     reason = f"{value:.4g} {unit}, at most {limit:.4g} {unit} allowed."
     return Line("served", verdict, reason, metric=name, challenger=value, limit=limit)
 
 
 def fact(rule: str, passed: bool, reason: str) -> Line:
-    """A line for something that is so or is not so (tags complete, version loads, …)."""
+    """A line for something that is either true or not (all tags set, version loads, …)."""
     return Line(rule, PASSED if passed else FAILED, reason)
 
 
 def passed(lines: Sequence[Line]) -> bool:
-    """Whether the challenger may be promoted: there are lines, and none failed."""
+    """Whether the challenger may be promoted: there are lines and none failed."""
     return bool(lines) and all(line.verdict != FAILED for line in lines)
 
 
 def summary(lines: Sequence[Line]) -> str:
-    """One sentence: the gain if the gate was passed, else every line that failed."""
+    """The gain if the gate was passed, else every line that failed."""
     if passed(lines):
         gains = [line for line in lines if line.rule == "gain" and line.verdict == PASSED]
         return gains[0].reason if gains else "First version: above the floors and the baseline."
@@ -274,12 +307,20 @@ def summary(lines: Sequence[Line]) -> str:
 
 
 def points(value: float) -> str:
-    """A fraction in points: 0.5843 -> 58.4."""
+    """A fraction in points.
+
+    >>> points(0.5843)
+    '58.4'
+    """
     return f"{100 * value:.1f}"
 
 
 def signed(value: float) -> str:
-    """A difference in points with its sign: -0.0123 -> -1.2."""
+    """A difference in points, with its sign.
+
+    >>> signed(-0.0123), signed(0.004)
+    ('-1.2', '+0.4')
+    """
     return f"{100 * value:+.1f}"
 
 
@@ -309,12 +350,12 @@ def _differences(
 
 
 def _bounded(rule: str, metric: str, effect: Mapping[str, float], limit: float, other: str) -> Line:
-    """A line judged by the interval: its lower bound must lie above the limit."""
+    """A line judged by the interval, whose lower bound must be above the limit."""
     verdict = PASSED if effect["low"] > limit else FAILED
     reason = (
         f"{metric} {points(effect['a'])} against {points(effect['b'])} of {other}: "
         f"{signed(effect['difference'])} points, interval {signed(effect['low'])} to "
-        f"{signed(effect['high'])}; the lower bound must lie above {signed(limit)}."
+        f"{signed(effect['high'])}; the lower bound must be above {signed(limit)}."
     )
     return _line(rule, verdict, metric, effect, reason, limit)
 

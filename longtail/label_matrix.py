@@ -1,4 +1,4 @@
-"""Label lists to a sparse 0/1 matrix and back."""
+"""Converts label lists to a sparse 0/1 matrix and back."""
 
 from __future__ import annotations
 
@@ -11,15 +11,29 @@ from longtail.errors import DataError
 
 
 def vocabulary(label_lists: Iterable[Iterable[str]]) -> list[str]:
-    """All labels that occur, sorted: the column order of every matrix and score file."""
+    """All labels that occur, sorted: the column order of every label and score matrix.
+
+    >>> vocabulary([["net", "web"], [], ["gui", "net"]])
+    ['gui', 'net', 'web']
+    """
     return sorted({label for labels in label_lists for label in labels})
 
 
 def encode(label_lists: Sequence[Sequence[str]], labels: Sequence[str]) -> sp.csr_matrix:
-    """The 0/1 matrix `(n_docs, n_labels)` int8 of `label_lists` over the columns `labels`.
+    """Encode label lists as a 0/1 matrix.
 
-    A label named twice by one document counts once. Raises DataError for a label that is not
-    among `labels`.
+    Args:
+        label_lists: the labels of each document; a label listed twice counts once.
+        labels: the label of each column.
+
+    Returns:
+        CSR `(n_docs, n_labels)` int8.
+
+    Raises:
+        DataError: a document has a label that is not among `labels`.
+
+    >>> encode([["net", "web"], [], ["gui"]], ["gui", "net", "web"]).toarray().tolist()
+    [[0, 1, 1], [0, 0, 0], [1, 0, 0]]
     """
     column = {label: i for i, label in enumerate(labels)}
     try:
@@ -35,7 +49,7 @@ def encode(label_lists: Sequence[Sequence[str]], labels: Sequence[str]) -> sp.cs
 
 
 def decode(matrix: sp.csr_matrix, labels: Sequence[str]) -> list[list[str]]:
-    """The label list of each row of a 0/1 matrix `(n_docs, n_labels)`."""
+    """The label list of each row of a 0/1 matrix `(n_docs, n_labels)`, the inverse of `encode`."""
     matrix = matrix.tocsr()
     return [
         [labels[i] for i in matrix.indices[start:end]]

@@ -1,17 +1,25 @@
-"""Cells that no spreadsheet takes for a formula, and back."""
+"""Guards cells that a spreadsheet would run as a formula, and restores them."""
 
 from __future__ import annotations
 
-# What spreadsheets take as the start of a formula, and the apostrophe itself, so that `original`
-# can undo it.
+# What a spreadsheet reads as the start of a formula, and the apostrophe itself, so that `original`
+# can undo the guard.
 _STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
 
 
 def harmless(cell: str) -> str:
-    """`cell` with an apostrophe before it where a spreadsheet could run it."""
+    """Put an apostrophe before `cell` if a spreadsheet could run it.
+
+    >>> harmless("=1+1"), harmless("plain")
+    ("'=1+1", 'plain')
+    """
     return "'" + cell if cell.startswith(_STARTS) else cell
 
 
 def original(cell: str) -> str:
-    """What `harmless` was given."""
+    """The cell that `harmless` was given.
+
+    >>> original(harmless("=1+1")), original(harmless("'quoted"))
+    ('=1+1', "'quoted")
+    """
     return cell[1:] if cell.startswith("'") else cell

@@ -1,8 +1,8 @@
 """Decision thresholds tuned on validation scores: predict a label where `score >= threshold`.
 
-Every objective looks at all distinct scores, not at a grid. A threshold lies half-way between two
-neighbouring scores of the validation set, rounded to the dtype that the scores are stored in (see
-`evaluation.score_blocks.place`); of several equally good ones the highest wins, which predicts
+Every objective considers all distinct scores, not a grid. A threshold lies halfway between two
+neighboring scores of the validation set, rounded to the dtype that the scores are stored in (see
+`evaluation.score_blocks.place`). Of several equally good ones the highest wins, which predicts the
 fewest labels.
 """
 
@@ -26,7 +26,8 @@ from longtail.evaluation.score_blocks import (
     pooled_cuts,
 )
 
-# A label's own evidence is joined by this many positives with the scores of all labels' positives.
+# This many positives, with scores spread like those of all labels' positives, are added to a
+# label's own evidence.
 PRIOR_POSITIVES = 2.0
 PRIOR_POINTS = 200
 
@@ -40,25 +41,32 @@ def tune(
     value: float = 0.5,
     min_support: int = 1,
 ) -> Floats:
-    """One threshold per label, (n_labels,) float64, in the unit of `scores`.
+    """Choose one threshold per label.
 
     Args:
-        scores: float (n_docs, n_labels), finite; float16 memory maps on disk are read in blocks.
-        targets: 0/1 (n_docs, n_labels), array or scipy sparse matrix.
+        scores: float `(n_docs, n_labels)`, finite; float16 memory maps on disk are read in blocks.
+        targets: 0/1 `(n_docs, n_labels)`, array or scipy sparse matrix.
         objective: a name in `OBJECTIVES`.
             `global` - the exact micro-F1 optimum, one value for all labels;
             `per_group` - the same within each group of labels;
             `per_label` - tail-safe, see `_per_label`;
             `fixed` - `value` for every label.
-        groups: (n_labels,) int or str, read by `per_group` only; a group without a positive gets
-            the global threshold.
-        value: read by `fixed` only.
-        min_support: positives that a label needs for a threshold of its own, at least 1; read by
+        groups: `(n_labels,)` int or str, for `per_group` only; a group without a positive gets the
+            global threshold.
+        value: the threshold, for `fixed` only.
+        min_support: positives that a label needs for a threshold of its own, at least 1; for
             `per_label` only.
+
+    Returns:
+        `(n_labels,)` float64, in the unit of `scores`.
 
     Raises:
         DataError: shapes differ, a score is NaN or infinite, targets are not 0/1 or all zero.
         ParameterError: unknown objective, or an option of the chosen one out of range.
+
+    >>> scores = np.array([[0.9, 0.2], [0.8, 0.6], [0.1, 0.4]])
+    >>> tune(scores, [[1, 0], [1, 1], [0, 0]]).tolist()
+    [0.5, 0.5]
     """
     if objective not in OBJECTIVES:
         raise unknown_name("threshold objective", objective, OBJECTIVES)
@@ -68,10 +76,19 @@ def tune(
 
 
 def curve(scores: Floats, targets: Binary, *, max_points: int = 200) -> dict[str, Floats]:
-    """Micro `precision`, `recall` and `f1` against `threshold`, each (n_points,), ascending.
+    """Micro precision, recall and F1 at every threshold.
 
-    At most `max_points` of the exact cuts, evenly spread over the positives, the optimum always
-    among them. Raises DataError as `tune` does.
+    Args:
+        scores: float `(n_docs, n_labels)`.
+        targets: 0/1 `(n_docs, n_labels)`.
+        max_points: points of the curve at most, evenly spread over the positives; the optimum is
+            always among them.
+
+    Returns:
+        `threshold` (ascending), `precision`, `recall` and `f1`, each `(n_points,)`.
+
+    Raises:
+        DataError: as in `tune`.
     """
     scores = check_scores(scores)
     truth = binary_csr(targets, "targets", scores.shape)
@@ -93,7 +110,7 @@ def _last_best(quality: Floats) -> int:
 
 
 def _thin(cuts: Cuts, n_pos: int, max_points: int) -> Cuts:
-    """At most `max_points` of the cuts, the best by F1 always kept."""
+    """Keep at most `max_points` of the cuts, always with the best by F1."""
     spread = np.linspace(0, len(cuts.threshold) - 1, max_points - 1).astype(int)
     kept = np.union1d(spread, _last_best(_f1(cuts.tp, cuts.n_pred, n_pos)))
     return Cuts(cuts.threshold[kept], cuts.tp[kept], cuts.n_pred[kept])
@@ -133,18 +150,18 @@ def _fixed(scores: Floats, targets: sp.csr_matrix, *, value: float, **_: object)
 
 
 def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_: object) -> Floats:
-    """Labels from frequent to rare, each maximising running micro-F1 + running macro-F1.
+    """Go from frequent to rare labels; each maximizes running micro-F1 + running macro-F1.
 
-    Running micro-F1 is that of the labels done so far; running macro-F1 is their sum of F1 over
-    all labels, those to come counting 0.
+    Running micro-F1 is that of the labels done so far; running macro-F1 is the sum of their F1
+    divided by the number of all labels, so labels still to come count 0.
 
     Choosing the best F1 for each label alone (SCut; Yang 2001, "A study of thresholding
-    strategies for text categorization") overfits where a label has a handful of positives. Two
-    guards: the running micro-F1 makes a rare label pay for every false positive, as head labels
-    are already in the sum; and each label's counts are joined by `PRIOR_POSITIVES` positives (with
-    their share of false positives) from the curve of all labels pooled, so that a label with
-    little evidence stays near the pooled optimum and one with much ignores it. A label with fewer
-    than `min_support` positives gets the global threshold.
+    strategies for text categorization") overfits if a label has only a handful of positives. There
+    are two guards. The running micro-F1 makes a rare label pay for every false positive, because
+    the head labels are already in the sum. And `PRIOR_POSITIVES` positives, with their share of
+    false positives, are added to each label's counts from the pooled curve of all labels, so a
+    label with little evidence stays near the pooled optimum and a label with much evidence ignores
+    it. A label with fewer than `min_support` positives gets the global threshold.
     """
     if min_support < 1:
         raise ParameterError(f"min_support must be at least 1, got {min_support}.")

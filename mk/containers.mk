@@ -1,4 +1,4 @@
-# Images, the compose stack, the scheduler on this machine, and Kubeflow.
+# Images, the compose stack, Airflow on this machine, and Kubeflow.
 COMPOSE := docker compose --env-file .env --file docker/compose.yaml
 AIRFLOW_HOME ?= $(CURDIR)/.airflow
 KFP := .venv-kfp
@@ -10,7 +10,7 @@ $(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[data,train,registry,pipeline,orchestrate]'
 	touch $@
 
-images: ## Build the container images (docker, else podman)
+images: ## Build the container images (Docker, else Podman)
 	$(PYTHON) scripts/images.py
 
 .env:
@@ -18,16 +18,16 @@ images: ## Build the container images (docker, else podman)
 	chmod 600 $@.new
 	mv $@.new $@
 
-up: .env ## Start Airflow, MLflow and PostgreSQL on loopback
+up: .env ## Start Airflow, MLflow, and PostgreSQL on loopback
 	$(COMPOSE) up --detach --wait
 
-down: ## Stop them; their volumes stay
+down: ## Stop them and keep their volumes
 	$(COMPOSE) down
 
-airflow: $(VENV)/.installed-orchestrate ## Airflow standalone with the DAGs, on loopback
+airflow: $(VENV)/.installed-orchestrate ## Start Airflow with the DAGs, on loopback
 	AIRFLOW_HOME="$(AIRFLOW_HOME)" $(RUN) $(BIN)/python scripts/standalone.py
 
-test-containers: $(VENV)/.test ## The nightly DAG in containers, from a bare machine
+test-containers: $(VENV)/.test ## Run the nightly DAG in containers, from a bare machine
 	$(BIN)/python scripts/podman.py install
 	status=0; $(RUN) $(BIN)/python -m pytest -q -rs --timeout=1800 --durations=10 -m containers tests/containers || status=$$?; \
 	  [ -n "$${KEEP_IMAGES:-}" ] || $(BIN)/python scripts/podman.py purge; exit $$status
@@ -41,5 +41,5 @@ kubeflow: $(KFP)/.installed ## Compile the Kubeflow pipeline to build/kubeflow.y
 	mkdir -p build
 	PYTHONPATH="$(CURDIR)" $(KFP)/bin/python -m dags.kubeflow_pipeline build/kubeflow.yaml
 
-# Or the test that compiles the pipeline would be skipped.
+# Without it, the test that compiles the pipeline would be skipped.
 test-slow: $(KFP)/.installed

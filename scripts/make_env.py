@@ -1,4 +1,4 @@
-"""Prints the secrets and paths of the compose stack, new each time (`make up` keeps them)."""
+"""Prints secrets and paths for the compose stack, new each time (`make up` keeps the first)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Containers on a machine without a Docker engine: podman with runc, in a folder of their own.
+"""Containers on a machine without a Docker engine: Podman with runc, in a folder of its own.
 
-As a program: `python scripts/podman.py install` (Debian packages, needs root), `… installable`
-(status 0 where podman and runc are here or can be installed) or `… purge`.
+As a script: `python scripts/podman.py install` (Debian packages, needs root), `… installable`
+(exit code 0 if Podman and runc are installed or can be), or `… purge`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "build" / "containers"
 PACKAGES = ("podman", "runc", "mmdebstrap")
-# crun fails to start under some hybrid cgroups; netavark and systemd are not needed either.
+# crun does not start under some hybrid cgroups; netavark and systemd are not needed either.
 CONTAINERS = """\
 [containers]
 default_ulimits = ["nofile=4096:4096", "nproc=8192:8192"]
@@ -28,23 +28,23 @@ runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
-# No short name is ever looked up at a registry.
+# Never look up a short name in a registry.
 REGISTRIES = "unqualified-search-registries = []\n"
 STORAGE = '[storage]\ndriver = "overlay"\ngraphroot = "{home}/storage"\nrunroot = "{home}/run"\n'
 
 
 def installable() -> bool:
-    """Whether podman and runc are here, or can be installed: as root, from apt's sources."""
+    """Whether Podman and runc are installed, or can be: as root, from apt's sources."""
     if all(shutil.which(name) for name in PACKAGES):
         return True
     if os.getuid() or not shutil.which("apt-get"):
         return False
-    words = (["apt-get", "--quiet", "update"], ["apt-cache", "show", *PACKAGES])
-    return not any(subprocess.run(w, capture_output=True).returncode for w in words)
+    commands = (["apt-get", "--quiet", "update"], ["apt-cache", "show", *PACKAGES])
+    return not any(subprocess.run(argv, capture_output=True).returncode for argv in commands)
 
 
 def install() -> None:
-    """Install what is missing of podman, runc and mmdebstrap."""
+    """Install those of podman, runc, and mmdebstrap that are missing."""
     missing = [name for name in PACKAGES if not shutil.which(name)]
     if missing:
         apt = ["apt-get", "--quiet", "--yes"]
@@ -54,7 +54,7 @@ def install() -> None:
 
 
 def environment() -> dict[str, str]:
-    """The environment in which podman uses this project's own settings and storage."""
+    """The environment in which Podman uses this project's own settings and storage."""
     HOME.mkdir(parents=True, exist_ok=True)
     texts = {"containers": CONTAINERS, "registries": REGISTRIES,
              "storage": STORAGE.format(home=HOME)}  # fmt: skip
@@ -68,11 +68,15 @@ def environment() -> dict[str, str]:
     }
 
 
-def podman(*words: str) -> str:
-    """Output of a podman command; a failure raises with what podman said."""
-    done = subprocess.run(["podman", *words], env=environment(), capture_output=True, text=True)
+def podman(*arguments: str) -> str:
+    """Run a podman command and return its output.
+
+    Raises:
+        RuntimeError: It failed; the message quotes its error output.
+    """
+    done = subprocess.run(["podman", *arguments], env=environment(), capture_output=True, text=True)
     if done.returncode:
-        raise RuntimeError(f"podman {' '.join(words)}: {done.stderr.strip()[-2000:]}")
+        raise RuntimeError(f"podman {' '.join(arguments)}: {done.stderr.strip()[-2000:]}")
     return done.stdout.strip()
 
 
@@ -83,12 +87,12 @@ def images() -> set[str]:
 
 @contextmanager
 def service() -> Iterator[str]:
-    """A Docker-API socket for as long as the context lasts; its address for `DOCKER_HOST`."""
+    """Serve the Docker API on a socket within the context; yields its address for `DOCKER_HOST`."""
     path = HOME / "docker.sock"
     path.unlink(missing_ok=True)
-    words = ["podman", "system", "service", "--time=0", f"unix://{path}"]
-    # In a folder of its own: where a container runs out of memory, podman leaves a file `oom`.
-    server = subprocess.Popen(words, cwd=HOME, env=environment(), stderr=subprocess.DEVNULL)
+    argv = ["podman", "system", "service", "--time=0", f"unix://{path}"]
+    # In HOME, since Podman leaves a file `oom` behind when a container runs out of memory.
+    server = subprocess.Popen(argv, cwd=HOME, env=environment(), stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
             if path.exists():
@@ -101,7 +105,7 @@ def service() -> Iterator[str]:
 
 
 def purge() -> None:
-    """Remove every container and image of this project's storage, and the storage."""
+    """Remove all containers and images from this project's storage, and the storage itself."""
     if shutil.which("podman") and HOME.exists():
         subprocess.run(["podman", "system", "reset", "--force"], env=environment(),
                        capture_output=True)  # fmt: skip

@@ -1,8 +1,8 @@
-"""Airflow's four processes on loopback, with the DAGs and the pool in place (`make airflow`).
+"""Runs Airflow's four processes on loopback, with the project's DAGs and pool (`make airflow`).
 
 The same processes as `airflow standalone`, but without its log servers, which listen on every
-address, and with an end: Ctrl-C or TERM stops the whole process group, where standalone leaves its
-children behind.
+address, and with a clean end: Ctrl-C or TERM stops every process group, where standalone leaves
+its children behind.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 AIRFLOW = [sys.executable, "-m", "airflow"]
-PARTS = (
+SERVICES = (
     ["api-server"],
     ["scheduler", "--skip-serve-logs"],
     ["dag-processor"],
     ["triggerer", "--skip-serve-logs"],
 )
+# Name, slots, and description of the pool that `train` runs in.
+POOL = ("gpu", "1", "One training at a time")
 
 
 def environment() -> dict[str, str]:
-    """Settings of this installation; what the caller has set stays."""
+    """Settings of this installation; the caller's own take precedence."""
     port = os.environ.get("AIRFLOW__API__PORT", "8080")
-    ours = {
+    defaults = {
         "AIRFLOW_HOME": str(ROOT / ".airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -43,26 +45,30 @@ def environment() -> dict[str, str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT}/mlflow.db",
         "PYTHONPATH": str(ROOT),
     }
-    return {**ours, **os.environ, "PYTHONPATH": str(ROOT)}
+    return {**defaults, **os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def prepare(env: dict[str, str]) -> None:
-    """Database, and the pool whose one slot training waits for."""
-    for words in (["db", "migrate"], ["pools", "set", "gpu", "1", "One training at a time"]):
-        subprocess.run([*AIRFLOW, *words], env=env, check=True, stdout=subprocess.DEVNULL)
+    """Create or migrate Airflow's database, and set the pool."""
+    for arguments in (["db", "migrate"], ["pools", "set", *POOL]):
+        subprocess.run([*AIRFLOW, *arguments], env=env, check=True, stdout=subprocess.DEVNULL)
 
 
-def wait_until_healthy(env: dict[str, str], parts: list[subprocess.Popen[bytes]]) -> None:
-    """Return when the API answers. Raises RuntimeError where it does not within five minutes."""
+def wait_until_healthy(env: dict[str, str], processes: list[subprocess.Popen[bytes]]) -> None:
+    """Wait until the API reports all services as healthy.
+
+    Raises:
+        RuntimeError: A process exited, or five minutes have passed.
+    """
     address = f"http://127.0.0.1:{env['AIRFLOW__API__PORT']}/api/v2/monitor/health"
     for _ in range(300):
-        if any(part.poll() is not None for part in parts):
-            raise RuntimeError("A part of Airflow ended while starting; its output says why.")
+        if any(process.poll() is not None for process in processes):
+            raise RuntimeError("An Airflow process exited during startup; its output says why.")
         try:
-            with urllib.request.urlopen(address, timeout=2) as answer:
-                found = json.load(answer)
+            with urllib.request.urlopen(address, timeout=2) as response:
+                health = json.load(response)
             names = ("metadatabase", "scheduler", "dag_processor", "triggerer")
-            if all(found[name]["status"] == "healthy" for name in names):
+            if all(health[name]["status"] == "healthy" for name in names):
                 return
         except OSError:
             pass
@@ -70,57 +76,57 @@ def wait_until_healthy(env: dict[str, str], parts: list[subprocess.Popen[bytes]]
     raise RuntimeError(f"{address} was not healthy after five minutes.")
 
 
-def stop(parts: list[subprocess.Popen[bytes]]) -> None:
-    """TERM to every part's process group, KILL to what is left after twenty seconds."""
-    for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
-        for part in parts:
+def stop(processes: list[subprocess.Popen[bytes]]) -> None:
+    """Send TERM to every process group, and KILL to those still alive after twenty seconds."""
+    for number, grace in ((signal.SIGTERM, 20), (signal.SIGKILL, 5)):
+        for process in processes:
             with suppress(ProcessLookupError):
-                os.killpg(part.pid, number)
-        deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and any(alive(part) for part in parts):
+                os.killpg(process.pid, number)
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline and any(alive(process) for process in processes):
             time.sleep(0.5)
 
 
-def alive(part: subprocess.Popen[bytes]) -> bool:
-    """Whether any process of the part's group is left."""
-    part.poll()
+def alive(process: subprocess.Popen[bytes]) -> bool:
+    """Whether any process of its group is left."""
+    process.poll()
     try:
-        os.killpg(part.pid, 0)
+        os.killpg(process.pid, 0)
     except ProcessLookupError:
         return False
     return True
 
 
-def start(words: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*AIRFLOW, *words], env=env, start_new_session=True)
+def start(arguments: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([*AIRFLOW, *arguments], env=env, start_new_session=True)
 
 
-def watch(parts: list[subprocess.Popen[bytes]], env: dict[str, str]) -> None:
-    """Start every part again that has ended, as a service manager would."""
+def watch(processes: list[subprocess.Popen[bytes]], env: dict[str, str]) -> None:
+    """Restart every process that exits, as a service manager would."""
     while True:
         time.sleep(2)
-        for i, words in enumerate(PARTS):
-            if parts[i].poll() is not None:
-                print(f"airflow {words[0]} has ended; it is started again.", flush=True)
-                parts[i] = start(words, env)
+        for i, arguments in enumerate(SERVICES):
+            if processes[i].poll() is not None:
+                print(f"airflow {arguments[0]} exited; restarting it.", flush=True)
+                processes[i] = start(arguments, env)
 
 
 def main() -> None:
     env = environment()
     prepare(env)
-    parts = [start(words, env) for words in PARTS]
+    processes = [start(arguments, env) for arguments in SERVICES]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        wait_until_healthy(env, parts)
+        wait_until_healthy(env, processes)
         secrets = Path(env["AIRFLOW_HOME"]) / "simple_auth_manager_passwords.json.generated"
         address = f"http://127.0.0.1:{env['AIRFLOW__API__PORT']}"
         for user, password in json.loads(secrets.read_text()).items():
             print(f"\n{address}  user {user}  password {password}\n", flush=True)
-        watch(parts, env)
+        watch(processes, env)
     except KeyboardInterrupt:
         pass
     finally:
-        stop(parts)
+        stop(processes)
 
 
 if __name__ == "__main__":

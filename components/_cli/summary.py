@@ -9,6 +9,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from longtail.errors import DataError
+
 REPORTS = Path("reports")
 GROUPS = ("HEAD", "MEDIUM", "TAIL")
 
@@ -38,16 +40,13 @@ def _read(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def main() -> None:
+def show() -> None:
+    """Print the table, the decision, and where to look next."""
     console = Console()
     metrics = _read(REPORTS / "metrics.json")
     if metrics is None:
-        raise SystemExit("reports/metrics.json does not exist; run `dvc repro` first.")
+        raise DataError("reports/metrics.json does not exist; run `dvc repro` first.")
     decision = _read(REPORTS / "decision.json")
     console.print(summarise(metrics, decision))
     page = "decision.html, the report with the decision at its head" if decision else "report.html"
     console.print(f"Open {REPORTS / page}.\nMLflow's pages: make ui")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What may stand beside the corpus: several annotators' judgements, and the allowed labels."""
+"""What may accompany the corpus: several annotators' judgements, and the allowed labels."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
 def read_allowed(path: Path) -> AllowedLabels:
     """`labels.yaml`: a mapping with `labels` (a list) and `aliases` (alias: label), both optional.
 
-    Raises DataError where it has another form, or an alias stands for a label that is not allowed.
+    Raises DataError where it has another form, or an alias names a label that is not allowed.
     """
     if not path.exists():
         return AllowedLabels()
@@ -71,7 +71,7 @@ def read_allowed(path: Path) -> AllowedLabels:
     for alias, label in aliases.items():
         if label in aliases or (allowed is not None and label not in allowed):
             raise DataError(
-                f"{path}: alias {alias!r} stands for {label!r}, which is not an allowed label; "
+                f"{path}: alias {alias!r} means {label!r}, which is not an allowed label; "
                 "name the label itself or add it to 'labels'."
             )
     return AllowedLabels(allowed, aliases)

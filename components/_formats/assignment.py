@@ -29,7 +29,7 @@ class Part:
 def read_assignment(path: Path) -> pd.Series:
     """The part (`train`, `val`, `test`) of each document, indexed by id.
 
-    Raises DataError where `path` is no file that `split` wrote.
+    Raises DataError where `path` is not a file that `split` wrote.
     """
     try:
         columns = pq.read_table(path, columns=["id", "split"]).to_pydict()
@@ -38,17 +38,17 @@ def read_assignment(path: Path) -> pd.Series:
         problem = " ".join(str(error).split())
     if problem:
         raise DataError(
-            f"{path} is no readable split assignment ({problem}); expected the columns id and "
+            f"{path} is not a readable split assignment ({problem}); expected the columns id and "
             "split as `split` writes them: run `dvc repro split`."
         )
     return pd.Series(columns["split"], index=columns["id"], name="split")
 
 
 def _problem(ids: list[str], splits: list[str]) -> str:
-    if strange := set(splits) - set(_PARTS):
-        return f"split {next(iter(strange))!r}"
+    if unexpected := set(splits) - set(_PARTS):
+        return f"split {next(iter(unexpected))!r}"
     if len(set(ids)) < len(ids):
-        return "an id stands twice"
+        return "an id appears twice"
     return ""
 
 
@@ -59,11 +59,11 @@ def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Par
     """
     frame = read_corpus(corpus)
     assigned = read_assignment(assignment)
-    strangers = set(frame["id"]) ^ set(assigned.index)
-    if strangers:
+    unexpected = set(frame["id"]) ^ set(assigned.index)
+    if unexpected:
         raise DataError(
-            f"{assignment} and {corpus} differ in {len(strangers)} document(s), such as "
-            f"{min(strangers)!r}; run `dvc repro split`, which assigns every document."
+            f"{assignment} and {corpus} differ in {len(unexpected)} document(s), such as "
+            f"{min(unexpected)!r}; run `dvc repro split`, which assigns every document."
         )
     labels = label_matrix.vocabulary(frame["labels"])
     part_of = frame["id"].map(assigned)

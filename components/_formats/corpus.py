@@ -28,7 +28,7 @@ REQUIRED = ("id", "text", "labels")
 def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
     """The corpus as a frame: `labels` as lists of str, optional columns only if the file has them.
 
-    null_labels: let a null inside a list of labels pass as None (`validate` mends it).
+    null_labels: let a null inside a list of labels pass as None (`validate` fixes it).
     Raises DataError naming the file and the column if it is unreadable or mistyped.
     """
     table = _read_table(path)
@@ -56,7 +56,7 @@ def _read_table(path: Path) -> pa.Table:
         names = pq.read_schema(path).names
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise DataError(f"{path}: column {twice[0]!r} stands twice; drop or rename one.")
+            raise DataError(f"{path}: column {twice[0]!r} appears twice; drop or rename one.")
         return pq.read_table(path)
     except FileNotFoundError:
         raise DataError(

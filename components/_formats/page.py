@@ -1,4 +1,7 @@
-"""Writes the report's page and Markdown from its JSON; `report` does so, and `promote` again."""
+"""Renders the report's page and Markdown, and tells the reader which commands and files there are.
+
+`report` does so once, `promote` again with the decision and the drift that was measured.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,36 @@ from typing import Any
 from components._frame.files import written
 from longtail.report.page import render
 
+HINTS = render.Hints(
+    undecided="Run `make run`, or `python -m components.promote decide`.",
+    sources="The numbers on this page: `reports/report.json`; "
+    "every label: `reports/figures/labels.csv`.",
+    labels="`reports/figures/labels.csv` has all of them.",
+    suspects="`reports/validate/suspects.csv` has all of them, ready for an annotation tool.",
+)
+
 
 def write_page(
     details: Path,
     page: Path,
-    markdown: Path,
+    markdown: Path | None = None,
     *,
     decision: Mapping[str, Any] | None = None,
     drift: Mapping[str, Any] | None = None,
 ) -> None:
-    """Render `details` (reports/report.json) with the decision, if there is one, into two files."""
+    """Render the report's JSON file as a page and, where a path is given, as Markdown.
+
+    Args:
+        details: What `report` wrote, `reports/report.json`.
+        page: The HTML page to write.
+        markdown: The Markdown summary to write; None for none.
+        decision: The content of `reports/decision.json`, None before there is one.
+        drift: The content of `reports/drift.json`, None where drift was not measured.
+    """
     record = json.loads(details.read_text(encoding="utf-8"))
-    texts = {
-        page: render.page(record, decision, drift),
-        markdown: render.markdown(record, decision),
-    }
+    texts = {page: render.page(record, decision, drift, hints=HINTS)}
+    if markdown is not None:
+        texts[markdown] = render.markdown(record, decision, hints=HINTS)
     for path, text in texts.items():
         with written(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

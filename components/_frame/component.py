@@ -1,10 +1,7 @@
-"""The frame of every component: flags from `run`'s arguments, locks, exit codes."""
+"""The frame of a stage: flags from `run`'s arguments, inputs checked, outputs locked, one line."""
 
 from __future__ import annotations
 
-import argparse
-import errno
-import re
 import sys
 import typing
 from collections.abc import Callable
@@ -12,95 +9,66 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from components._frame.exit_codes import (
-    BAD_DATA,
-    BAD_PARAMETERS,
-    BUG,
-    GATE_NOT_PASSED,
-    OK,
-    TEMPORARY,
-    GateNotPassed,
-    TemporaryError,
-)
+import click
+
 from components._frame.files import locked
+from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError
 
 Input = Annotated[Path, "input"]
 Output = Annotated[Path, "output"]
 
 
-def stage_name(run: Callable[..., None]) -> str:
+def stage_name(run: Callable[..., str]) -> str:
     """The stage that `run` belongs to: the name of its file."""
     return Path(run.__code__.co_filename).stem
 
 
-def paths_of(run: Callable[..., None], kind: str) -> list[str]:
+def paths_of(run: Callable[..., str], kind: str) -> list[str]:
     """Names of `run`'s arguments that are paths of the given kind (`input` or `output`)."""
     hints = typing.get_type_hints(run, include_extras=True)
     return [name for name, hint in hints.items() if kind in getattr(hint, "__metadata__", ())]
 
 
-def _parse(run: Callable[..., None], argv: list[str] | None) -> dict[str, Path]:
-    module = sys.modules[run.__module__]
-    parser = argparse.ArgumentParser(
-        prog=f"python -m components.{stage_name(run)}", description=module.__doc__
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def stage_command(run: Callable[..., str]) -> click.Command:
+    """The command line of a stage: one required flag per input and output."""
+    options = [
+        click.Option([_flag(name), name], type=Path, required=True, metavar="PATH", help=kind)
+        for kind in ("input", "output")
+        for name in paths_of(run, kind)
+    ]
+    return click.Command(
+        stage_name(run),
+        CONTEXT,
+        callback=lambda **paths: _run_stage(run, paths),
+        params=list(options),
+        help=sys.modules[run.__module__].__doc__,
     )
-    for kind in ("input", "output"):
-        for name in paths_of(run, kind):
-            flag = "--" + name.replace("_", "-")
-            parser.add_argument(flag, type=Path, required=True, metavar="PATH", help=kind)
-    return vars(parser.parse_args(argv))
 
 
-def _run_stage(run: Callable[..., None], argv: list[str] | None) -> None:
-    paths = _parse(run, argv)
-    model = typing.get_type_hints(run)["params"]
-    params = load_params(stage_name(run), model)
+def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
+    params = load_params(stage_name(run), typing.get_type_hints(run)["params"])
     for name in paths_of(run, "input"):
         if not paths[name].exists():
             raise DataError(
-                f"--{name.replace('_', '-')}: {paths[name]} does not exist; "
+                f"{_flag(name)}: {paths[name]} does not exist; "
                 "run `dvc repro`, which makes every input first."
             )
     with ExitStack() as stack:
         for folder in sorted({paths[name].parent for name in paths_of(run, "output")}):
             stack.enter_context(locked(folder))
-        run(**paths, params=params)
+        found = run(**paths, params=params)
+    print(f"{stage_name(run)}: {found}")
 
 
-def exit_code(error: BaseException) -> int:
-    """The exit code that an exception means (see DESIGN: Airflow retries 75 only)."""
-    if isinstance(error, ParameterError):
-        return BAD_PARAMETERS
-    if isinstance(error, DataError):
-        return BAD_DATA
-    if isinstance(error, GateNotPassed):
-        return GATE_NOT_PASSED
-    return TEMPORARY if isinstance(error, TemporaryError) or _disk_is_full(error) else BUG
+def main(run: Callable[..., str], argv: list[str] | None = None) -> NoReturn:
+    """Entry point of a stage: `python -m components.<stage> --flag path …`.
 
-
-def _disk_is_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
-    # numpy's short write and safetensors carry no errno, only these words.
-    words = r"No space left on device|\d+ requested and \d+ written"
-    return re.search(words, str(error)) is not None
-
-
-def guarded(name: str, action: Callable[[], None]) -> NoReturn:
-    """Run `action`, leave with its exit code; a user's mistake shows no traceback."""
-    try:
-        action()
-    except Exception as error:
-        code = exit_code(error)
-        if code == BUG:
-            raise
-        print(f"{name}: {error}", file=sys.stderr)
-        sys.exit(code)
-    sys.exit(OK)
-
-
-def main(run: Callable[..., None], argv: list[str] | None = None) -> NoReturn:
-    """Entry point of a stage: `python -m components.<stage> --flag path …`."""
-    guarded(stage_name(run), lambda: _run_stage(run, argv))
+    `run` does the work and returns what it found, in one line without the stage's name.
+    """
+    launch(stage_command(run), argv)

@@ -22,7 +22,7 @@ class Section(BaseModel):
 
 
 def load_params(stage: str, model: type[P], path: Path = PARAMS_FILE) -> P:
-    """The stage's section of `params.yaml`, validated; every wrong value is reported at once."""
+    """The stage's section of `params.yaml`, validated; all errors are reported together."""
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

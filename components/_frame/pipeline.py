@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+DVC_YAML = Path("dvc.yaml")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -24,7 +26,7 @@ class Stage:
     meta: dict[str, Any]
 
 
-def load_stages(dvc_yaml: Path) -> list[Stage]:
+def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:
     """The stages of `dvc_yaml` in the order of the file, with the stages each one waits for.
 
     Raises ValueError where a stage lacks `desc`, `cmd` or `meta.image`.
@@ -32,6 +34,18 @@ def load_stages(dvc_yaml: Path) -> list[Stage]:
     table: dict[str, Any] = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
     producers = {out: name for name, row in table.items() for out in _outs(row)}
     return [_stage(name, row, producers) for name, row in table.items()]
+
+
+def with_upstream(stages: list[Stage], name: str) -> list[Stage]:
+    """The stage `name` and every stage that it depends on, in the order of the file."""
+    by_name = {stage.name: stage for stage in stages}
+    needed, waiting = set(), [name]
+    while waiting:
+        current = waiting.pop()
+        if current not in needed:
+            needed.add(current)
+            waiting += by_name[current].upstream
+    return [stage for stage in stages if stage.name in needed]
 
 
 def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:

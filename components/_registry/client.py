@@ -22,7 +22,7 @@ from pydantic import Field
 
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked
-from components._frame.params import Section
+from components._frame.params import Section, load_params
 
 DEFAULTS = {
     "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
@@ -71,14 +71,24 @@ T = TypeVar("T")
 
 
 class RegisterParams(Section):
-    """Settings of `register`; `promote` reads the model's name from them too."""
+    """Settings of `register`; every other command reads the model's name from them."""
 
     model_name: str = Field(min_length=1, description="Name of the registered model.")
     experiment: str = Field(min_length=1, description="MLflow experiment of the runs.")
     sample: int = Field(ge=1, le=1000, description="Test documents kept to check the version by.")
     runtime: Literal["pytorch", "onnx", "onnx_int8"] = Field(
-        "pytorch", description="What serves the version; int8 is faster and slightly different."
+        description="What serves the version; int8 is faster and slightly different."
     )
+
+
+def model_name() -> str:
+    """The name of the registered model, as `params.yaml` says."""
+    return load_params("register", RegisterParams).model_name
+
+
+def champion_uri() -> str:
+    """Where MLflow finds the champion."""
+    return f"models:/{model_name()}@{CHAMPION}"
 
 
 def connect() -> mlflow.MlflowClient:

@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-STAGES = ("validate", "split", "frequencies", "baseline", "train", "thresholds")
+from components._frame.pipeline import load_stages, with_upstream
+
 LOCK, PARAMS = Path("dvc.lock"), Path("params.yaml")
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = ROOT / "components" / "_registry" / "serving.py"
@@ -33,11 +34,17 @@ def model_key(artefacts: Iterable[Path], *circumstances: str) -> str:
     return _digest([made, code, *circumstances])
 
 
+def _stages() -> list[str]:
+    """The stages that make the model: all that its thresholds depend on."""
+    return [stage.name for stage in with_upstream(load_stages(), "thresholds")]
+
+
 def _from_lock() -> list[Any] | None:
     if not LOCK.exists():
         return None
     table: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
-    if any(stage not in table for stage in STAGES):
+    stages = _stages()
+    if any(stage not in table for stage in stages):
         return None
     made = {out["path"] for row in table.values() for out in row.get("outs", ())}
     return [
@@ -47,14 +54,14 @@ def _from_lock() -> list[Any] | None:
             sorted((d["path"], d["md5"]) for d in table[stage]["deps"] if d["path"] not in made),
             table[stage].get("params", {}),
         ]
-        for stage in STAGES
+        for stage in stages
     ]
 
 
 def params_hash() -> str:
     """Digest of the parameters of the stages that make the model."""
     document = yaml.safe_load(PARAMS.read_text(encoding="utf-8")) or {}
-    return _digest({stage: document.get(stage) for stage in STAGES})
+    return _digest({stage: document.get(stage) for stage in _stages()})
 
 
 def serving_code() -> list[Path]:

@@ -25,6 +25,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
 from components._formats.model import load_model
+from components._frame.pipeline import load_stages
 from components._registry import client as registry
 from components._registry import evidence
 from components._registry.provenance import SERVING, origin_tags, pack_code
@@ -34,17 +35,7 @@ from longtail.errors import DataError, ParameterError
 
 HISTORY = Path("reports/train/history.csv")
 METRICS = Path("reports/metrics.json")
-REPORTS = (
-    Path("reports/report.html"),
-    Path("reports/report.json"),
-    METRICS,
-    Path("reports/split"),
-    Path("reports/validate/findings.json"),
-    Path("reports/frequencies"),
-    Path("reports/figures"),
-    Path("reports/train"),
-    Path("reports/thresholds"),
-)
+REPORTS = Path("reports")
 PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "tqdm")
 PYTORCH_PACKAGES, ONNX_PACKAGES = ("torch", "transformers"), ("onnxruntime", "tokenizers")
 SIGNATURE = ModelSignature(
@@ -145,11 +136,22 @@ def _log_results(run_id: str) -> None:
     )
     for start in range(0, len(metrics), 500):
         mlflow.MlflowClient().log_batch(run_id, metrics=metrics[start : start + 500])
-    for path in REPORTS:
+    for path in _reports():
+        place = path.relative_to(REPORTS)
         if path.is_dir():
-            mlflow.log_artifacts(str(path), path.name)
+            mlflow.log_artifacts(str(path), str(place))
         elif path.exists():
-            mlflow.log_artifact(str(path))
+            mlflow.log_artifact(str(path), str(place.parent) if len(place.parts) > 1 else None)
+
+
+def _reports() -> list[Path]:
+    """What the stages declare below `reports/`, but for what their `meta.unlogged` leaves out."""
+    return [
+        Path(out)
+        for stage in load_stages()
+        for out in stage.outs
+        if REPORTS in Path(out).parents and out not in stage.meta.get("unlogged", ())
+    ]
 
 
 def _epochs() -> Iterator[Metric]:

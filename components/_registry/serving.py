@@ -46,7 +46,7 @@ class LongtailModel(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A frame with `labels` and `scores`, lists in falling order of score, a row a text.
+        """A frame with `labels` and `scores`, lists in descending order of score, one row per text.
 
         `params`: `threshold` replaces every label's own threshold; `top_k` keeps the best k.
         """

@@ -8,7 +8,8 @@ import tempfile
 from pathlib import Path
 
 from components._frame.exit_codes import TemporaryError
-from components._sources.form import Rows
+from components._sources.rows import Rows
+from components._sources.source import Source
 from longtail.corpora.debtags import debtags_records
 from longtail.errors import DataError, ParameterError
 
@@ -38,11 +39,11 @@ Targets: Packages Translations
 """
 
 
-def read_debian() -> Rows:
+def read_debian() -> list[Rows]:
     """The release's `main` archive for amd64 as a corpus; `source` names the release.
 
-    Raises ParameterError where apt is not there, TemporaryError if the mirror cannot be reached,
-    DataError if the archive carries no tags (not every relative of Debian has them).
+    Raises ParameterError where there is no apt, TemporaryError if the mirror cannot be reached,
+    DataError if the archive has no tags (not every derivative of Debian has them).
     """
     system, codename = release()
     with tempfile.TemporaryDirectory(prefix="longtail-apt-") as folder:
@@ -54,7 +55,10 @@ def read_debian() -> Rows:
     records = debtags_records(packages, translation)
     if not records:
         raise DataError(f"The {system} {codename} archive carries no debtags; use other data.")
-    return Rows.of_records(f"{system}-{codename}", records)
+    return [Rows.of_records(f"{system}-{codename}", records)]
+
+
+DEBIAN = Source("package descriptions and debtags, through apt", read_debian)
 
 
 def release() -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""New rows into the corpus that stands: added, compared, corrected; old splits stay frozen."""
+"""New rows into the existing corpus: added, compared, corrected; old splits stay frozen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from components._formats.corpus import COLUMNS, REQUIRED, read_corpus, write_corpus
 from components._sources.csv_files import table
-from components._sources.form import SPLITS, Form, Rows, one_type
+from components._sources.rows import SPLITS, FileFormat, Rows, one_type
 from longtail.errors import DataError, unknown_name
 from longtail.spreadsheet import original
 
@@ -23,7 +23,7 @@ def empty() -> Columns:
     return {name: [] for name in REQUIRED}
 
 
-def standing(path: Path) -> Columns:
+def existing(path: Path) -> Columns:
     """The columns of the corpus at `path`; raises DataError for every fault of form."""
     read_corpus(path, null_labels=True)
     return pq.ParquetFile(path).read().to_pydict()
@@ -32,7 +32,7 @@ def standing(path: Path) -> Columns:
 def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
     """`old` with the rows of `new`, the number of rows added, and the number changed.
 
-    A row that stands there already with the same content is passed over, so that a delivery may
+    A row that already exists with the same content is skipped, so that a delivery may
     be repeated. With other content it is an error (DataError naming file, row and column), or
     takes the old one's place if `update`; an old `split` stays where the new row gives none.
     """
@@ -52,7 +52,7 @@ def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
         different = [name for name, value in row.items() if _differs(name, merged[name][i], value)]
         if different and not update:
             raise DataError(
-                f"{new.where(k)}, column {different[0]!r}: id {identity!r} stands in the corpus "
+                f"{new.where(k)}, column {different[0]!r}: id {identity!r} exists in the corpus "
                 "with other content; give --update to take the new row, or a new id."
             )
         n_changed += bool(different)
@@ -75,7 +75,7 @@ def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> int:
         split_of = dict(zip(recorded["id"], recorded["split"], strict=True))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DataError(
-            f"{assignment} is no readable split assignment ({error}); expected the columns id and "
+            f"{assignment} is not a readable split assignment ({error}); expected the columns id and "
             "split as `split` writes them. Restore it with `dvc checkout`."
         ) from None
     if not set(split_of.values()) <= set(SPLITS):
@@ -95,7 +95,7 @@ def correct(columns: Columns, path: Path) -> int:
     Other columns are ignored, rows without an action are undecided and passed over, and a
     correction that is in force already changes nothing. A label to add must occur in the corpus.
     """
-    rows = table(path, Form())
+    rows = table(path, FileFormat())
     missing = [name for name in ("id", "label", "action") if name not in rows.columns]
     if missing:
         raise DataError(

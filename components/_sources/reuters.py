@@ -6,15 +6,19 @@ import tarfile
 import zlib
 from pathlib import Path
 
-from components._sources.form import Rows, checked_file
+import click
+
+from components._formats.text_file import checked_file
+from components._sources.rows import Rows
+from components._sources.source import Source, option
 from longtail.corpora.reuters import freeze_validation, reuters_records
 from longtail.errors import DataError
 
 
-def read_reuters(path: Path, n_val: int | None, seed: int) -> Rows:
-    """The ModApte documents of the archive, `split` frozen; `n_val` train documents become val.
+def read_reuters(path: Path, val: int | None, val_seed: int) -> list[Rows]:
+    """The ModApte documents of the archive, `split` frozen; `val` train documents become val.
 
-    Raises DataError if `path` is no readable tar archive with the SGML files.
+    Raises DataError if `path` is not a readable tar archive with the SGML files.
     """
     try:
         with tarfile.open(checked_file(path)) as archive:
@@ -31,6 +35,17 @@ def read_reuters(path: Path, n_val: int | None, seed: int) -> Rows:
         records = reuters_records(files)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    if n_val is not None:
-        records = freeze_validation(records, n_val, seed)
-    return Rows.of_records("reuters-21578", records)
+    if val is not None:
+        records = freeze_validation(records, val, val_seed)
+    return [Rows.of_records("reuters-21578", records)]
+
+
+REUTERS = Source(
+    "the Reuters-21578 archive, ModApte split",
+    read_reuters,
+    (
+        click.Argument(["path"], type=Path, metavar="PATH"),
+        option("--val", help="train documents frozen as val", type=int, metavar="N"),
+        option("--val-seed", help="seed of --val", type=int, default=123, metavar="S"),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Debian's package descriptions and debtags: the text of apt's index files to labelled records."""
+"""Debian package descriptions and debtags: turns apt's index files into labeled records."""
 
 from __future__ import annotations
 
@@ -24,12 +24,19 @@ MIN_PACKAGES = 5
 
 
 def debtags_records(packages: str, translation: str) -> list[dict[str, Any]]:
-    """Labelled documents from a `Packages` and a `Translation-en` file, sorted by package name.
+    """Labeled documents from the text of a `Packages` and a `Translation-en` file.
 
-    A record has `id` (package), `text` (title and long description), `labels` (sorted tags) and
-    `group` (source package). Libraries and debug symbols (`DROPPED_ROLES`) are left out, then tags
-    about the package rather than its use (`DROPPED_FACETS`) and tags of fewer than `MIN_PACKAGES`
-    packages, then packages without a tag. Of two versions of one package the first is taken.
+    Left out are libraries and debug symbols (`DROPPED_ROLES`), then tags about the package rather
+    than its use (`DROPPED_FACETS`) and tags of fewer than `MIN_PACKAGES` packages, then packages
+    without a tag. If a package has two versions, the first one counts.
+
+    Args:
+        packages: text of the `Packages` file.
+        translation: text of the `Translation-en` file.
+
+    Returns:
+        Records with `id` (package), `text` (title and long description), `labels` (sorted tags) and
+        `group` (source package), sorted by package name.
     """
     long_texts = {
         stanza["Description-md5"]: stanza["Description-en"]
@@ -60,7 +67,7 @@ def _record(
 
 
 def stanzas(text: str) -> Iterator[dict[str, str]]:
-    """The stanzas of a Debian control file; continuation lines stay in the value, one per line."""
+    """The stanzas of a Debian control file; continuation lines stay in the value as lines."""
     for block in text.split("\n\n"):
         fields: dict[str, str] = {}
         name = ""
@@ -75,15 +82,22 @@ def stanzas(text: str) -> Iterator[dict[str, str]]:
 
 
 def parse_tags(field: str) -> set[str]:
-    """The tags of a `Tag` field (`facet::name`, separated by commas, folded over lines)."""
+    """The tags of a `Tag` field, which separates them by commas and may fold lines.
+
+    >>> sorted(parse_tags("use::viewing, works-with::image, untagged"))
+    ['use::viewing', 'works-with::image']
+    """
     return {tag.strip() for tag in field.split(",") if "::" in tag}
 
 
 def plain_description(description: str) -> str:
-    """Title and paragraphs: folded lines joined, a line of ` .` becomes an empty line.
+    r"""Title and paragraphs of a description, with folded lines joined.
 
-    Lines that are indented further stand for themselves (lists and examples), as in Debian Policy
-    5.6.13.
+    A line of ` .` ends a paragraph. Lines that are indented further (lists and examples) stay lines
+    of their own, as in Debian Policy 5.6.13.
+
+    >>> plain_description("viewer\nShows\nimages.\n.\nFormats:\n * PNG")
+    'viewer\nShows images.\nFormats:\n* PNG'
     """
     title, *lines = description.split("\n")
     paragraphs, open_line = [title.strip()], False

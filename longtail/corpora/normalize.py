@@ -1,4 +1,4 @@
-"""Optional normalisation of texts: small named steps, applied in one fixed order."""
+"""Optional normalization of texts: small named steps, applied in a fixed order."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INLINE_ELEMENT = re.compile(
 
 
 class _VisibleText(HTMLParser):
-    """Collects the text that a browser would show; other than inline elements part words."""
+    """Collects the text that a browser would show; all but inline elements separate words."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -46,7 +46,10 @@ class _VisibleText(HTMLParser):
 def visible_text(text: str) -> str:
     """Text without HTML tags, comments, scripts and styles; entities become characters.
 
-    A `<` that opens no tag stays (`a < b`); `<NAME>` is read as a tag and goes.
+    A `<` that does not open a tag stays (`a < b`); `<NAME>` is read as a tag and removed.
+
+    >>> visible_text("<b>R&amp;D</b>: a < b")
+    'R&D: a < b'
     """
     parser = _VisibleText()
     parser.feed(text)
@@ -55,12 +58,12 @@ def visible_text(text: str) -> str:
 
 
 def collapse_whitespace(text: str) -> str:
-    """Runs of blanks become one space, runs of line breaks one line break; invisible marks go."""
+    """Collapse runs of blanks and of line breaks to one each; remove invisible characters."""
     lines = (" ".join(line.split()) for line in _INVISIBLE.sub("", text).splitlines())
     return "\n".join(line for line in lines if line)
 
 
-# In the order in which they are applied.
+# In the order of application.
 NORMALIZERS: dict[str, Callable[[str], str]] = {
     "html": visible_text,
     "nfc": lambda text: unicodedata.normalize("NFC", text),
@@ -72,14 +75,21 @@ NORMALIZERS: dict[str, Callable[[str], str]] = {
 
 
 def normalizer(steps: Iterable[str]) -> Callable[[str], str]:
-    """One function for the named steps (keys of `NORMALIZERS`), whatever order they come in.
+    """One function for the named steps.
 
-    Raises ParameterError for an unknown step.
+    Args:
+        steps: keys of `NORMALIZERS`, in any order; they are applied in the order of `NORMALIZERS`.
+
+    Raises:
+        ParameterError: a step is unknown.
+
+    >>> normalizer(["digits", "urls", "whitespace"])("See  https://a.org, page 12")
+    'See url, page 00'
     """
     wanted = list(steps)
     for step in wanted:
         if step not in NORMALIZERS:
-            raise unknown_name("normalisation step", step, NORMALIZERS)
+            raise unknown_name("normalization step", step, NORMALIZERS)
     chosen = [function for name, function in NORMALIZERS.items() if name in wanted]
 
     def normalize(text: str) -> str:

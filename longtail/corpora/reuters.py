@@ -1,4 +1,4 @@
-"""Reuters-21578 (ModApte split): SGML text to labelled records with a frozen train/test split."""
+"""Reuters-21578, ModApte split: turns SGML into labeled records with a frozen train/test split."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ _REFERENCE_TO_CONTROL = re.compile(r"&#([0-9]|[12][0-9]|3[01]|127);")
 
 
 def reuters_records(files: Iterable[str]) -> list[dict[str, Any]]:
-    """ModApte documents of the SGML `files` (their text), sorted by number.
+    """The ModApte documents of Reuters-21578.
 
-    A record has `id` (NEWID), `text` (title and body), `labels` (sorted topics) and `split`
-    (`train` or `test`, from LEWISSPLIT). Kept are stories with TOPICS="YES" and at least one topic
-    among those that occur in both parts (Yang and Liu 1999): 7,770 train, 3,019 test, 90 topics.
-    Raises DataError if there is no such story.
+    These are the stories with TOPICS="YES" and at least one topic among those that occur in both
+    parts (Yang and Liu 1999): 7,770 train, 3,019 test, 90 topics.
+
+    Args:
+        files: the texts of the SGML files.
+
+    Returns:
+        Records with `id` (NEWID), `text` (title and body), `labels` (sorted topics) and `split`
+        (`train` or `test`, from LEWISSPLIT), sorted by number.
+
+    Raises:
+        DataError: there is no such story.
     """
     stories = [story for text in files for story in _stories(text)]
     train, test = (
@@ -43,17 +51,24 @@ def reuters_records(files: Iterable[str]) -> list[dict[str, Any]]:
 
 
 def freeze_validation(records: list[dict[str, Any]], n_val: int, seed: int) -> list[dict[str, Any]]:
-    """The records with `n_val` train documents, drawn at random, moved to `val`.
+    """Move a random sample of the train documents to `val`.
 
     The draw is that of scikit-learn's `train_test_split(test_size=n_val, random_state=seed)` over
-    the train documents in the order of their numbers. Raises ParameterError unless
-    0 < n_val < number of train documents and 0 <= seed < 2^32.
+    the train documents in the order of their numbers.
+
+    Args:
+        records: what `reuters_records` returned.
+        n_val: documents to move, between 1 and the number of train documents minus 1.
+        seed: of the draw, 0 to 2^32 - 1.
+
+    Raises:
+        ParameterError: `n_val` or `seed` out of range.
     """
     train = [i for i, record in enumerate(records) if record["split"] == "train"]
     if not 0 < n_val < len(train):
-        raise ParameterError(f"--val must lie between 1 and {len(train) - 1}, got {n_val}.")
+        raise ParameterError(f"n_val must be between 1 and {len(train) - 1}, got {n_val}.")
     if not 0 <= seed < 2**32:
-        raise ParameterError(f"--val-seed must lie between 0 and 2^32 - 1, got {seed}.")
+        raise ParameterError(f"seed must be between 0 and 2^32 - 1, got {seed}.")
     drawn = np.random.RandomState(seed).permutation(len(train))[:n_val]
     val = {train[i] for i in drawn}
     return [{**record, "split": "val"} if i in val else record for i, record in enumerate(records)]
@@ -74,7 +89,7 @@ def _stories(text: str) -> Iterator[dict[str, Any]]:
 
 
 def _plain_text(story: str) -> str:
-    """Title and body; a story without these elements (TYPE="UNPROC") gives its whole text."""
+    """Title and body, or the whole text of a story without these elements (TYPE="UNPROC")."""
     parts = [_element(story, "TITLE"), _element(story, "BODY")]
     found = [part for part in parts if part is not None] or [_element(story, "TEXT") or ""]
     plain = (_CONTROL.sub("", html.unescape(_REFERENCE_TO_CONTROL.sub("", p))) for p in found)

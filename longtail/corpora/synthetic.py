@@ -1,4 +1,4 @@
-"""A seeded corpus in the shape of the published industrial case, with its true labels."""
+"""Generates a seeded corpus shaped like the published industrial case, with its true labels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from longtail.errors import ParameterError
 
 N_DOCS, N_LABELS = 14_354, 124
 _ANNOTATORS = ("ada", "ben", "cleo", "dov", "eve")
-_CARELESSNESS = np.array([0.5, 0.5, 0.5, 1.0, 2.5])  # mean 1: shares of the wrong annotations
+_CARELESSNESS = np.array(
+    [0.5, 0.5, 0.5, 1.0, 2.5]
+)  # mean 1: multiples of the share of wrong annotations
 _SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvwz" for vowel in "aeiou"]
 _N_CUES, _N_COMMON_WORDS = 8, 600
 _STEEPNESS = 1.4  # the rarest of 124 labels have fewer than 10 of 14,354 documents
@@ -21,23 +23,39 @@ _COMPANION, _SECOND = 0.75, 0.65  # tuned to 261 documents per label, 2.25 label
 def synthetic_corpus(
     n_docs: int = N_DOCS, n_labels: int = N_LABELS, wrong: float = 0.05, seed: int = 0
 ) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-    """Records with `wrong` of the annotations at fault, and the true labels by id.
+    """Generate labeled records, some of them annotated wrongly, and the true labels.
 
-    Label frequencies fall as rank^-1.4; every label beyond the first tenth (the head) has one head
-    label as companion, so that tail labels mostly come with a head label. A text holds cue words
-    of its labels and a stray one among common words. A wrong annotation misses a label, has one
-    too many, or has one label in place of another; some annotators are more careless than others.
+    Label frequencies fall as rank^-1.4. Every label beyond the first tenth (the head) has one head
+    label as its companion, so tail labels mostly come with a head label. A text holds cue words of
+    its labels and one stray cue word among common words. A wrong annotation misses a label, has an
+    extra one, or has one label in place of another; some annotators are more careless than others.
     The same arguments give the same records on any machine (numpy's frozen `RandomState`).
-    Raises ParameterError unless n_docs >= n_labels >= 2, 0 <= wrong <= 0.4, 0 <= seed < 2^32.
+
+    Args:
+        n_docs: number of documents, at least `n_labels`.
+        n_labels: number of labels, at least 2.
+        wrong: share of documents with a wrong annotation, 0 to 0.4.
+        seed: of all draws, 0 to 2^32 - 1.
+
+    Returns:
+        The records (`id`, `text`, `labels`, `annotator`, `annotated_at`), and id to true labels.
+
+    Raises:
+        ParameterError: an argument out of range.
+
+    >>> records, truth = synthetic_corpus(n_docs=3, n_labels=2, wrong=0)
+    >>> [record["id"] for record in records], truth["doc-0"] == records[0]["labels"]
+    (['doc-0', 'doc-1', 'doc-2'], True)
     """
     if not n_docs >= n_labels >= 2:
         raise ParameterError(
-            f"Expected --docs >= --labels >= 2, got {n_docs} documents and {n_labels} labels."
+            f"Expected at least 2 labels and as many documents as labels, got {n_labels} labels "
+            f"and {n_docs} documents."
         )
     if not 0 <= wrong <= 0.4:
-        raise ParameterError(f"--wrong must lie between 0 and 0.4, got {wrong}.")
+        raise ParameterError(f"wrong must be between 0 and 0.4, got {wrong}.")
     if not 0 <= seed < 2**32:
-        raise ParameterError(f"--seed must lie between 0 and 2^32 - 1, got {seed}.")
+        raise ParameterError(f"seed must be between 0 and 2^32 - 1, got {seed}.")
     rng = np.random.RandomState(seed)
     names = [f"topic-{i:0{len(str(n_labels - 1))}d}" for i in range(n_labels)]
     words = _invented_words(rng, n_labels * _N_CUES + _N_COMMON_WORDS)
@@ -77,7 +95,7 @@ def _invented_words(rng: np.random.RandomState, n_words: int) -> list[str]:
 
 
 def _true_labels(rng: np.random.RandomState, n_docs: int, share: np.ndarray) -> list[set[int]]:
-    """One label by its rank (each at least once), often its head companion, often one more."""
+    """Draw one label by its rank (each at least once), often its companion, often one more."""
     n_labels = len(share)
     n_head = max(1, n_labels // 10)
     companion = (np.arange(n_labels) + 1) % n_head
@@ -99,7 +117,7 @@ def _true_labels(rng: np.random.RandomState, n_docs: int, share: np.ndarray) -> 
 
 
 def _wrong_labels(rng: np.random.RandomState, labels: set[int], n_labels: int) -> set[int]:
-    """`labels` with one missing, one too many, or one in place of another; never empty."""
+    """`labels` with one missing, one extra, or one in place of another; never empty."""
     kind = rng.randint(3)
     lost = sorted(labels)[rng.randint(len(labels))]
     gained = int(rng.randint(n_labels))

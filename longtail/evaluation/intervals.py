@@ -1,23 +1,25 @@
 """Bootstrap intervals over documents for the set metrics, many label slices at once.
 
-Efron's percentile bootstrap. A draw takes n_docs documents with replacement, which is a weight
-per document; the counts of all labels in a block of draws are then one product of a sparse count
-matrix with the weights, and every slice and metric is read off the same counts. Draw number i of
-a seed is the same whatever the metrics, slices or block size.
+Efron's percentile bootstrap. A draw takes n_docs documents with replacement, which amounts to a
+weight per document. The counts of all labels in a block of draws are then one product of a sparse
+count matrix with the weights, and every slice and metric is computed from the same counts. Draw
+number i of a seed is the same whatever the metrics, slices or block size.
 
 Deviation: a label whose few positives were all missed by a draw says nothing about the model, yet
-would count 0 in that draw's macro mean and pull the interval below the estimate (a label with one
-document is missed by 37 % of the draws); leaving such labels out would pull it up, since rare
-labels score low. So a label that a draw did not see keeps its full-sample value in that draw. The
-same holds for `labels_with_f1`, which is n_labels times a macro mean of 0 and 1. The bias that is
-left (a draw without the one document found right sets the label's F1 to 0, and no draw makes up for
-it) is taken off: `intervals` moves the percentiles by estimate − mean of the draws; else a macro
-mean over many rare labels may lie outside its own interval. In differences of models it cancels.
+it would count 0 in that draw's macro mean and pull the interval below the estimate (a label with
+one document is missed by 37% of the draws). Leaving such labels out would pull the interval up,
+since rare labels score low. So a label that a draw did not see keeps its full-sample value in that
+draw. The same holds for `labels_with_f1`, which is n_labels times a macro mean of 0 and 1. The
+remaining bias (a draw without the one correctly predicted document sets the label's F1 to 0, and no
+draw compensates for it) is removed: `intervals` shifts the percentiles by estimate − mean of the
+draws. Otherwise a macro mean over many rare labels could lie outside its own interval. In the
+difference of two models the bias cancels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +30,7 @@ from longtail.evaluation.metrics import Counts, counts, pair, set_metric
 from longtail.evaluation.score_blocks import Binary, Floats
 
 DRAW_BYTES = 32 * 2**20
-LabelMasks = Mapping[str, npt.ArrayLike]
+LabelMasks = Mapping[Any, npt.ArrayLike]  # any hashable key
 
 
 def intervals(
@@ -40,16 +42,20 @@ def intervals(
     n_draws: int = 1000,
     seed: int = 0,
     level: float = 0.95,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """`{slice: {metric: {"estimate", "low", "high"}}}` for each label slice and metric.
+) -> dict[Any, dict[str, dict[str, float]]]:
+    """Estimate and interval of every metric on every slice of labels.
 
     Args:
-        predicted, targets: 0/1 (n_docs, n_labels).
+        predicted: 0/1 `(n_docs, n_labels)`.
+        targets: 0/1 `(n_docs, n_labels)`.
         metric_names: names in `longtail.evaluation.metrics.SET_METRICS`.
-        label_masks: slice name -> bool (n_labels,); None means one slice, `all`.
+        label_masks: slice to `(n_labels,)` bool; None means one slice, `all`.
         n_draws: bootstrap draws, at least 1.
         seed: of the draws.
         level: coverage of the interval, in (0, 1).
+
+    Returns:
+        `{slice: {metric: {"estimate": …, "low": …, "high": …}}}`.
 
     Raises:
         DataError: shapes differ, values other than 0/1, or no documents.
@@ -76,11 +82,24 @@ def paired_differences(
     n_draws: int = 1000,
     seed: int = 0,
     level: float = 0.95,
-) -> dict[str, dict[str, dict[str, float]]]:
-    """`{slice: {metric: {"a", "b", "difference", "low", "high"}}}`, difference = a - b.
+) -> dict[Any, dict[str, dict[str, float]]]:
+    """Difference a − b of two models with its interval, for every metric on every slice of labels.
 
-    Both models are scored on the same draws of documents, so that what makes a draw hard for
-    both cancels out. Arguments and errors as in `intervals`.
+    Both models are scored on the same draws of documents, so whatever makes a draw hard for both
+    cancels out. The other arguments and the errors are those of `intervals`.
+
+    Args:
+        predicted_a: 0/1 `(n_docs, n_labels)`.
+        predicted_b: 0/1 `(n_docs, n_labels)`.
+        targets: 0/1 `(n_docs, n_labels)`.
+        metric_names: see `intervals`.
+        label_masks: see `intervals`.
+        n_draws: see `intervals`.
+        seed: see `intervals`.
+        level: see `intervals`.
+
+    Returns:
+        `{slice: {metric: {"a": …, "b": …, "difference": …, "low": …, "high": …}}}`.
     """
     found_a, truth = pair(predicted_a, targets)
     found_b, _ = pair(predicted_b, targets)
@@ -97,14 +116,14 @@ def paired_differences(
 
 
 class _Sample:
-    """What one model predicted, prepared for computing every metric of many draws."""
+    """One model's predictions, prepared for computing every metric of many draws."""
 
     def __init__(
         self,
         predicted: sp.csr_matrix,
         targets: sp.csr_matrix,
         metric_names: Sequence[str],
-        masks: dict[str, npt.NDArray[np.bool_]],
+        masks: dict[Any, npt.NDArray[np.bool_]],
     ) -> None:
         self.metrics = {name: set_metric(name) for name in metric_names}
         self.masks = masks
@@ -128,7 +147,7 @@ class _Sample:
         }
 
     def values(self, weights: Floats) -> Floats:
-        """Metrics (n_slices, n_metrics, draws) for the document weights (n_docs, draws)."""
+        """Metrics `(n_slices, n_metrics, n_draws)` for document weights `(n_docs, n_draws)`."""
         labels = Counts(*(matrix @ weights for matrix in self.by_label))
         pooled = Counts(*(self.selector @ part for part in labels))
         scale = np.maximum(self.sizes, 1.0)
@@ -144,7 +163,8 @@ class _Sample:
             results.append(result * scale**metric.power)
         return np.stack(results, axis=1)
 
-    def table(self, columns: dict[str, Floats]) -> dict[str, dict[str, dict[str, float]]]:
+    def table(self, columns: dict[str, Floats]) -> dict[Any, dict[str, dict[str, float]]]:
+        """Columns `(n_slices, n_metrics)` by name as nested dicts."""
         return {
             name: {
                 metric: {key: float(column[i, j]) for key, column in columns.items()}
@@ -154,7 +174,7 @@ class _Sample:
         }
 
 
-def _masks(masks: LabelMasks | None, n_labels: int) -> dict[str, npt.NDArray[np.bool_]]:
+def _masks(masks: LabelMasks | None, n_labels: int) -> dict[Any, npt.NDArray[np.bool_]]:
     if masks is None:
         return {"all": np.ones(n_labels, dtype=bool)}
     checked = {name: np.asarray(mask) for name, mask in masks.items()}
@@ -167,12 +187,12 @@ def _masks(masks: LabelMasks | None, n_labels: int) -> dict[str, npt.NDArray[np.
 
 
 def _weights(shape: tuple[int, int], n_draws: int, seed: int) -> Iterator[Floats]:
-    """How often each document is in each draw, in blocks (n_docs, draws) float64."""
+    """How often each document is in each draw, in blocks `(n_docs, width)` float64."""
     n_docs, n_labels = shape
     if n_draws < 1:
         raise ParameterError(f"n_draws must be at least 1, got {n_draws}.")
     if n_docs == 0:
-        raise DataError("targets hold no document: there is nothing to draw from.")
+        raise DataError("targets hold no document, so there is nothing to draw from.")
     rng = np.random.default_rng(seed)
     width = max(1, DRAW_BYTES // (8 * max(n_docs, n_labels)))
     for start in range(0, n_draws, width):
@@ -185,7 +205,7 @@ def _weights(shape: tuple[int, int], n_draws: int, seed: int) -> Iterator[Floats
 
 def _bounds(values: Floats, level: float) -> tuple[Floats, Floats]:
     if not 0 < level < 1:
-        raise ParameterError(f"level must lie between 0 and 1, got {level}.")
+        raise ParameterError(f"level must be between 0 and 1, got {level}.")
     outside = (1 - level) / 2
     low, high = np.quantile(values, [outside, 1 - outside], axis=2)
     return low, high

@@ -1,12 +1,12 @@
 """Metrics of multi-label classification on sparse predictions, and thresholds applied.
 
-Set metrics compare `predicted` with `targets`, both 0/1 (n_docs, n_labels), arrays or scipy
-sparse matrices; ranking metrics (`ranking`) compare `scores` with `targets`. All return
-one float. A ratio whose denominator is 0 counts as 0.
+Set metrics compare `predicted` with `targets`, both 0/1 `(n_docs, n_labels)`, arrays or scipy
+sparse matrices; ranking metrics (`ranking`) compare `scores` with `targets`. Each returns one
+float. A ratio whose denominator is 0 counts as 0.
 
-macro-F1 here is the mean over labels of each label's F1 (not the F1 of macro precision and macro
-recall), and a label with neither targets nor predictions counts as 0, as in the published tables
-on Reuters-21578 and in scikit-learn with `zero_division=0`; `absent="skip"` leaves it out.
+Macro-F1 here is the mean over labels of each label's F1, not the F1 of macro precision and macro
+recall. A label with neither targets nor predictions counts as 0, as in the published tables on
+Reuters-21578 and in scikit-learn with `zero_division=0`; `absent="skip"` leaves it out.
 
 Wrong shapes, values other than 0/1 and scores with NaN raise DataError.
 """
@@ -40,7 +40,7 @@ class Counts(NamedTuple):
 
 
 def ratio(above: npt.ArrayLike, below: npt.ArrayLike) -> Floats:
-    """above / below, elementwise float64; 0 where `below` is 0."""
+    """Divide elementwise in float64; the result is 0 where `below` is 0."""
     top, bottom = np.broadcast_arrays(np.asarray(above, float), np.asarray(below, float))
     return np.divide(top, bottom, out=np.zeros(bottom.shape), where=bottom > 0)
 
@@ -66,10 +66,13 @@ def _errors(counts: Counts) -> Floats:
 
 
 class SetMetric(NamedTuple):
-    """A set metric in parts, so that the bootstrap computes it for many samples at once.
+    """A set metric taken apart, so that the bootstrap can compute it for many samples at once.
 
-    `average` is "micro" (of the sums over labels), "macro" (mean over labels) or "samples" (mean
-    over documents); the result is multiplied by n_labels ** `power`.
+    Attributes:
+        average: "micro" (of the sums over labels), "macro" (mean over labels) or "samples" (mean
+            over documents).
+        of: the metric of counts.
+        power: the result is multiplied by n_labels ** power.
     """
 
     average: str
@@ -93,27 +96,51 @@ SET_METRICS: dict[str, SetMetric] = {
 
 
 def set_metric(name: str) -> SetMetric:
-    """The parts of the set metric `name`; ParameterError lists the valid names."""
+    """The set metric `name`.
+
+    Raises:
+        ParameterError: the name is unknown; the message lists the valid ones.
+    """
     if name not in SET_METRICS:
         raise unknown_name("set metric", name, SET_METRICS)
     return SET_METRICS[name]
 
 
 def pair(predicted: Binary, targets: Binary) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Both as CSR matrices of one shape; DataError otherwise."""
+    """Both as CSR matrices.
+
+    Raises:
+        DataError: shapes differ, or values other than 0/1.
+    """
     truth = binary_csr(targets, "targets")
     return binary_csr(predicted, "predicted", truth.shape), truth
 
 
 def counts(predicted: sp.csr_matrix, targets: sp.csr_matrix, axis: int) -> Counts:
-    """Counts per label (axis 0) -> (n_labels,), or per document (axis 1) -> (n_docs,), int64."""
+    """Counts per label (axis 0), each `(n_labels,)`, or per document (axis 1), each `(n_docs,)`."""
     both = predicted.multiply(targets)
     return Counts(*(np.asarray(m.sum(axis=axis)).ravel() for m in (both, predicted, targets)))
 
 
 def compute(name: str, predicted: Binary, targets: Binary, *, absent: str = "zero") -> float:
-    """The set metric `name`; `absent` says what a label with neither targets nor predictions
-    does to a macro mean: count 0 ("zero") or be left out ("skip")."""
+    """Compute one set metric.
+
+    Args:
+        name: a key of `SET_METRICS`.
+        predicted: 0/1 `(n_docs, n_labels)`.
+        targets: 0/1 `(n_docs, n_labels)`.
+        absent: whether a label with neither targets nor predictions counts 0 in a macro mean
+            ("zero") or is left out of it ("skip").
+
+    Raises:
+        ParameterError: unknown name or value of `absent`.
+        DataError: shapes differ, or values other than 0/1.
+
+    >>> compute("micro_f1", [[1, 0], [1, 1]], [[1, 0], [0, 1]])
+    0.8
+    >>> compute("hamming_loss", [[1, 0], [1, 1]], [[1, 0], [0, 1]])
+    0.25
+    """
     metric = set_metric(name)
     if absent not in ("zero", "skip"):
         raise unknown_name("value of absent", absent, ("zero", "skip"))
@@ -158,7 +185,11 @@ METRICS: dict[str, Callable[..., float]] = {
 
 
 def per_label(predicted: Binary, targets: Binary) -> dict[str, npt.NDArray]:
-    """Arrays (n_labels,): int64 `support`, `tp`, `fp`, `fn`; float `precision`, `recall`, `f1`."""
+    """Counts and metrics of each label, from 0/1 `(n_docs, n_labels)`.
+
+    Returns:
+        `(n_labels,)` int64 `support`, `tp`, `fp`, `fn`, and float `precision`, `recall`, `f1`.
+    """
     labels = counts(*pair(predicted, targets), axis=0)
     return {
         "support": labels.n_pos,
@@ -172,15 +203,18 @@ def per_label(predicted: Binary, targets: Binary) -> dict[str, npt.NDArray]:
 
 
 def apply_thresholds(scores: Floats, thresholds: npt.ArrayLike) -> sp.csr_matrix:
-    """Predictions (n_docs, n_labels) CSR int8: 1 where `scores >= thresholds`.
+    """Predict the labels with `scores >= thresholds`.
 
     Args:
-        scores: float (n_docs, n_labels), finite; a memory map is read in blocks of rows.
-        thresholds: (n_labels,) float, or one number for all labels.
+        scores: float `(n_docs, n_labels)`, finite; a memory map is read in blocks of rows.
+        thresholds: `(n_labels,)` float, or one number for all labels.
+
+    Returns:
+        0/1 CSR `(n_docs, n_labels)` int8.
 
     Raises:
         DataError: a score is NaN or infinite.
-        ParameterError: thresholds do not fit the labels or contain NaN.
+        ParameterError: thresholds do not match the labels or contain NaN.
     """
     scores = check_scores(scores)
     limits = np.asarray(thresholds, dtype=np.float64)

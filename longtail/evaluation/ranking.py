@@ -1,7 +1,7 @@
 """Metrics of a ranking of labels per document (or of documents per label).
 
-`scores` are float (n_docs, n_labels), arrays or memory maps; `targets` 0/1 of the same shape.
-Equal scores are ranked by column, lower first, where a rank has to be given.
+`scores` are float `(n_docs, n_labels)`, arrays or memory maps; `targets` are 0/1 of the same shape.
+Where ranks must differ, equal scores are ranked by column, lower first.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from longtail.evaluation.score_blocks import (
 
 
 def hits_at_k(scores: Floats, targets: Binary, k: int) -> npt.NDArray[np.int64]:
-    """Per document (n_docs,): how many of its true labels are among its k highest scores.
+    """How many of a document's true labels are among its k highest scores, `(n_docs,)`.
 
-    Raises ParameterError for k < 1.
+    Raises:
+        ParameterError: k < 1.
     """
     found = [hit.sum(axis=1, dtype=np.int64) for hit, _ in _hits(scores, targets, k)]
     return np.concatenate([np.zeros(0, dtype=np.int64), *found])
@@ -35,8 +36,14 @@ def hits_at_k(scores: Floats, targets: Binary, k: int) -> npt.NDArray[np.int64]:
 def precision_at_k(scores: Floats, targets: Binary, k: int = 5) -> float:
     """Mean over documents of (true labels among the k highest scores) / k, in [0, 1].
 
-    A document without labels counts 0; with fewer than k labels in all, the missing places
-    count as wrong. Raises ParameterError for k < 1.
+    A document without labels counts 0. If there are fewer than k labels at all, the missing places
+    count as wrong.
+
+    Raises:
+        ParameterError: k < 1.
+
+    >>> precision_at_k(np.array([[0.9, 0.2, 0.5], [0.1, 0.8, 0.3]]), [[1, 0, 1], [1, 0, 1]], k=2)
+    0.75
     """
     hits = hits_at_k(scores, targets, k)
     return float(hits.sum()) / (k * max(1, len(hits)))
@@ -45,8 +52,11 @@ def precision_at_k(scores: Floats, targets: Binary, k: int = 5) -> float:
 def ndcg_at_k(scores: Floats, targets: Binary, k: int = 5) -> float:
     """Mean over documents of DCG@k / ideal DCG@k, gain 0 or 1, discount 1 / log2(rank + 1).
 
-    In [0, 1]; Järvelin and Kekäläinen (2002) in the form in use today. A document
-    without labels counts 0. Raises ParameterError for k < 1.
+    In [0, 1]; Järvelin and Kekäläinen (2002), in the form in use today. A document without labels
+    counts 0.
+
+    Raises:
+        ParameterError: k < 1.
     """
     total = 0.0
     for hit, n_true in _hits(scores, targets, k):
@@ -60,7 +70,7 @@ def mean_average_precision(scores: Floats, targets: Binary) -> float:
     """Mean over labels of average precision (the area under precision against recall), in [0, 1].
 
     AP = sum over distinct scores of (R_n - R_(n-1)) P_n, without interpolation. A label without
-    positives has no AP and is left out of the mean; with none at all the result is 0.
+    positives has no AP and is left out of the mean; if no label has one, the result is 0.
     """
     scores = check_scores(scores)
     by_label = binary_csr(targets, "targets", scores.shape).tocsc()
@@ -75,9 +85,9 @@ def mean_average_precision(scores: Floats, targets: Binary) -> float:
 
 
 def coverage_error(scores: Floats, targets: Binary) -> float:
-    """Mean number of labels to read down a document's ranking until all true ones are seen.
+    """Mean length of the top of a document's ranking that holds all its true labels.
 
-    In [0, n_labels], lower is better; labels tied with the lowest true one are all read, and a
+    In [0, n_labels], lower is better. Labels tied with the lowest true one all count, and a
     document without labels counts 0, as in scikit-learn.
     """
     scores = check_scores(scores)
@@ -91,7 +101,7 @@ def coverage_error(scores: Floats, targets: Binary) -> float:
 
 
 def top_k(scores: Floats, k: int) -> npt.NDArray[np.intp]:
-    """Columns (n_docs, min(k, n_labels)) of the highest scores, best first; ties by column."""
+    """Columns `(n_docs, min(k, n_labels))` of the highest scores, best first; ties by column."""
     k = min(k, scores.shape[1])
     kth = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k][:, None]
     above, tied = scores > kth, scores == kth
@@ -105,7 +115,7 @@ def top_k(scores: Floats, k: int) -> npt.NDArray[np.intp]:
 def _hits(
     scores: Floats, targets: Binary, k: int
 ) -> Iterator[tuple[npt.NDArray[np.int8], npt.NDArray[np.int64]]]:
-    """Per block: whether each of the top k is true (rows, k), and true labels per row (rows,)."""
+    """Per block: whether each of the top k is true, `(n_rows, k)`, and true labels, `(n_rows,)`."""
     if k < 1:
         raise ParameterError(f"k must be at least 1, got {k}.")
     scores = check_scores(scores)

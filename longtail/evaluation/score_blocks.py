@@ -1,8 +1,8 @@
 """Score matrices larger than memory: blocks of rows or columns, and exact counts at every cut.
 
-A score matrix may be an array or a read-only memory map; whoever walks it here holds one block
-at a time, and the pages of a memory map are handed back after each block, so that the resident
-size does not grow to the size of the file.
+A score matrix may be an array or a read-only memory map. The functions here hold one block at a
+time and release the pages of a memory map after each block, so the resident size does not grow to
+the size of the file.
 """
 
 from __future__ import annotations
@@ -34,9 +34,15 @@ class Cuts(NamedTuple):
 
 
 def binary_csr(matrix: Binary, name: str, shape: tuple[int, int] | None = None) -> sp.csr_matrix:
-    """`matrix` (n_docs, n_labels) as a canonical CSR matrix of int8 ones.
+    """`matrix` `(n_docs, n_labels)` as a canonical CSR matrix of int8 ones.
 
-    Raises DataError unless it is two-dimensional, holds only 0 and 1, and has `shape`.
+    Args:
+        matrix: an array or sparse matrix.
+        name: what error messages call it.
+        shape: the expected shape; None allows any.
+
+    Raises:
+        DataError: not two-dimensional, values other than 0 and 1, or another shape.
     """
     if not sp.issparse(matrix) and np.ndim(matrix) != 2:
         raise DataError(f"{name} must be (n_docs, n_labels), got {np.ndim(matrix)} dimensions.")
@@ -52,7 +58,11 @@ def binary_csr(matrix: Binary, name: str, shape: tuple[int, int] | None = None) 
 
 
 def check_scores(scores: Floats) -> Floats:
-    """`scores` if it is a two-dimensional float array, memory maps untouched; else DataError."""
+    """`scores` as an array; a memory map is not copied.
+
+    Raises:
+        DataError: not a two-dimensional float array.
+    """
     scores = scores if isinstance(scores, np.ndarray) else np.asarray(scores)
     if scores.ndim != 2 or scores.dtype.kind != "f":
         raise DataError(
@@ -63,7 +73,11 @@ def check_scores(scores: Floats) -> Floats:
 
 
 def row_blocks(scores: Floats) -> Iterator[tuple[int, Floats]]:
-    """Blocks of whole rows: yields (first row, values (rows, n_labels) in the stored dtype)."""
+    """Yield blocks of whole rows: first row, values `(n_rows, n_labels)` in the stored dtype.
+
+    Raises:
+        DataError: a score is NaN or infinite.
+    """
     n_docs, n_labels = scores.shape
     height = max(1, BLOCK_BYTES // (max(1, n_labels) * 8))
     for start in range(0, n_docs, height):
@@ -76,9 +90,12 @@ def row_blocks(scores: Floats) -> Iterator[tuple[int, Floats]]:
 def column_blocks(
     scores: Floats, columns: npt.NDArray[np.intp]
 ) -> Iterator[tuple[npt.NDArray[np.intp], Floats]]:
-    """Blocks of whole columns: yields (columns, values (columns, n_docs)), float32 or float64.
+    """Yield blocks of whole columns: columns, values `(n_columns, n_docs)` in float32 or float64.
 
-    float16 is widened to float32, which keeps every value and its order.
+    float16 is widened to float32, which keeps every value and the order.
+
+    Raises:
+        DataError: a score is NaN or infinite.
     """
     n_docs, n_labels = scores.shape
     dtype = np.result_type(scores.dtype, np.float32)
@@ -97,7 +114,7 @@ def column_blocks(
 
 
 def positive_scores(scores: Floats, targets: sp.csr_matrix) -> Floats:
-    """The scores (n_positives,) of all (document, label) pairs that are positive in `targets`."""
+    """The scores `(n_positives,)` of all (document, label) pairs that are positive in `targets`."""
     rows = np.repeat(np.arange(targets.shape[0]), np.diff(targets.indptr))
     found = np.empty(targets.nnz, dtype=np.result_type(scores.dtype, np.float32))
     for start in range(0, targets.nnz, POSITIVES_AT_ONCE):
@@ -111,13 +128,16 @@ def pooled_cuts(scores: Floats, targets: sp.csr_matrix, columns: npt.NDArray[np.
     """One cut below each distinct score of a positive, over all documents and `columns` together.
 
     No other cut can be the best by F1: lowering a threshold past a score that no positive has
-    only adds false positives. Raises DataError where `columns` hold no positive at all.
+    only adds false positives.
+
+    Raises:
+        DataError: `columns` hold no positive.
     """
     own = targets if len(columns) == targets.shape[1] else targets[:, columns]
     located = sp.csr_matrix((own.data, columns[own.indices], own.indptr), shape=targets.shape)
     positives = np.sort(positive_scores(scores, located))
     if len(positives) == 0:
-        raise DataError("targets hold no positive: there is nothing to tune a threshold on.")
+        raise DataError("targets hold no positive, so there is nothing to tune a threshold on.")
     candidates = np.unique(positives)
     n_pred = np.zeros(len(candidates), dtype=np.int64)
     below = np.full(len(candidates), -np.inf)
@@ -131,7 +151,13 @@ def pooled_cuts(scores: Floats, targets: sp.csr_matrix, columns: npt.NDArray[np.
 
 
 def label_cuts(values: Floats, positives: Floats, dtype: np.dtype) -> Cuts:
-    """As `pooled_cuts` for one label in memory; `values`, `positives` sorted, stored as `dtype`."""
+    """Like `pooled_cuts`, for one label in memory.
+
+    Args:
+        values: all scores of the label, ascending.
+        positives: the scores of its positives, ascending.
+        dtype: what the scores are stored in.
+    """
     candidates = np.unique(positives)
     n_pred, below = _count(values, candidates)
     tp = len(positives) - np.searchsorted(positives, candidates)
@@ -139,12 +165,20 @@ def label_cuts(values: Floats, positives: Floats, dtype: np.dtype) -> Cuts:
 
 
 def place(candidates: Floats, below: Floats, dtype: np.dtype) -> Floats:
-    """Thresholds (n_cuts,) float64 between `below` (next lower score, -inf for none) and a score.
+    """Place a threshold between each candidate score and the next lower one.
 
-    The midpoint, rounded to the stored `dtype`: a score has to move by half the gap before its
-    prediction changes, and comparing in `dtype` or in any wider one gives the same answer. Where
-    no number of that dtype lies between the two, the score itself. Below the lowest score of all
-    the threshold keeps `TIE` of distance.
+    It is the midpoint, rounded to the stored dtype: a score has to move by half the gap before its
+    prediction changes, and comparing in `dtype` or in any wider one gives the same answer. If no
+    number of that dtype lies between the two, it is the score itself. The threshold below the
+    lowest score of all is `TIE` below it.
+
+    Args:
+        candidates: `(n_cuts,)` scores that the thresholds are to include.
+        below: `(n_cuts,)` float64 next lower scores, -inf if there is none.
+        dtype: what the scores are stored in.
+
+    Returns:
+        `(n_cuts,)` float64.
     """
     upper = candidates.astype(np.float64)
     lower = np.where(np.isneginf(below), upper - 2 * TIE, below)
@@ -155,7 +189,7 @@ def place(candidates: Floats, below: Floats, dtype: np.dtype) -> Floats:
 def _count(
     ordered: Floats, candidates: Floats
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Per candidate: how many of the ascending scores are at or above it; the next one below."""
+    """For each candidate: how many of the ascending scores are at or above it; the next below."""
     index = np.searchsorted(ordered, candidates)
     below = np.where(index > 0, ordered[np.maximum(index - 1, 0)], -np.inf)
     return len(ordered) - index, below.astype(np.float64)

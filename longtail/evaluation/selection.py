@@ -1,4 +1,4 @@
-"""How candidates (epochs, losses, C of the SVM) are compared: on val, at its best threshold."""
+"""How candidates (epochs, losses, C of the SVM) are compared: on val, at their best threshold."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ OBJECTIVES = ("micro_f1", "macro_f1", "mean_f1")
 def validation_f1(scores: np.ndarray, targets: sp.csr_matrix) -> dict[str, float]:
     """Micro-F1, macro-F1 and their mean at the threshold with the best micro-F1.
 
-    `scores` σ(z) `(n_docs, n_labels)`, `targets` 0/1 of the same shape. The threshold is the exact
-    optimum, one for all labels, so that no candidate gains from a grid.
+    The threshold is the exact optimum, one for all labels, so no candidate gains from a grid.
+
+    Args:
+        scores: σ(z), float `(n_docs, n_labels)`.
+        targets: 0/1 `(n_docs, n_labels)`.
     """
     predicted = metrics.apply_thresholds(scores, thresholds.tune(scores, targets))
     micro = metrics.compute("micro_f1", predicted, targets)

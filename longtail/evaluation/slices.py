@@ -1,8 +1,10 @@
-"""Slices of an evaluation: which labels, and which documents, does the model serve how well.
+"""Slices of an evaluation: how well does the model serve which labels and which documents?
 
-A kind of slices that partitions the labels (or the documents) adds up: its label, document and
-positive counts sum to the totals. ZERO is an overlay on the label slices: shown, never counted in
-a total, never a gate.
+A kind of slices that partitions the labels (or the documents) adds up: its counts of labels,
+documents and positives sum to the totals. ZERO is an overlay on the label slices: it is shown, but
+never counted in a total and never a gate.
+
+To add a kind of slices, write a function of `Evaluation` and list it in SLICES.
 """
 
 from __future__ import annotations
@@ -42,10 +44,13 @@ MANY_LABELS = 4
 class Evaluation:
     """What is cut into slices.
 
-    predicted, targets: CSR 0/1 (n_docs, n_labels) of one part, usually test.
-    class_freq: (n_labels,) positives of each label in train.
-    head, tail: cut-offs of `frequency_groups`.
-    metadata: column name -> (n_docs,) values.
+    Attributes:
+        predicted: 0/1 CSR `(n_docs, n_labels)` of one part, usually test.
+        targets: the true labels, of the same shape.
+        class_freq: `(n_labels,)` positives of each label in train.
+        head: cutoff of HEAD, see `frequency_groups`.
+        tail: cutoff of TAIL.
+        metadata: column name to its values, `(n_docs,)`.
     """
 
     predicted: sp.csr_matrix
@@ -58,7 +63,15 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Slice:
-    """`mask` is (n_labels,) or, where `of` is "documents", (n_docs,)."""
+    """One slice, identified by its kind and its name.
+
+    Attributes:
+        kind: the kind of slices, such as "frequency".
+        name: unique within the kind.
+        of: "labels" or "documents".
+        mask: `(n_labels,)` bool, or `(n_docs,)` bool for a slice of documents.
+        overlay: whether the slice overlaps others, and so does not count in totals.
+    """
 
     kind: str
     name: str
@@ -116,26 +129,33 @@ def slice_table(
     seed: int = 0,
     level: float = 0.95,
 ) -> list[dict[str, Any]]:
-    """One JSON-able row per slice, the total (kind and name `all`) first.
+    """One row per slice, ready for JSON; the total (kind and name `all`) comes first.
 
-    Each row: `kind`, `name`, `of` (labels or documents), `overlay`, `n_labels`, `n_docs`,
-    `support` (positives), the `ROW_METRICS`, `precision_at_1` and `precision_at_5` (None for
-    slices of labels and without `scores`), `intervals` (metric -> [low, high]) and `greyed` (fewer
-    than `MIN_POSITIVES` positives: shown, never decides). A slice of labels is scored on all
-    documents. A slice of documents takes its macro means and `n_labels` over the labels that
-    occur in it, as a label that cannot be right there says nothing about it.
+    A slice of labels is scored on all documents. A slice of documents takes its macro means and
+    `n_labels` over the labels that occur in it: a label that cannot be right there says nothing
+    about it.
 
     Args:
-        predicted, targets: 0/1 (n_docs, n_labels).
-        class_freq: (n_labels,) positives of each label in train.
-        scores: float (n_docs, n_labels), for precision at k.
-        head, tail: cut-offs of `frequency_groups`.
-        metadata: column name -> (n_docs,) values, see `value_masks`.
-        n_draws, seed, level: of `bootstrap.intervals`.
+        predicted: 0/1 `(n_docs, n_labels)`.
+        targets: 0/1 `(n_docs, n_labels)`.
+        class_freq: `(n_labels,)` positives of each label in train.
+        scores: float `(n_docs, n_labels)`, for precision at k.
+        head: cutoff of HEAD, see `frequency_groups`.
+        tail: cutoff of TAIL.
+        metadata: column name to its values, `(n_docs,)`; see `value_masks`.
+        n_draws: bootstrap draws, see `evaluation.intervals`.
+        seed: of the draws.
+        level: coverage of the intervals, in (0, 1).
+
+    Returns:
+        Rows with `kind`, `name`, `of` (labels or documents), `overlay`, `n_labels`, `n_docs`,
+        `support` (positives), the `ROW_METRICS`, `precision_at_1` and `precision_at_5` (None for
+        slices of labels and without `scores`), `intervals` (metric to [low, high]) and `greyed`
+        (fewer than `MIN_POSITIVES` positives: shown, but never decides).
 
     Raises:
         DataError: shapes differ, values other than 0/1, or no documents.
-        ParameterError: cut-offs, draws or level out of range.
+        ParameterError: cutoffs, draws or level out of range.
     """
     found, truth = pair(predicted, targets)
     freq = np.asarray(class_freq)
@@ -150,7 +170,7 @@ def slice_table(
         _row(
             part,
             truth,
-            of_labels[part.name]
+            of_labels[part.kind, part.name]
             if part.of == "labels"
             else _document_values(evaluation, part.mask, options),
             hits,
@@ -175,8 +195,8 @@ def _parts(evaluation: Evaluation) -> list[Slice]:
 
 def _label_values(
     evaluation: Evaluation, parts: list[Slice], options: dict[str, Any]
-) -> dict[str, dict[str, dict[str, float]]]:
-    masks = {part.name: part.mask for part in parts if part.of == "labels"}
+) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+    masks = {(part.kind, part.name): part.mask for part in parts if part.of == "labels"}
     return intervals(
         evaluation.predicted, evaluation.targets, ROW_METRICS, label_masks=masks, **options
     )
@@ -185,7 +205,7 @@ def _label_values(
 def _document_values(
     evaluation: Evaluation, mask: Mask, options: dict[str, Any]
 ) -> dict[str, dict[str, float]]:
-    """Of one slice of documents: macro means over the labels that occur in it."""
+    """Metrics of one slice of documents, macro means over the labels that occur in it."""
     found, truth = evaluation.predicted[mask], evaluation.targets[mask]
     everything = np.ones(truth.shape[1], dtype=bool)
     occurring = np.bincount(truth.indices, minlength=truth.shape[1]) > 0

@@ -1,4 +1,4 @@
-"""A column of metadata cut into named masks of documents."""
+"""Cuts a column of metadata into named masks of documents."""
 
 from __future__ import annotations
 
@@ -12,11 +12,22 @@ Mask = npt.NDArray[np.bool_]
 
 
 def value_masks(values: npt.ArrayLike) -> dict[str, Mask]:
-    """A partition of the documents by the values of one column: name -> (n_docs,) bool.
+    """Partition the documents by the values of one column.
 
-    Numbers with more than `MAX_VALUES` distinct values fall into quarters of about equal size
-    (`3 to 17`), dates into years, or months where there is but one year; other values stand for
-    themselves, the rarest beyond `MAX_VALUES` together as `other`. Nulls are `missing`.
+    Numbers with more than `MAX_VALUES` distinct values are cut into quarters of about equal size
+    (`3 to 17`), dates into years, or into months if there is only one year. Any other value has a
+    mask of its own, except that the rarest beyond `MAX_VALUES` are grouped as `other`. Nulls are
+    `missing`.
+
+    Args:
+        values: `(n_docs,)`.
+
+    Returns:
+        Name to `(n_docs,)` bool.
+
+    >>> masks = value_masks(["web", None, "web", "mail"])
+    >>> {name: np.flatnonzero(mask).tolist() for name, mask in masks.items()}
+    {'mail': [3], 'web': [0, 2], 'missing': [1]}
     """
     column = pd.Series(values)
     known = column.dropna()

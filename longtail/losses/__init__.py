@@ -2,7 +2,8 @@
 
 The formulas are those of Huang et al. 2021 (https://arxiv.org/abs/2109.04712) and the papers it
 builds on. Each builder takes the label frequencies of train and its own options, and returns the
-module that sums the loss over the entries of a batch. To add a loss, write one and list it.
+module that sums the loss over the entries of a batch. To add a loss, write a builder and list it in
+LOSSES.
 """
 
 from __future__ import annotations
@@ -22,27 +23,27 @@ from longtail.losses.base import Frequencies, MultiLabelLoss, check_frequencies,
 from longtail.losses.sigmoid import SigmoidLoss, logit_prior
 from longtail.losses.weights import (
     ClassBalanced,
-    Normalised,
+    Normalized,
     PerLabel,
     PositiveWeight,
     Rebalanced,
     relative_rarity,
 )
 
-__all__ = ["LOSSES", "make_loss", "suggest_mu"]
+__all__ = ["LOSSES", "loss_options", "make_loss", "suggest_mu"]
 
 REWEIGHTS = {"inverse": 1.0, "sqrt_inverse": 0.5}
 
 
 def bce(freq: Frequencies, *, pos_weight: Sequence[float] | None = None) -> nn.Module:
-    """Binary cross-entropy; `pos_weight` (n_labels,) multiplies the loss of positives."""
+    """Binary cross-entropy; `pos_weight` `(n_labels,)` multiplies the loss of positives."""
     if pos_weight is None:
         return SigmoidLoss(gamma=0)
     weights = torch.as_tensor(pos_weight, dtype=torch.float64)
     if weights.shape != freq.n.shape or not (weights.isfinite() & (weights >= 0)).all():
         raise ParameterError(
-            f"pos_weight must be {len(freq.n)} finite numbers from 0, one for "
-            f"each label, got {pos_weight!r}."
+            f"pos_weight must be {len(freq.n)} finite numbers >= 0, one per label, "
+            f"got {pos_weight!r}."
         )
     return SigmoidLoss(gamma=0, weighting=PositiveWeight(weights))
 
@@ -50,10 +51,10 @@ def bce(freq: Frequencies, *, pos_weight: Sequence[float] | None = None) -> nn.M
 def weighted_bce(
     freq: Frequencies, *, temperature: float = 1.0, floor: float = 0.5, cap: float = 10.0
 ) -> nn.Module:
-    """BCE whose positives weigh (mean count / n_i)^(1/(2·temperature)), held in [floor, cap].
+    """BCE with positives weighted by (mean count / n_i)^(1/(2·temperature)), within [floor, cap].
 
     Temperature 1 is the inverse square root, 0.5 the inverse, infinity plain BCE. Weights under
-    0.5 stop a label from being learned, hence the floor.
+    0.5 keep a label from being learned, hence the floor.
     """
     temperature = number("temperature", temperature, 1e-3)
     weights = relative_rarity(freq, 0.5 / temperature)
@@ -81,7 +82,7 @@ def focal(
     if reweight not in REWEIGHTS:
         raise unknown_name("reweight", reweight, REWEIGHTS)
     weighting = PerLabel(relative_rarity(freq, REWEIGHTS[reweight]))
-    return SigmoidLoss(gamma=gamma, weighting=_normalised(weighting, weight_norm))
+    return SigmoidLoss(gamma=gamma, weighting=_normalized(weighting, weight_norm))
 
 
 def cb(
@@ -93,7 +94,7 @@ def cb(
     weight_norm: str | None = None,
 ) -> nn.Module:
     """Class-balanced focal loss: FL × r_i (see `ClassBalanced` for the modes)."""
-    weighting = _normalised(ClassBalanced(freq, beta, mode), weight_norm)
+    weighting = _normalized(ClassBalanced(freq, beta, mode), weight_norm)
     return SigmoidLoss(gamma=gamma, weighting=weighting)
 
 
@@ -107,7 +108,7 @@ def r_fl(
     weight_norm: str | None = None,
 ) -> nn.Module:
     """Rebalanced focal loss: FL × r̂ (see `Rebalanced`); `suggest_mu` gives μ for a corpus."""
-    weighting = _normalised(Rebalanced(freq, alpha, beta, mu), weight_norm)
+    weighting = _normalized(Rebalanced(freq, alpha, beta, mu), weight_norm)
     return SigmoidLoss(gamma=gamma, weighting=weighting)
 
 
@@ -116,8 +117,8 @@ def ntr_fl(
 ) -> nn.Module:
     """FL with negative-tolerant regularisation (NTR): ν_i = −κ b̂_i, λ = `neg_scale`.
 
-    The loss of negatives is divided by λ as the equation says. The code behind the published
-    figures of NTR-FL leaves that division out.
+    The loss of negatives is divided by λ, as the equation says. The code behind the published
+    NTR-FL figures omits that division.
     """
     return SigmoidLoss(gamma=gamma, nu=_ntr_shift(freq, kappa), neg_scale=neg_scale)
 
@@ -133,7 +134,7 @@ def cb_ntr(
     weight_norm: str | None = None,
 ) -> nn.Module:
     """Class-balanced focal loss with NTR."""
-    weighting = _normalised(ClassBalanced(freq, beta, mode), weight_norm)
+    weighting = _normalized(ClassBalanced(freq, beta, mode), weight_norm)
     return SigmoidLoss(
         gamma=gamma, weighting=weighting, nu=_ntr_shift(freq, kappa), neg_scale=neg_scale
     )
@@ -151,7 +152,7 @@ def db(
     weight_norm: str | None = None,
 ) -> nn.Module:
     """Distribution-balanced loss: R-FL with NTR (Wu et al. 2020, Huang et al. 2021)."""
-    weighting = _normalised(Rebalanced(freq, alpha, beta, mu), weight_norm)
+    weighting = _normalized(Rebalanced(freq, alpha, beta, mu), weight_norm)
     return SigmoidLoss(
         gamma=gamma, weighting=weighting, nu=_ntr_shift(freq, kappa), neg_scale=neg_scale
     )
@@ -183,20 +184,20 @@ def db_0fl(
 def asl(
     freq: Frequencies, *, gamma_pos: float = 0.0, gamma_neg: float = 4.0, margin: float = 0.05
 ) -> nn.Module:
-    """Asymmetric loss (see `AsymmetricLoss`); frequencies play no part."""
+    """Asymmetric loss (see `AsymmetricLoss`); it ignores the frequencies."""
     return AsymmetricLoss(gamma_pos, gamma_neg, margin)
 
 
 def zlpr(freq: Frequencies) -> nn.Module:
-    """Zero-bounded log-sum-exp and pairwise rank loss (see `ZLPR`); no frequencies either."""
+    """Zero-bounded log-sum-exp and pairwise rank loss (see `ZLPR`); it ignores the frequencies."""
     return ZLPR()
 
 
 def logit_adjusted(freq: Frequencies, *, tau: float = 1.0) -> nn.Module:
-    """BCE of z + τ b̂_i, Menon et al. 2021 (https://arxiv.org/abs/2007.07314).
+    """BCE of z + τ b̂_i (Menon et al. 2021, https://arxiv.org/abs/2007.07314).
 
-    Deviation: theirs is for softmax over classes; each label is taken as a two-class problem,
-    whose log prior ratio is b̂_i. Score with σ(z), which is then balanced over the two.
+    Deviation: theirs is for softmax over classes. Here each label is a two-class problem whose log
+    prior ratio is b̂_i. Score with σ(z), which is then balanced between the two classes.
     """
     return SigmoidLoss(gamma=0, nu=-number("tau", tau) * logit_prior(freq))
 
@@ -217,6 +218,23 @@ LOSSES: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+def loss_options(name: str) -> dict[str, Any]:
+    """The options of the loss `name` with their defaults, from the signature of its builder.
+
+    Raises:
+        ParameterError: the name is unknown; the message lists the valid ones.
+
+    >>> loss_options("cb")
+    {'gamma': 2.0, 'beta': 0.9, 'mode': 'class', 'weight_norm': None}
+    >>> "mu" in loss_options("db"), "mu" in loss_options("cb")
+    (True, False)
+    """
+    if name not in LOSSES:
+        raise unknown_name("loss", name, LOSSES)
+    parameters = inspect.signature(LOSSES[name]).parameters
+    return {option: p.default for option, p in parameters.items() if option != "freq"}
+
+
 def make_loss(
     name: str,
     class_freq: Sequence[float] | np.ndarray | Tensor,
@@ -226,19 +244,29 @@ def make_loss(
     reduction: str = "mean",
     **options: Any,
 ) -> MultiLabelLoss:
-    """The loss `name` of LOSSES for labels seen `class_freq` times among `train_num` documents.
+    """Build a loss for the label frequencies of a training part.
 
-    class_freq (n_labels,): positives of each label in train, from 0 to train_num. reduction:
-    `mean` over the batch · n_labels entries, or `sum`. loss_weight ≥ 0 multiplies the result.
-    options: the keyword arguments of `LOSSES[name]`. Returns a module whose
-    `forward(logits (batch, n_labels), targets (batch, n_labels))` gives a scalar.
-    Raises ParameterError for an unknown name or option (naming the valid ones) and for values out
-    of range.
+    Args:
+        name: a key of `LOSSES`.
+        class_freq: `(n_labels,)` positives of each label in train, from 0 to `train_num`.
+        train_num: number of train documents, at least 2.
+        loss_weight: multiplies the result; at least 0.
+        reduction: `mean` over the batch · n_labels entries, or `sum`.
+        options: options of the loss, see `loss_options`.
+
+    Returns:
+        A module that maps logits and targets, both `(batch, n_labels)`, to a scalar.
+
+    Raises:
+        ParameterError: an unknown name or option (the message lists the valid ones), or a value out
+            of range.
+
+    >>> loss = make_loss("bce", class_freq=[2, 1], train_num=4)
+    >>> round(loss(torch.zeros(1, 2), torch.tensor([[1, 0]])).item(), 3)  # log 2
+    0.693
     """
-    if name not in LOSSES:
-        raise unknown_name("loss", name, LOSSES)
+    valid = loss_options(name).keys()
     freq = check_frequencies(class_freq, train_num)
-    valid = inspect.signature(LOSSES[name]).parameters.keys() - {"freq"}
     for option in options.keys() - valid:
         raise unknown_name(f"option of loss {name!r}", option, valid | {"loss_weight", "reduction"})
     return MultiLabelLoss(LOSSES[name](freq, **options), len(freq.n), loss_weight, reduction)
@@ -249,5 +277,5 @@ def _ntr_shift(freq: Frequencies, kappa: float) -> Tensor:
     return -number("kappa", kappa) * logit_prior(freq)
 
 
-def _normalised(weighting: nn.Module, by: str | None) -> nn.Module:
-    return weighting if by is None else Normalised(weighting, by)
+def _normalized(weighting: nn.Module, by: str | None) -> nn.Module:
+    return weighting if by is None else Normalized(weighting, by)

@@ -12,11 +12,11 @@ from longtail.losses.base import number
 
 
 class AsymmetricLoss(nn.Module):
-    """ASL, Ridnik et al. 2021 (https://arxiv.org/abs/2009.14119).
+    """ASL (Ridnik et al. 2021, https://arxiv.org/abs/2009.14119).
 
     −(1−p)^γ⁺ log p for positives; −p_m^γ⁻ log(1−p_m), p_m = max(p − m, 0), for negatives.
-    Deviation: the gradient also flows through the focusing factors, as the equations say; the
-    authors' code offers to stop it there.
+    Deviation: the gradient also flows through the focusing factors, as in the equations; the
+    authors' code has an option to stop it there.
     """
 
     def __init__(self, gamma_pos: float, gamma_neg: float, margin: float) -> None:
@@ -36,16 +36,16 @@ class AsymmetricLoss(nn.Module):
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
-    """base^exponent, with a finite slope at 0 where the exponent is under 1."""
+    """base^exponent, with a finite slope at 0 if the exponent is under 1."""
     return base.clamp(min=torch.finfo(base.dtype).tiny if exponent < 1 else 0) ** exponent
 
 
 class ZLPR(nn.Module):
-    """ZLPR, Su et al. 2022 (https://arxiv.org/abs/2208.02955), with its threshold of 0.
+    """ZLPR (Su et al. 2022, https://arxiv.org/abs/2208.02955) with its threshold of 0.
 
     log(1 + Σ_{y_i=1} e^{−z_i}) + log(1 + Σ_{y_j=0} e^{z_j}) for each document. The sum counts a
-    document once for each of its n_labels entries, so that the mean over entries is the paper's
-    mean over documents.
+    document once for each of its n_labels entries, so the mean over entries is the paper's mean
+    over documents.
     """
 
     def forward(self, logits: Tensor, targets: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:

@@ -17,50 +17,64 @@ REDUCTIONS = ("mean", "sum")
 
 
 class Frequencies(NamedTuple):
-    """Label counts of the training part: `n` float64 (n_labels,) and the number of documents."""
+    """Label counts of train: `n` `(n_labels,)` float64, and the number of documents."""
 
     n: Tensor
     train_num: int
 
     @property
     def seen(self) -> Tensor:
-        """`n` with 1 for a label without a document, so that 1/n is finite: float64 (n_labels,)."""
+        """`n`, or 1 for a label without a document so that 1/n is finite; `(n_labels,)`."""
         return self.n.clamp(min=1)
 
 
 def check_frequencies(
     class_freq: Sequence[float] | np.ndarray | Tensor, train_num: int
 ) -> Frequencies:
-    """Refuse counts that no training part can have (ParameterError); see `make_loss`."""
+    """The counts, if a training part can have them; see `make_loss`.
+
+    Raises:
+        ParameterError: not one-dimensional, or a count or `train_num` out of range.
+    """
     n = torch.as_tensor(class_freq, dtype=torch.float64)
     if n.ndim != 1 or not len(n):
         raise ParameterError(f"class_freq must have shape (n_labels,), got {tuple(n.shape)}.")
     if not float(train_num).is_integer() or train_num < 2:
-        raise ParameterError(f"train_num must be a whole number from 2, got {train_num}.")
+        raise ParameterError(f"train_num must be an integer >= 2, got {train_num}.")
     wrong = ~((n >= 0) & (n <= train_num))  # also true for NaN
     if wrong.any():
         at = int(wrong.nonzero()[0])
         raise ParameterError(
             f"class_freq[{at}] must be from 0 to train_num = {train_num}, "
-            f"got {n[at].item()}: count the positives of the training part."
+            f"got {n[at].item()}; count the positives of the training part."
         )
     return Frequencies(n, int(train_num))
 
 
 def number(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:
-    """`value` as a float when low ≤ value ≤ high; else, and for NaN, a ParameterError."""
+    """`value` as a float.
+
+    Raises:
+        ParameterError: not a number, NaN, or outside [low, high].
+    """
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
         raise ParameterError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
     return float(value)
 
 
 class MultiLabelLoss(nn.Module):
-    """The module that `make_loss` returns: a sum over (document, label) entries, reduced.
+    """A sum over (document, label) entries, reduced; what `make_loss` returns.
 
-    `entries(logits, targets, positives)` gives that sum; `positives` are the row and column
-    indices of the ones in `targets`. `reduction="sum"` divided by batch · n_labels equals
-    `"mean"`, so `loss(logits, labels) / num_items_in_batch` is right under gradient accumulation
-    in `transformers.Trainer`, which counts every entry of `labels`.
+    `reduction="sum"` divided by batch · n_labels equals `"mean"`, so
+    `loss(logits, labels) / num_items_in_batch` is correct under gradient accumulation in
+    `transformers.Trainer`, which counts every entry of `labels`.
+
+    Args:
+        entries: module that maps logits, targets and the positives' row and column indices to the
+            sum over all entries.
+        n_labels: number of labels.
+        loss_weight: multiplies the result; at least 0.
+        reduction: `mean` or `sum`.
     """
 
     def __init__(
@@ -77,12 +91,18 @@ class MultiLabelLoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Loss of a batch.
 
-        logits (batch, n_labels), any float dtype, not changed; targets (batch, n_labels), 0 or 1,
-        any dtype. Returns () in float32, or float64 for float64 logits. DataError for another
-        shape or another target value.
+        Args:
+            logits: `(batch, n_labels)`, any float dtype; not modified.
+            targets: `(batch, n_labels)`, 0 or 1, any dtype.
+
+        Returns:
+            A scalar in float32, or in float64 for float64 logits.
+
+        Raises:
+            DataError: another shape or another target value.
         """
         self._check_shapes(logits, targets)
-        # Half precision cannot hold the loss of many labels: leave autocast and compute in float32.
+        # Half precision cannot hold the loss of many labels: compute in float32, without autocast.
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits if logits.dtype == torch.float64 else logits.float()
             targets = targets.to(logits.dtype)
@@ -103,7 +123,7 @@ class MultiLabelLoss(nn.Module):
 
 
 def _check_ones(targets: Tensor, positives: tuple[Tensor, ...]) -> None:
-    """Soft, masked (-100) and NaN targets are refused: the losses are defined for 0 and 1."""
+    """Reject soft, masked (-100) and NaN targets; the losses are defined for 0 and 1."""
     wrong = targets[positives] != 1
     if wrong.any():
         row, column = (int(index[wrong][0]) for index in positives)

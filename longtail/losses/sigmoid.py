@@ -1,14 +1,14 @@
 """The sigmoid family (BCE, focal, CB, R-FL, NTR, DB) as one fused function with its own gradient.
 
-With x = z − ν, both branches of the family are one function of a signed logit v, which is −x for
-a positive and λx for a negative (σ(−x) = 1 − σ(x), and −log σ(x) = softplus(−x)):
+With x = z − ν, both branches of the family are one function of a signed logit v, which is −x for a
+positive and λx for a negative, since σ(−x) = 1 − σ(x) and −log σ(x) = softplus(−x):
 
     loss = c · w · σ(v)^γ · softplus(v),    c = 1 for positives, 1/λ for negatives
     ∂loss/∂z = ∓ w · σ(v)^γ · (σ(v) + γ (1 − σ(v)) softplus(v)),    − for positives
 
-No power of σ is ever negative, so nothing blows up at |z| = 100. The gradient is computed with the
-value, block by block in the buffer of v: one such buffer is saved, where a chain of stock calls
-saves a dozen. Positives are few, so they are corrected by index.
+No power of σ is ever negative, so nothing blows up at |z| = 100. The gradient is computed together
+with the value, block by block in the buffer of v: one such buffer is saved, while a chain of stock
+calls would save a dozen. Positives are few, so they are corrected by index.
 """
 
 from __future__ import annotations
@@ -22,17 +22,24 @@ from torch.autograd.function import once_differentiable
 
 from longtail.losses.base import Frequencies, number
 
-BLOCK = 1 << 20  # entries handled at a time: temporaries stay within 4 MiB each in float32
+BLOCK = 1 << 20  # entries at a time: each temporary stays within 4 MiB in float32
 
 
 def logit_prior(freq: Frequencies) -> Tensor:
-    """b̂_i = −log(N/n_i − 1) with n_i held in [1, N−1], so it is finite: float64 (n_labels,)."""
+    """b̂_i = −log(N/n_i − 1), n_i clamped to [1, N−1] to keep it finite; `(n_labels,)` float64."""
     n = freq.n.clamp(1, freq.train_num - 1)
     return -torch.log(freq.train_num / n - 1)
 
 
 class SigmoidLoss(nn.Module):
-    """Σ over entries of the family above; `nu` (n_labels,) is ν, `weighting` gives w."""
+    """Sum of the family above over all entries.
+
+    Args:
+        gamma: γ, at least 0.
+        weighting: module that maps targets to w; None means 1.
+        nu: ν, `(n_labels,)`; None means 0.
+        neg_scale: λ, above 0.
+    """
 
     shift: Tensor
 
@@ -59,7 +66,7 @@ class SigmoidLoss(nn.Module):
 
 
 class _SigmoidSum(torch.autograd.Function):
-    """Differentiable once, in logits (batch, n_labels) only."""
+    """Differentiable once, with respect to logits `(batch, n_labels)` only."""
 
     @staticmethod
     def forward(
@@ -75,7 +82,7 @@ class _SigmoidSum(torch.autograd.Function):
         signed = torch.add(shift, logits, alpha=neg_scale)
         positive_logits = signed[positives] / -neg_scale
         signed[positives] = positive_logits
-        # The blocks count positives with the negatives' factor 1/λ; this adds what they miss.
+        # The blocks count positives with the negatives' factor 1/λ; this adds the rest.
         total = _block(positive_logits, weights[positives], gamma) * (1 - 1 / neg_scale)
         rows = max(1, BLOCK // logits.shape[1])
         for part, part_weights in zip(signed.split(rows), weights.split(rows), strict=True):

@@ -1,7 +1,7 @@
-"""Weights of the entries: each module maps targets (batch, n_labels) to weights that broadcast.
+"""Weights of the entries: each module maps targets `(batch, n_labels)` to weights that broadcast.
 
-A label without a training document counts as seen once wherever its count is divided by.
-Buffers are derived from the data, so they move with `.to()` but stay out of the state dict.
+Wherever a count is a divisor, a label without a training document counts as seen once. Buffers are
+derived from the data, so they move with `.to()` but stay out of the state dict.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ WEIGHT_NORMS = ("instance", "batch")
 
 
 def relative_rarity(freq: Frequencies, power: float) -> Tensor:
-    """(mean count / n_i)^power, float64 (n_labels,): a label of average frequency weighs 1."""
+    """(mean count / n_i)^power, `(n_labels,)` float64: a label of average frequency weighs 1."""
     return (freq.seen.mean() / freq.seen) ** power
 
 
 class PerLabel(nn.Module):
-    """The same weight for positives and negatives of a label: (1, n_labels)."""
+    """The same weight for positives and negatives of a label, `(1, n_labels)`."""
 
     weights: Tensor
 
@@ -37,18 +37,25 @@ class PerLabel(nn.Module):
 
 
 class PositiveWeight(PerLabel):
-    """The label's weight for positives, 1 for negatives: (batch, n_labels)."""
+    """The label's weight for positives and 1 for negatives, `(batch, n_labels)`."""
 
     def forward(self, targets: Tensor) -> Tensor:
         return torch.addcmul(torch.ones_like(targets), targets, super().forward(targets) - 1)
 
 
 class ClassBalanced(nn.Module):
-    """r(n) = (1−β)/(1−β^n) of Cui et al. 2019 (https://arxiv.org/abs/1901.05555).
+    """r(n) = (1−β)/(1−β^n) (Cui et al. 2019, https://arxiv.org/abs/1901.05555).
 
-    The mode says which n: `class` the label's own, (1, n_labels); or one for each document,
-    (batch, 1): `average_n` the mean n of its labels, `min_n` that of its rarest label,
-    `average_w` the mean r of its labels. A document without labels gets 1−β, the weight of n = ∞.
+    A document without labels gets 1−β, the weight of n = ∞.
+
+    Args:
+        freq: label counts of train.
+        beta: β, 0 to 0.999999.
+        mode: which n is used.
+            `class` - the label's own, so weights are `(1, n_labels)`;
+            `average_n` - the mean n of the document's labels, so weights are `(batch, 1)`;
+            `min_n` - n of the document's rarest label, likewise;
+            `average_w` - the mean r of the document's labels, likewise.
     """
 
     n: Tensor
@@ -80,9 +87,9 @@ class ClassBalanced(nn.Module):
 
 
 class Rebalanced(nn.Module):
-    """r̂ = α + σ(β(r − μ)), r = (1/n_i) / Σ_{j: y_j=1} 1/n_j: (batch, n_labels).
+    """r̂ = α + σ(β(r − μ)) with r = (1/n_i) / Σ_{j: y_j=1} 1/n_j, `(batch, n_labels)`.
 
-    Wu et al. 2020 (https://arxiv.org/abs/2007.09654), re-balanced weighting; the 1/C of both
+    Re-balanced weighting of Wu et al. 2020 (https://arxiv.org/abs/2007.09654); the 1/C of both
     sampling probabilities cancels. A document without labels takes the limit r → ∞, so r̂ = α + 1.
     """
 
@@ -102,17 +109,17 @@ class Rebalanced(nn.Module):
         return r.sub_(self.beta * self.mu).sigmoid_().add_(self.alpha)
 
 
-class Normalised(nn.Module):
-    """Divides weights by the largest of the document (`instance`) or of the batch (`batch`).
+class Normalized(nn.Module):
+    """Divides weights by the largest one of the document (`instance`) or of the batch (`batch`).
 
-    Under gradient accumulation `batch` is the micro-batch, so only `instance` gives the same
+    Under gradient accumulation `batch` means the micro-batch, so only `instance` gives the same
     gradient however the batch is cut.
     """
 
     def __init__(self, weighting: nn.Module, by: str) -> None:
         super().__init__()
         if by not in WEIGHT_NORMS:
-            raise unknown_name("weight normalisation", by, WEIGHT_NORMS)
+            raise unknown_name("weight normalization", by, WEIGHT_NORMS)
         self.weighting = weighting
         self.by = by
 

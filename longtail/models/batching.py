@@ -1,4 +1,4 @@
-"""Batches of similar length under a budget of tokens, so that little is spent on padding."""
+"""Batches of similar length within a token budget, so that little is spent on padding."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ import numpy as np
 
 
 def token_budget_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Row numbers `(batch,)` of batches, longest documents first.
+    """Cut documents into batches, longest first.
 
-    A batch of b rows costs b × its longest row, padding included, and stays within
-    `batch_tokens`; a single row over the budget is a batch of its own. Starting with the longest
-    shows at once whether the largest batch fits in memory.
+    A batch of b rows costs b × its longest row, padding included. Starting with the longest shows
+    right away whether the largest batch fits in memory.
+
+    Args:
+        lengths: `(n_docs,)` tokens of each document.
+        batch_tokens: the cost of a batch at most; a single row over it is a batch of its own.
+
+    Returns:
+        The row numbers of each batch, `(batch,)`.
+
+    >>> [rows.tolist() for rows in token_budget_batches(np.array([3, 9, 2, 4]), 8)]
+    [[1], [3, 0], [2]]
     """
     order = np.argsort(-lengths, kind="stable")
     batches, start = [], 0
@@ -24,13 +33,19 @@ def token_budget_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndar
 
 
 class TokenBudgetSampler:
-    """A batch sampler: shuffled every epoch, each batch of similar lengths under a token budget.
+    """A batch sampler that shuffles every epoch and keeps batches within a token budget.
 
     Documents are shuffled, sorted by length in steps of `STEP` tokens, and cut into batches, which
-    are shuffled again. The sorted lengths are the same in every epoch, so the number of batches is
-    too (schedulers are built from it), while documents of one step of length change company. The
-    order depends on (seed, epoch) only, so that a resumed run sees the same batches. The number
-    of batches is a multiple of `multiple_of`: a few random ones are left out of an epoch for it.
+    are shuffled again. The sorted lengths are the same in every epoch, and so is the number of
+    batches (schedulers are built from it), while documents of about the same length are regrouped.
+    The order depends on (seed, epoch) only, so a resumed run sees the same batches.
+
+    Args:
+        lengths: `(n_docs,)` tokens of each document.
+        batch_tokens: see `token_budget_batches`.
+        seed: of the order.
+        multiple_of: the number of batches is a multiple of this; a few random ones are left out of
+            an epoch to get there.
     """
 
     STEP = 16
@@ -41,11 +56,11 @@ class TokenBudgetSampler:
         self.steps = -(-np.asarray(lengths) // self.STEP) * self.STEP
         self.batch_tokens, self.seed, self.epoch = batch_tokens, seed, 0
         n_batches = len(token_budget_batches(self.steps, batch_tokens))
-        # Processes that share the batches must get equally many, or they wait for ever.
+        # Processes that share the batches must get equally many, or they wait forever.
         self._n_batches = max(multiple_of, n_batches - n_batches % multiple_of)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of epoch number `epoch`."""
+        """Use the order of epoch number `epoch`."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[list[int]]:

@@ -12,14 +12,25 @@ WEIGHTS = tuple(np.linspace(0, 0.9, 19).round(2).tolist())
 
 
 def blend(model: np.ndarray, baseline: np.ndarray, weight: float) -> np.ndarray:
-    """σ((1 − weight) · logit(model) + weight · logit(baseline)), float32 `(n_docs, n_labels)`.
+    """Mix two matrices of scores: σ((1 − weight) · logit(model) + weight · logit(baseline)).
 
-    Both are scores σ(z); logits are mixed, since a margin and a logit both live on the real line
-    while their σ have very different spreads. `weight` in [0, 1) is the baseline's.
+    Logits are mixed rather than scores, because a margin and a logit both live on the real line
+    while their σ have very different spreads.
+
+    Args:
+        model: σ(z) `(n_docs, n_labels)`.
+        baseline: σ(margin) `(n_docs, n_labels)`.
+        weight: the baseline's, in [0, 1).
+
+    Returns:
+        `(n_docs, n_labels)` float32; `model` itself if the weight is 0.
+
+    >>> blend(np.array([[0.5]]), np.array([[0.9]]), 0.5).round(2).tolist()
+    [[0.75]]
     """
     if weight == 0:
         return np.asarray(model)
-    # Scores at exactly 0 or 1 have no finite logit; float32 cannot tell them from these bounds.
+    # Scores of exactly 0 or 1 have no finite logit; float32 cannot tell them from these bounds.
     z, margin = (logit(np.clip(x, 1e-7, 1 - 1e-7)) for x in (model, baseline))
     return expit((1 - weight) * z + weight * margin).astype(np.float32)
 
@@ -27,6 +38,13 @@ def blend(model: np.ndarray, baseline: np.ndarray, weight: float) -> np.ndarray:
 def best_weight(
     model: np.ndarray, baseline: np.ndarray, targets: sp.csr_matrix, *, objective: str = "mean_f1"
 ) -> float:
-    """The baseline's weight with the best val `objective`; the smallest of equally good ones."""
+    """The baseline's weight among `WEIGHTS` with the best value on val.
+
+    Args:
+        model: σ(z) `(n_docs, n_labels)` of val.
+        baseline: σ(margin) `(n_docs, n_labels)` of val.
+        targets: 0/1 `(n_docs, n_labels)`.
+        objective: `micro_f1`, `macro_f1` or `mean_f1`; of equally good weights the smallest wins.
+    """
     gains = [validation_f1(blend(model, baseline, w), targets)[objective] for w in WEIGHTS]
     return WEIGHTS[int(np.argmax(gains))]

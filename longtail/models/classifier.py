@@ -1,4 +1,4 @@
-"""The model: transformer encoder, pooled features, and a small head with one logit a label."""
+"""The model: transformer encoder, pooled features, and a small head with one logit per label."""
 
 from __future__ import annotations
 
@@ -21,16 +21,20 @@ from transformers import (
 )
 
 from longtail.models.batching import token_budget_batches
+from longtail.models.progress import no_bars
 
 N_POOLS = 4
 
 
 class ClassifierConfig(PretrainedConfig):
-    """What the model's `config.json` holds: the encoder's own config, the head, the labels."""
+    """What the model's `config.json` holds: the encoder's own config, the head, the labels.
+
+    transformers builds configs without arguments too, so every field needs a default.
+    """
 
     model_type = "longtail"
 
-    # Declared as fields: an undeclared `max_length` would be refused as a setting of generation.
+    # Declared as fields: an undeclared `max_length` would be rejected as a setting of generation.
     encoder: dict[str, Any] = field(default_factory=lambda: {"model_type": "bert"})
     hidden: int = 512
     dropout: float = 0.3
@@ -39,12 +43,17 @@ class ClassifierConfig(PretrainedConfig):
 
 
 class LabelSimilarity(nn.Module):
-    """One prototype a label, which starts as its name: a value a label from the text's mean vector.
+    """Scores labels by similarity to one prototype per label, which starts as the label's name.
 
-    The cosine of the projected mean token vector `(batch, width)` and the label's prototype,
-    standardised over train, times a weight per label, which starts at `weight`. Projection (at
-    first the identity), prototypes and weights are trained. A label with three documents gets most
-    of what it has from here; names that mean nothing are unlearned.
+    The score is the cosine of the text's projected mean token vector `(batch, width)` and the
+    label's prototype, standardized over train, times a weight per label. The projection (initially
+    the identity), the prototypes and the weights are trained. A label with three documents learns
+    mostly from here; names that mean nothing are unlearned.
+
+    Args:
+        width: width of the token vectors.
+        n_labels: number of labels.
+        weight: initial weight of every label.
     """
 
     mean: Tensor
@@ -60,13 +69,18 @@ class LabelSimilarity(nn.Module):
 
     @torch.no_grad()
     def fit(self, names: Tensor, texts: Tensor) -> None:
-        """Take the names' vectors `(n_labels, width)` and the train texts' `(n_docs, width)`."""
+        """Start from the vectors of the label names and of the train texts.
+
+        Args:
+            names: `(n_labels, width)`.
+            texts: `(n_docs, width)`.
+        """
         self.prototypes.copy_(functional.normalize(names, dim=1))
         texts = functional.normalize(texts.to(self.prototypes), dim=1)
-        centre = texts.mean(0)
+        center = texts.mean(0)
         # Mean and variance of all cosines, without the (n_docs, n_labels) matrix of them.
-        covariance = (texts - centre).T @ (texts - centre) / len(texts)
-        self.mean.copy_(self.prototypes @ centre)
+        covariance = (texts - center).T @ (texts - center) / len(texts)
+        self.mean.copy_(self.prototypes @ center)
         variance = ((self.prototypes @ covariance) * self.prototypes).sum(1)
         self.std.copy_(variance.clamp_min(1e-12).sqrt())
 
@@ -77,12 +91,20 @@ class LabelSimilarity(nn.Module):
 
 
 class Head(nn.Module):
-    """Features `(batch, n_features)` to logits `(batch, n_labels)`.
+    """Maps features `(batch, n_features)` to logits `(batch, n_labels)`.
 
-    Standardised, then `hidden` units with GELU and dropout, or a linear layer if `hidden` is 0.
-    With `label_names` a `LabelSimilarity` of the first pooled feature is added, and the mean is
-    taken with a second one that stands alone: in the sum, the layers soon fit the few documents
-    of a rare label by heart and leave its prototype nothing to learn.
+    Features are standardized, then go through `hidden` units with GELU and dropout, or through one
+    linear layer if `hidden` is 0. With `label_names` there are two ensemble heads, whose logits are
+    averaged: these layers plus a `LabelSimilarity` of the first pooled feature, and a second
+    `LabelSimilarity` alone. In the sum, the layers soon memorize the few documents of a rare label
+    and leave its prototype nothing to learn.
+
+    Args:
+        n_features: width of the pooled features.
+        n_labels: number of labels.
+        hidden: GELU units; 0 makes the head linear.
+        dropout: share of the hidden units dropped.
+        label_names: whether label similarities are added.
     """
 
     mean: Tensor
@@ -95,7 +117,7 @@ class Head(nn.Module):
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("std", torch.ones(n_features))
         self.width = n_features // N_POOLS
-        # Starting weights chosen on val of the default corpus: docs/log.md.
+        # Initial weights, chosen on val of the default corpus (docs/log.md).
         weights = (2.0, 0.5) if label_names else ()
         self.similarities = nn.ModuleList(
             LabelSimilarity(self.width, n_labels, weight) for weight in weights
@@ -105,27 +127,32 @@ class Head(nn.Module):
             self.layers.extend([nn.Linear(n_features, hidden), nn.GELU(), nn.Dropout(dropout)])
         self.layers.append(nn.Linear(hidden or n_features, n_labels))
 
-    def standardise_by(self, features: Tensor) -> None:
+    def standardize_by(self, features: Tensor) -> None:
         """Take mean and standard deviation from the train features `(n_docs, n_features)`."""
         self.mean.copy_(features.mean(0))
-        # A dead feature (MiniLM has nine, its weights of 1e-9) is divided by no tiny number: the
-        # first steps of fine-tuning wake it, and it would drown all others.
+        # Never divide a dead feature (MiniLM has nine, with weights of 1e-9) by a tiny number: the
+        # first steps of fine-tuning wake it up, and it would drown out all others.
         std = features.std(0, correction=0)
         self.std.copy_(std.clamp_min(max(0.1 * float(std.mean()), 1e-6)))
 
     def name_labels(self, names: Tensor, features: Tensor) -> None:
-        """Take the features of the label names `(n_labels, n_features)`, and train's beside."""
+        """Start the label similarities from the features of the label names.
+
+        Args:
+            names: `(n_labels, n_features)`.
+            features: of train, `(n_docs, n_features)`.
+        """
         for similarity in self.similarities:
             cast(LabelSimilarity, similarity).fit(names[:, : self.width], features[:, : self.width])
 
     def start_from_prior(self, class_freq: Tensor, train_num: int) -> None:
-        """Set the last bias to the labels' log odds, smoothed by one document on either side."""
+        """Set the last bias to the labels' log odds, smoothed by one document on each side."""
         prior = (class_freq + 1.0) / (train_num + 2.0)
         with torch.no_grad():
             self.layers[-1].get_parameter("bias").copy_(torch.logit(prior))
 
-    def members(self, features: Tensor) -> list[Tensor]:
-        """The logits of each member; trained with a loss each, so that none leans on another."""
+    def ensemble(self, features: Tensor) -> list[Tensor]:
+        """Logits of each ensemble head; each gets its own loss, so none relies on another."""
         logits = self.layers((features - self.mean) / self.std)
         if not self.similarities:
             return [logits]
@@ -133,11 +160,11 @@ class Head(nn.Module):
         return [logits + beside, alone]
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.stack(self.members(features)).mean(0)
+        return torch.stack(self.ensemble(features)).mean(0)
 
 
 class Classifier(PreTrainedModel):
-    """Encoder, pooling and head; `forward` gives logits, `scores` gives σ(z) for texts."""
+    """Encoder, pooling and head; `forward` returns logits, `scores` returns σ(z) for texts."""
 
     config: ClassifierConfig
     config_class = ClassifierConfig
@@ -161,8 +188,11 @@ class Classifier(PreTrainedModel):
         return [by_column[column] for column in range(len(by_column))]
 
     def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Pooled features `(batch, 4 · hidden_size)`: mean, first token and maximum of the last
-        layer, mean of the middle layer (which keeps more of the words than the last one)."""
+        """Pooled features `(batch, 4 · hidden_size)`.
+
+        Mean, first token and maximum of the last layer, and the mean of the middle layer, which
+        keeps more of the words than the last one.
+        """
         out = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
         )
@@ -181,25 +211,27 @@ class Classifier(PreTrainedModel):
         )
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> dict[str, Any]:
-        """`{"logits": (batch, n_labels)}` for token ids and mask `(batch, seq_len)`.
+        """Logits for token ids and mask, both `(batch, seq_len)`.
 
-        While training also `members`, the logits of each of the head's members.
+        Returns:
+            `logits` `(batch, n_labels)`, and in training mode also `ensemble`, the logits of each
+            ensemble head.
         """
-        members = self.head.members(self.features(input_ids, attention_mask))
-        logits = torch.stack(members).mean(0)
-        return {"logits": logits, "members": members} if self.training else {"logits": logits}
+        ensemble = self.head.ensemble(self.features(input_ids, attention_mask))
+        logits = torch.stack(ensemble).mean(0)
+        return {"logits": logits, "ensemble": ensemble} if self.training else {"logits": logits}
 
     def logits(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Logits z `(batch, n_labels)` for token ids and mask `(batch, seq_len)`."""
+        """Logits z `(batch, n_labels)` for token ids and mask, both `(batch, seq_len)`."""
         return self.head(self.features(input_ids, attention_mask))
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut at `config.max_length`."""
+        """Token ids of each text, truncated to `config.max_length`."""
         return tokenize(self.tokenizer, texts, self.config.max_length)
 
     @torch.inference_mode()
     def scores(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> np.ndarray:
-        """Scores σ(z) float32 `(n_docs, n_labels)` of `texts`, in their order."""
+        """Scores σ(z) `(n_docs, n_labels)` float32 of `texts`, in their order."""
         self.eval()
         out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
         for rows, input_ids, mask in self.batches(self.tokenize(texts), batch_tokens):
@@ -209,7 +241,7 @@ class Classifier(PreTrainedModel):
     def batches(
         self, token_ids: Sequence[Sequence[int]], batch_tokens: int
     ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-        """Rows, padded ids and mask of each length-sorted batch of at most `batch_tokens`."""
+        """Yield rows, padded ids and mask of length-sorted batches of at most `batch_tokens`."""
         lengths = np.array([len(ids) for ids in token_ids])
         for rows in token_budget_batches(lengths, batch_tokens):
             batch = {"input_ids": [list(token_ids[row]) for row in rows]}
@@ -220,7 +252,7 @@ class Classifier(PreTrainedModel):
 def tokenize(
     tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_length: int
 ) -> list[list[int]]:
-    """Token ids of each text with the special tokens, cut at `max_length` tokens."""
+    """Token ids of each text with the special tokens, truncated to `max_length` tokens."""
     if not texts:
         return []
     return tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
@@ -236,9 +268,19 @@ def build(
     max_length: int,
     label_names: bool = False,
 ) -> Classifier:
-    """A classifier over `encoder` with a fresh head for `labels`."""
+    """A classifier over `encoder` with a new head.
+
+    Args:
+        encoder: its weights are copied.
+        tokenizer: of the encoder.
+        labels: in column order.
+        hidden: see `Head`.
+        dropout: see `Head`.
+        max_length: tokens; the rest of a text is cut.
+        label_names: see `Head`.
+    """
     settings = encoder.config.to_dict()
-    settings.pop("_name_or_path", None)  # a folder of this machine; the weights are copied
+    settings.pop("_name_or_path", None)  # a path on this machine; the weights are copied
     config = ClassifierConfig(
         encoder=settings,
         hidden=hidden,
@@ -257,19 +299,25 @@ def build(
 def load(folder: Path) -> Classifier:
     """The classifier that `save` wrote to `folder`, in evaluation mode.
 
-    Raises ValueError where weights are missing or left over, as after a change of the model's form:
-    transformers alone would fill the gaps at random.
+    Raises:
+        ValueError: weights are missing or left over, as after a change of the model's structure;
+            transformers alone would fill the gaps at random.
     """
-    loaded: Any = Classifier.from_pretrained(folder, output_loading_info=True)
+    with no_bars():
+        loaded: Any = Classifier.from_pretrained(folder, output_loading_info=True)
     model, found = loaded
     wrong = sorted([*found["missing_keys"], *found["unexpected_keys"]])
     if wrong:
-        raise ValueError(f"its weights are of another form: {wrong[0]} and {len(wrong) - 1} more")
-    model.tokenizer = AutoTokenizer.from_pretrained(folder)
+        raise ValueError(
+            f"its weights do not match the model: {wrong[0]} and {len(wrong) - 1} more"
+        )
+    # Without the config, the loader would read config.json and not know its model type.
+    model.tokenizer = AutoTokenizer.from_pretrained(folder, config=model.config)
     return model.eval()
 
 
 def save(model: Classifier, folder: Path) -> None:
     """Write `model` and its tokenizer to `folder` (config.json, safetensors, tokenizer files)."""
-    model.save_pretrained(folder)
+    with no_bars():
+        model.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)

@@ -16,7 +16,11 @@ from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -24,27 +28,42 @@ from longtail.errors import ParameterError
 from longtail.evaluation.selection import validation_f1
 from longtail.models.batching import TokenBudgetSampler, token_budget_batches
 from longtail.models.classifier import Classifier
+from longtail.models.progress import Progress, no_bars, silent
 
 
 @dataclass(frozen=True)
 class FineTuning:
-    """How encoder and head are trained; the best epoch on val is kept."""
+    """How encoder and head are trained; the best epoch on val is kept.
 
-    learning_rate: float = 5e-5
-    head_learning_rate: float = 2e-4
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    epochs: int = 8
-    patience: int = 4
-    batch_tokens: int = 4096
-    accumulation: int = 1
-    frozen_layers: int = 0
-    dropout: float = 0.0
-    bf16: bool = True
+    Attributes:
+        learning_rate: of the encoder, peak of the cosine schedule.
+        head_learning_rate: of the head, likewise.
+        weight_decay: AdamW's.
+        warmup: share of the optimizer steps.
+        epochs: passes over train at most.
+        patience: epochs without a better value on val before training stops.
+        batch_tokens: tokens of a batch at most, padding included.
+        accumulation: batches per optimizer step.
+        frozen_layers: see `freeze`.
+        dropout: of the encoder.
+        bf16: mixed precision, if the device computes in it.
+    """
+
+    learning_rate: float
+    head_learning_rate: float
+    weight_decay: float
+    warmup: float
+    epochs: int
+    patience: int
+    batch_tokens: int
+    accumulation: int
+    frozen_layers: int
+    dropout: float
+    bf16: bool
 
 
 class Documents(Dataset):
-    """Token ids and target rows `(n_labels,)`; targets stay sparse until a batch is made."""
+    """Token ids and target rows `(n_labels,)`, which stay sparse until they are batched."""
 
     def __init__(self, token_ids: Sequence[Sequence[int]], targets: sp.csr_matrix) -> None:
         self.token_ids, self.targets = token_ids, targets
@@ -59,7 +78,7 @@ class Documents(Dataset):
 
 @dataclass(frozen=True)
 class Collator:
-    """Pads token ids to the longest of the batch and makes its targets dense."""
+    """Pads token ids to the longest document of the batch and makes its targets dense."""
 
     tokenizer: PreTrainedTokenizerBase
 
@@ -76,7 +95,7 @@ class Collator:
 
 
 class TokenBudgetTrainer(Trainer):
-    """A Trainer whose batches hold documents of similar length under a budget of tokens."""
+    """A Trainer whose batches hold documents of similar length within a token budget."""
 
     def __init__(self, train: Documents, val: Documents, batch_tokens: int, **kwargs: Any) -> None:
         super().__init__(train_dataset=train, eval_dataset=val, **kwargs)
@@ -93,13 +112,26 @@ class TokenBudgetTrainer(Trainer):
         return self.accelerator.prepare(self._loader(self.train_documents, sampler))
 
     def get_eval_dataloader(self, eval_dataset: str | Dataset | None = None) -> DataLoader:
-        # Every process scores all of val: batches of different sizes cannot be gathered, and F1
-        # over copies of one set is F1 over the set.
+        # Every process scores all of val: batches of different sizes cannot be gathered, and the F1
+        # of several copies of a set is the F1 of the set.
         batches = token_budget_batches(self.val_documents.lengths, 2 * self.batch_tokens)
         return self._loader(self.val_documents, [batch.tolist() for batch in batches])
 
     def _loader(self, documents: Documents, batch_sampler: Any) -> DataLoader:
         return DataLoader(documents, batch_sampler=batch_sampler, collate_fn=self.data_collator)
+
+
+@dataclass(frozen=True)
+class StepProgress(TrainerCallback):
+    """Reports optimizer steps, from the first process only."""
+
+    progress: Progress
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            self.progress(state.global_step, state.max_steps)
 
 
 def fine_tune(
@@ -112,19 +144,37 @@ def fine_tune(
     checkpoints: Path,
     objective: str = "micro_f1",
     seed: int = 0,
+    progress: Progress = silent,
 ) -> list[dict[str, Any]]:
-    """Train `model` in place; it ends with the weights of its best epoch by val `objective`.
+    """Train `model` in place; it ends with the weights of its best epoch.
 
-    Checkpoints go to `checkpoints` every epoch; a run that was killed goes on from the last one.
-    Mixed precision (`how.bf16`) where the device computes in it; several processes where torchrun
-    started them. Returns one row an epoch: `epoch`, `train_loss`, `micro_f1`, `macro_f1`,
-    `mean_f1`.
+    It trains in several processes if torchrun started them.
+
+    Args:
+        model: trained from its current weights.
+        loss: maps logits and targets, both `(batch, n_labels)`, to a scalar.
+        train: what is learned from.
+        val: what the best epoch is chosen on.
+        how: the settings.
+        checkpoints: folder for a checkpoint per epoch; a killed run resumes from the last one.
+        objective: `micro_f1`, `macro_f1` or `mean_f1` on val.
+        seed: of the batches and of dropout.
+        progress: called with the optimizer steps done and in total; early stopping ends before the
+            total.
+
+    Returns:
+        One row per epoch: `epoch`, `train_loss`, and `micro_f1`, `macro_f1`, `mean_f1` on val.
+
+    Raises:
+        ParameterError: `how.frozen_layers` is more than the encoder has.
     """
     trainer = make_trainer(
         model, loss, train, val, how=how, checkpoints=checkpoints, objective=objective, seed=seed
     )
     trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.patience))
-    trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+    trainer.add_callback(StepProgress(progress))
+    with no_bars():
+        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
     return _history(trainer.state.log_history)
 
 
@@ -139,10 +189,13 @@ def make_trainer(
     objective: str = "micro_f1",
     seed: int = 0,
 ) -> TokenBudgetTrainer:
-    """The trainer that `fine_tune` runs, without early stopping; it freezes layers of `model`."""
+    """The trainer that `fine_tune` runs, without its callbacks; it freezes layers of `model`.
+
+    See `fine_tune` for arguments and errors.
+    """
     freeze(model, how.frozen_layers)
     _set_dropout(model.encoder, how.dropout)
-    return TokenBudgetTrainer(
+    trainer = TokenBudgetTrainer(
         train,
         val,
         how.batch_tokens,
@@ -151,34 +204,41 @@ def make_trainer(
         data_collator=Collator(model.tokenizer),
         compute_loss_func=_loss_function(loss.to(model.device)),
         compute_metrics=_val_metrics,
-        optimizers=(_optimiser(model, how), None),
+        optimizers=(_optimizer(model, how), None),
     )
+    trainer.remove_callback(PrinterCallback)  # it takes the place of the bar and prints every log
+    return trainer
 
 
 def freeze(model: Classifier, n_layers: int) -> None:
-    """Freeze the embeddings and the lowest `n_layers` layers; -1 freezes nothing."""
+    """Freeze the embeddings and the lowest `n_layers` layers; -1 freezes nothing.
+
+    Raises:
+        ParameterError: the encoder has fewer layers, or none that can be found.
+    """
     if n_layers < 0:
         return
     layers = getattr(getattr(model.encoder, "encoder", None), "layer", None)
     if layers is None or n_layers > len(layers):
-        found = "no layers" if layers is None else f"{len(layers)} layers"
+        kind = model.encoder.config.model_type
+        found = "no known layers" if layers is None else f"{len(layers)} layers"
         raise ParameterError(
-            f"train.finetune.frozen_layers is {n_layers}, but the encoder "
-            f"{model.encoder.config.model_type!r} shows {found}; use -1 to freeze nothing."
+            f"frozen_layers is {n_layers}, but the encoder ({kind}) has {found}; "
+            "use -1 to freeze nothing."
         )
     for module in (model.encoder.embeddings, *layers[:n_layers]):
         module.requires_grad_(False)
 
 
 def _set_dropout(encoder: nn.Module, p: float) -> None:
-    """One rate for the encoder's dropout: 0 is faster and loses nothing in a few epochs."""
+    """Use one rate for all dropout of the encoder: 0 is faster, and as good for a few epochs."""
     for module in encoder.modules():
         if isinstance(module, nn.Dropout):
             module.p = p
 
 
-def _optimiser(model: Classifier, how: FineTuning) -> torch.optim.AdamW:
-    """AdamW; the head, which is new, learns faster than the pretrained encoder."""
+def _optimizer(model: Classifier, how: FineTuning) -> torch.optim.AdamW:
+    """AdamW; the new head learns faster than the pretrained encoder."""
     groups = [
         {"params": [p for p in module.parameters() if p.requires_grad], "lr": rate}
         for module, rate in (
@@ -190,7 +250,7 @@ def _optimiser(model: Classifier, how: FineTuning) -> torch.optim.AdamW:
 
 
 def computes_bf16() -> bool:
-    """Whether the device multiplies in bf16 itself; emulated, it is slower than float32."""
+    """Whether the device computes in bf16 itself; emulated bf16 is slower than float32."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     has = torch.cpu.get_capabilities()
@@ -200,7 +260,7 @@ def computes_bf16() -> bool:
 def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(checkpoints),
-        # Or torchrun's processes would each train alone: only with it do they meet over gloo.
+        # Otherwise torchrun's processes would each train alone instead of together over gloo.
         use_cpu=not torch.cuda.is_available(),
         num_train_epochs=how.epochs,
         gradient_accumulation_steps=how.accumulation,
@@ -211,13 +271,14 @@ def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) ->
         logging_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=True,
-        # Otherwise a resumed run would forget the epochs it has already waited.
+        # Otherwise a resumed run would forget how many epochs it has already waited.
         restore_callback_states_from_checkpoint=True,
         metric_for_best_model=objective,
         greater_is_better=True,
         bf16=how.bf16 and computes_bf16(),
         seed=seed,
         report_to=[],
+        disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
         accelerator_config={"even_batches": False},
@@ -228,12 +289,12 @@ def _loss_function(loss: nn.Module) -> Any:
     def compute(
         outputs: dict[str, Any], labels: Tensor, num_items_in_batch: Tensor | None = None
     ) -> Tensor:
-        # As for the probe: a loss for each member of the head.
-        members = outputs.get("members", [outputs["logits"]])
-        value = torch.stack([loss(logits.float(), labels) for logits in members]).mean()
+        # As in `train_head`: each ensemble head has a loss of its own.
+        ensemble = outputs.get("ensemble", [outputs["logits"]])
+        value = torch.stack([loss(logits.float(), labels) for logits in ensemble]).mean()
         if num_items_in_batch is None:
             return value
-        # The count spans all accumulated batches: each adds its share of the mean.
+        # The count covers all accumulated batches: each adds its share of the mean.
         return value * (labels.numel() / num_items_in_batch)
 
     return compute
@@ -245,13 +306,13 @@ def _val_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 
 def _last_checkpoint(folder: Path) -> str | None:
-    """The last complete checkpoint: Trainer writes its state file last."""
+    """The last complete checkpoint; Trainer writes its state file last."""
     complete = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Trainer's log entries, one row an epoch."""
+    """Trainer's log entries as one row per epoch."""
     rows: dict[int, dict[str, Any]] = {}
     for entry in log:
         row = rows.setdefault(round(entry["epoch"]), {"epoch": round(entry["epoch"])})

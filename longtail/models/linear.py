@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ import scipy.sparse as sp
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
-from tqdm.auto import tqdm
 
 from longtail.errors import DataError
 from longtail.evaluation.selection import validation_f1
+from longtail.models.progress import Progress, silent
 
-# Margin of a label that train has never seen: σ(−20) ≈ 2e-9 is below any threshold.
+# Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.
 NEVER = -20.0
 # float32 halves the memory of the coefficients; liblinear itself computes in float64.
 TFIDF: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
@@ -26,7 +27,7 @@ TFIDF: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
 
 @dataclass(frozen=True)
 class LinearModel:
-    """TF-IDF weights and one hyperplane a label: margin = tfidf(text) · coef + intercept."""
+    """TF-IDF weights and one hyperplane per label: margin = tfidf(text) · coef + intercept."""
 
     terms: list[str]  # (n_terms,) in column order
     idf: np.ndarray  # (n_terms,) float32
@@ -35,13 +36,13 @@ class LinearModel:
 
     @cached_property
     def vectorizer(self) -> TfidfVectorizer:
-        """The fitted vectoriser, rebuilt from its terms and weights."""
+        """The fitted vectorizer, rebuilt from its terms and weights."""
         vectorizer = TfidfVectorizer(vocabulary=self.terms, **TFIDF)
         vectorizer.idf_ = self.idf
         return vectorizer
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """σ(margin) float32 `(n_docs, n_labels)` of `texts`."""
+        """σ(margin) `(n_docs, n_labels)` float32 of `texts`."""
         return expit(self.vectorizer.transform(texts) @ self.coef + self.intercept)
 
 
@@ -55,24 +56,48 @@ def fit_svm(
     max_terms: int = 100_000,
     objective: str = "mean_f1",
     n_threads: int = 2,
+    progress: Progress = silent,
 ) -> tuple[LinearModel, list[dict[str, float]]]:
-    """The SVM whose cost C is best on val, and one row per C (`C`, `micro_f1`, `macro_f1`, …).
+    """Fit an SVM for every cost and keep the one that is best on val; deterministic.
 
-    Words in lower case, sublinear term frequency, terms of at least two documents; `targets`
-    `(n_docs, n_labels)` 0/1. Deterministic. Raises DataError where no term is left.
+    Terms are words in lower case that occur in at least two documents, with sublinear term
+    frequency.
+
+    Args:
+        texts: train documents.
+        targets: their labels, 0/1 `(n_docs, n_labels)`.
+        val_texts: val documents.
+        val_targets: their labels, 0/1 `(n_val_docs, n_labels)`.
+        costs: values of C to try; at least one.
+        max_terms: number of terms at most, the most frequent ones.
+        objective: `micro_f1`, `macro_f1` or `mean_f1` on val.
+        n_threads: labels fitted at the same time.
+        progress: called with the hyperplanes done and in total, one per label and cost.
+
+    Returns:
+        The best model, and one row per cost: `C`, `micro_f1`, `macro_f1`, `mean_f1`.
+
+    Raises:
+        DataError: no term is left.
     """
     vectorizer = TfidfVectorizer(min_df=2, max_features=max_terms, **TFIDF)
     try:
         x = vectorizer.fit_transform(texts)
     except ValueError as error:
         raise DataError(
-            f"The baseline finds no word in two of the {len(texts)} train texts ({error}); "
-            "are the texts empty?"
+            f"No word occurs in two of the {len(texts)} train texts ({error}), so there is "
+            "nothing to fit; are the texts empty?"
         ) from None
     terms = vectorizer.get_feature_names_out().tolist()
     columns, rows, best = targets.tocsc(), [], None
+    costs, counter = list(costs), count(1)
+
+    def step() -> None:
+        progress(next(counter), len(costs) * columns.shape[1])
+
     for cost in costs:
-        model = LinearModel(terms, vectorizer.idf_, *_hyperplanes(x, columns, cost, n_threads))
+        planes = _hyperplanes(x, columns, cost, n_threads, step)
+        model = LinearModel(terms, vectorizer.idf_, *planes)
         row = {"C": cost, **validation_f1(model.scores(val_texts), val_targets)}
         rows.append(row)
         if best is None or row[objective] > best[0]:
@@ -82,9 +107,13 @@ def fit_svm(
 
 
 def _hyperplanes(
-    x: sp.csr_matrix, targets: sp.csc_matrix, cost: float, n_threads: int
+    x: sp.csr_matrix,
+    targets: sp.csc_matrix,
+    cost: float,
+    n_threads: int,
+    step: Callable[[], None],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Coefficients `(n_terms, n_labels)` and intercepts `(n_labels,)`, labels side by side."""
+    """Coefficients `(n_terms, n_labels)` and intercepts `(n_labels,)`; calls `step` per label."""
     n_docs, n_labels = targets.shape
     coef = np.zeros((x.shape[1], n_labels), dtype=np.float32)
     intercept = np.full(n_labels, NEVER, dtype=np.float32)
@@ -98,8 +127,8 @@ def _hyperplanes(
         svm = LinearSVC(C=cost, random_state=0).fit(x, y)
         coef[:, label], intercept[label] = svm.coef_[0], svm.intercept_[0]
 
-    # liblinear releases the interpreter lock, so threads run side by side.
+    # liblinear releases the interpreter lock, so the threads run in parallel.
     with ThreadPoolExecutor(n_threads) as pool:
-        jobs = pool.map(fit, range(n_labels))
-        list(tqdm(jobs, total=n_labels, desc=f"svm C={cost:g}", unit="label", disable=None))
+        for _ in pool.map(fit, range(n_labels)):
+            step()
     return coef, intercept

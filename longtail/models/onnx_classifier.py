@@ -1,4 +1,4 @@
-"""The exported classifier, served by ONNX Runtime; neither PyTorch nor transformers is needed."""
+"""Runs the exported classifier with ONNX Runtime, without PyTorch or transformers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE, TOKENIZER = "model.onnx", "tokenizer.json"
 
 
 class OnnxClassifier:
-    """Texts in, scores out, as `longtail.models.classifier.Classifier` does."""
+    """Texts in, scores out, like `longtail.models.classifier.Classifier`."""
 
     def __init__(
         self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer, labels: list[str]
@@ -24,7 +24,7 @@ class OnnxClassifier:
         self.session, self.tokenizer, self.labels = session, tokenizer, labels
 
     def scores(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> np.ndarray:
-        """Scores σ(z) float32 `(n_docs, n_labels)` of `texts`, in their order."""
+        """Scores σ(z) `(n_docs, n_labels)` float32 of `texts`, in their order."""
         ids = [encoded.ids for encoded in self.tokenizer.encode_batch(list(texts))]
         lengths = np.array([len(row) for row in ids])
         out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
@@ -38,7 +38,7 @@ class OnnxClassifier:
 
 
 def load(folder: Path) -> OnnxClassifier:
-    """The classifier in `folder`, written by `longtail.models.onnx_export.export`."""
+    """The classifier that `longtail.models.onnx_export.export` wrote to `folder`."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     by_column = {int(column): name for column, name in config["id2label"].items()}
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))

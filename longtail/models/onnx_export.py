@@ -1,4 +1,4 @@
-"""Exports the classifier as an ONNX graph, in float32 or with its weights in int8."""
+"""Exports the classifier as an ONNX graph, in float32 or with weights in int8."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ class _Scorer(nn.Module):
 
 
 def export(model: Classifier, folder: Path, *, int8: bool = False) -> None:
-    """Write `folder`: the graph from token ids and mask to σ(z), config.json, tokenizer files.
+    """Write the graph from token ids and mask to σ(z), config.json and the tokenizer files.
 
-    With `int8` the weights of the matrix products are stored as int8, one scale a column, and
-    activations are quantised as they come, one scale a tensor (dynamic quantisation): a score then
-    depends a little on the texts that share its batch. Embeddings stay float32.
-    `onnx_classifier.load` reads the folder. Raises ParameterError where the tokenizer is
-    one that the tokenizers library cannot read.
+    `onnx_classifier.load` reads the folder.
+
+    Args:
+        model: moved to the CPU and set to evaluation mode.
+        folder: created if it does not exist.
+        int8: store the weights of matrix products as int8, one scale per column, and quantize
+            activations on the fly, one scale per tensor (dynamic quantization). A score then
+            depends slightly on the texts in the same batch. Embeddings stay float32.
+
+    Raises:
+        ParameterError: the tokenizers library cannot read the tokenizer.
     """
     folder.mkdir(parents=True, exist_ok=True)
     graph = folder / FILE
@@ -52,20 +58,23 @@ def export(model: Classifier, folder: Path, *, int8: bool = False) -> None:
     if not (folder / TOKENIZER).exists():
         raise ParameterError(
             f"The encoder's tokenizer ({type(model.tokenizer).__name__}) has no {TOKENIZER}, "
-            "which ONNX Runtime's side reads; register it with register.runtime: pytorch."
+            "which ONNX needs; serve this model with PyTorch."
         )
 
 
 def _trace(model: Classifier, path: Path) -> None:
-    """The graph by tracing: the one from torch.export is slower here, and ONNX Runtime's
-    quantisation refuses its shapes (torch 2.13, onnxruntime 1.31)."""
+    """Write the graph by tracing.
+
+    The graph from torch.export is slower here, and ONNX Runtime's quantization rejects its shapes
+    (torch 2.13, onnxruntime 1.31).
+    """
     ids = torch.ones(3, 17, dtype=torch.int64)
     mask = torch.ones_like(ids)
-    mask[1, 9:] = 0  # a mask of ones alone would be traced as no mask
+    mask[1, 9:] = 0  # a mask of all ones would be traced as no mask
     names = ["input_ids", "attention_mask"]
     axes = {name: {0: "batch", 1: "seq_len"} for name in names} | {"scores": {0: "batch"}}
     with warnings.catch_warnings(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # shapes that tracing takes for constants; a test checks
+        warnings.simplefilter("ignore")  # shapes that tracing takes as constants; tests check them
         torch.onnx.export(
             _Scorer(model),
             (ids, mask),

@@ -1,1 +1,1 @@
-"""The evaluation report: evidence in, one JSON-able dict out, pages drawn from that dict alone."""
+"""The evaluation report: evidence in, one JSON-able dict out, pages rendered from that dict."""

@@ -1,8 +1,8 @@
 """Which words pushed a label's logit: integrated gradients over the word embeddings.
 
-Sundararajan et al. 2017, "Axiomatic attribution for deep networks" (https://arxiv.org/abs/1703.01365),
-through Captum. The baseline keeps the special tokens and replaces every other token by padding, so
-that what is explained is the text and not the frame around it.
+Sundararajan et al. 2017, "Axiomatic attribution for deep networks"
+(https://arxiv.org/abs/1703.01365), through Captum. The baseline keeps the special tokens and
+replaces every other token with padding, so that the text is explained and not its markers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ STEPS_AT_ONCE = 16
 
 
 class Explainable(Protocol):
-    """What is needed of `longtail.models.classifier.Classifier`."""
+    """The part of `longtail.models.classifier.Classifier` that is used here."""
 
     encoder: Any
     tokenizer: Any
@@ -28,12 +28,14 @@ class Explainable(Protocol):
 
 
 class Attribution(NamedTuple):
-    """Integrated gradients of one logit.
+    """Integrated gradients of one logit, in logit units.
 
-    pieces: the text cut into words and what lies between them, as (text, attribution); the latter
-    is None between words and past the cut at `max_length`. Attributions are in logit units.
-    logit, baseline_logit: F(x) and F(x').
-    gap: |Σ attributions − (F(x) − F(x'))|, the convergence error, in logit units.
+    Args:
+        pieces: The text cut into words and the gaps between them, as (text, attribution) pairs.
+            The attribution is None for gaps and for text past the cut at `max_length`.
+        logit: F(x), of the text.
+        baseline_logit: F(x'), of the baseline.
+        gap: The convergence error |Σ attributions − (F(x) − F(x'))|.
     """
 
     pieces: list[tuple[str, float | None]]
@@ -45,11 +47,19 @@ class Attribution(NamedTuple):
 def attribute(
     model: Explainable, text: str, label: int, *, steps: int, max_length: int
 ) -> Attribution:
-    """Explain the logit of column `label` for `text`, with `steps` Gauss-Legendre points, cut at
-    `max_length` tokens.
+    """Explain one logit of one text.
 
-    The tokenizer has to be a fast one (it gives character offsets). Special tokens take part in
-    the sum but are not shown. Raises DataError where logits or gradients are not finite.
+    Special tokens take part in the sum but are not shown.
+
+    Args:
+        model: Its tokenizer must be a fast one, which gives character offsets.
+        text: What to explain.
+        label: Column of the logit.
+        steps: Gauss-Legendre points of the integral.
+        max_length: Tokens after which the text is cut.
+
+    Raises:
+        DataError: Logits or gradients are not finite.
     """
     encoding = model.tokenizer(
         text,
@@ -68,8 +78,8 @@ def attribute(
     logit, baseline_logit = (float(z) for z in logits)
     if not bool(per_token.isfinite().all() and logits.isfinite().all()):
         raise DataError(
-            f"The model's logit of column {label} or its gradient is not finite (NaN) for a text; "
-            "its weights are broken or of another version: run `dvc repro --force train`."
+            f"The logit of column {label} or its gradient is not finite (NaN) for a text: the "
+            "model's weights are broken or from another version."
         )
     spans = encoding["offset_mapping"][0].tolist()
     return Attribution(

@@ -1,4 +1,4 @@
-"""All evidence into one JSON-able dict, from which pages, figures and metrics are drawn."""
+"""Turns all evidence into one JSON-able dict, the source of pages, figures and metrics."""
 
 from __future__ import annotations
 
@@ -15,33 +15,58 @@ from longtail.report import sections
 from longtail.report.attributions import Attribution, Explainable, attribute
 from longtail.report.confusion import confusion_pairs
 from longtail.report.evidence import Evidence
-from longtail.report.tokens import over_fitted_tokens
+from longtail.report.tokens import overfitted_tokens
 from longtail.report.worst import worst_errors
 
 FORMAT = 1
-TOKEN_STEPS = 8  # per document; a mean over documents needs less care than a single one
-MISSED, MORE = 0.1, 4  # an attribution that misses more of its difference gets more steps, once
+TOKEN_STEPS = 8  # per document; a mean over documents tolerates rougher attributions
+MISSED, MORE = 0.1, 4  # an attribution off by a larger share is repeated once, with more steps
 
 
 @dataclass(frozen=True)
 class Options:
-    """Sizes of the report; see the `report` section of params.yaml."""
+    """Sizes of the report.
 
-    n_draws: int = 1000
-    seed: int = 0
-    level: float = 0.95
-    worst_errors: int = 20
-    attribution_steps: int = 16
-    token_labels: int = 8
-    token_docs: int = 2
-    confusion_pairs: int = 30
-    calibration_bins: int = 10
-    excerpt_chars: int = 600
+    Args:
+        n_draws: Bootstrap draws over documents.
+        seed: Of the draws.
+        level: Coverage of the intervals, in (0, 1).
+        worst_errors: Errors shown with attributions.
+        attribution_steps: Integration steps per error; four times as many if that is too rough.
+        token_labels: Labels examined for overfitted tokens.
+        token_docs: False positives attributed per such label.
+        confusion_pairs: Pairs of labels listed.
+        calibration_bins: Reliability bins; divides `score_histogram.N_BINS`.
+        excerpt_chars: Characters quoted per document.
+    """
+
+    n_draws: int
+    seed: int
+    level: float
+    worst_errors: int
+    attribution_steps: int
+    token_labels: int
+    token_docs: int
+    confusion_pairs: int
+    calibration_bins: int
+    excerpt_chars: int
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What other stages found, shown as they wrote it (JSON-able)."""
+    """What was found before the evaluation; JSON-able and shown unchanged, unless noted.
+
+    Args:
+        frequencies: `statistics`, the corpus by part.
+        thresholds: `objective`, `blend_weight` and `models`, each with its metrics on `val`.
+        cooccurrence: Counts of label pairs in train, (n_labels, n_labels).
+        split: How the corpus was split, with `quality` and that of the `reference`.
+        findings: `rules` of the data checks.
+        summary: What training chose.
+        history: `columns` and `rows`, one per epoch.
+        suspects: `rows` of suspected label errors and their `total`.
+        lineage: Name of each input -> facts about it.
+    """
 
     frequencies: Mapping[str, Any]
     thresholds: Mapping[str, Any]
@@ -59,10 +84,16 @@ def build(
 ) -> dict[str, Any]:
     """Everything that the page shows; the same input gives the same dict.
 
-    max_length: tokens that `model` reads of a text.
+    Args:
+        evidence: Test documents, labels and scores.
+        facts: What was found before the evaluation.
+        model: The network whose errors are explained.
+        max_length: Tokens that `model` reads per text.
+        options: Sizes of the report.
 
-    Raises DataError for NaN scores, and AssertionError where a partition of labels or documents
-    does not add up to the totals.
+    Raises:
+        DataError: Scores or logits are NaN.
+        AssertionError: A partition of labels or documents does not add up to the totals.
     """
     n_docs, n_labels = evidence.targets.shape
     lengths, length_names = _lengths(evidence.test["text"], model, max_length)
@@ -114,7 +145,7 @@ def build(
 
 
 def _lengths(texts: pd.Series, model: Explainable, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens of each text uncut, (n_docs,) int; and whether the model saw all of it, by name."""
+    """Tokens of each uncut text, (n_docs,) int, and the name of its length class, (n_docs,) str."""
     if not len(texts):
         return np.zeros(0, dtype=int), np.zeros(0, dtype=str)
     encoded = model.tokenizer(
@@ -137,7 +168,7 @@ def _lengths(texts: pd.Series, model: Explainable, limit: int) -> tuple[np.ndarr
 def _examples(
     evidence: Evidence, model: Explainable, max_length: int, options: Options
 ) -> dict[str, Any]:
-    """The sections that quote documents, and `documents`: test row -> what is quoted."""
+    """The sections that quote documents, and `documents`: test row -> the document quoted."""
 
     @cache
     def explain(text: str, label: int, steps: int) -> Attribution:
@@ -151,7 +182,7 @@ def _examples(
         if found.gap > MISSED * abs(found.logit - found.baseline_logit):
             found = explain(*pair, MORE * steps)
         row["attribution"] = _shown(found, options.excerpt_chars)
-    tokens = over_fitted_tokens(
+    tokens = overfitted_tokens(
         evidence,
         lambda text, label: explain(text, label, TOKEN_STEPS).pieces,
         n_labels=options.token_labels,

@@ -1,4 +1,4 @@
-"""Label pairs that the model mixes up: one missed and another predicted in the same document."""
+"""Label pairs that the model confuses: one missed and another predicted in the same document."""
 
 from __future__ import annotations
 
@@ -14,12 +14,20 @@ EXAMPLES = 3
 def confusion_pairs(
     false_negatives: sp.csr_matrix, false_positives: sp.csr_matrix, *, limit: int
 ) -> list[dict[str, Any]]:
-    """Pairs (missed label i, wrongly predicted label j) ranked by lift, best first.
+    """Pairs (missed label i, wrongly predicted label j) ranked by lift, highest first.
 
-    lift = n_docs · n_ij / (n_i · n_j): how much more often the two errors meet in a document than
-    if they were independent. Pairs seen fewer than `MIN_COUNT` times are left out, as a lift from
-    one document means nothing. Both matrices: CSR 0/1 (n_docs, n_labels). Each row: `missed`,
-    `predicted` (columns), `n_docs`, `n_missed`, `n_predicted`, `lift`, `documents` (row numbers).
+    lift = n_docs · n_ij / (n_i · n_j): how much more often the two errors occur in the same
+    document than if they were independent. Pairs seen fewer than `MIN_COUNT` times are left out:
+    a lift from one document means nothing.
+
+    Args:
+        false_negatives: CSR 0/1 (n_docs, n_labels).
+        false_positives: CSR 0/1 (n_docs, n_labels).
+        limit: Pairs to return.
+
+    Returns:
+        Per pair `missed` and `predicted` (columns), `n_docs`, `n_missed`, `n_predicted`, `lift`
+        and `documents` (up to `EXAMPLES` row numbers).
     """
     together = (false_negatives.T.astype(np.int32) @ false_positives.astype(np.int32)).tocoo()
     kept = together.data >= MIN_COUNT

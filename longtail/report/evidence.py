@@ -1,4 +1,4 @@
-"""What the report is built from: the test documents, the labels, and every model's scores."""
+"""What the report is built from: the test documents, the labels and every model's scores."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ from longtail.frequency import frequency_groups
 class Scored:
     """One model on the test documents.
 
-    scores: σ(z), float (n_docs, n_labels), may be a memory map.
-    thresholds: (n_labels,) float; a label is predicted where `scores >= thresholds`.
+    Args:
+        name: How the report's dict refers to it.
+        title: What readers see.
+        scores: σ(z), float (n_docs, n_labels); may be a memory map.
+        thresholds: (n_labels,) float; a label is predicted where `scores >= thresholds`.
     """
 
     name: str
@@ -31,25 +34,28 @@ class Scored:
 
     @cached_property
     def predicted(self) -> sp.csr_matrix:
-        """Predictions, CSR 0/1 (n_docs, n_labels); DataError names the model for a NaN score."""
+        """Predictions, CSR 0/1 (n_docs, n_labels); a DataError for NaN scores names the model."""
         try:
             return apply_thresholds(self.scores, self.thresholds)
         except DataError as error:
-            raise DataError(
-                f"Test scores of {self.name!r}: {error} Train it again (`dvc repro -f`)."
-            ) from None
+            raise DataError(f"Test scores of {self.name!r}: {error}") from None
 
 
 @dataclass(frozen=True)
 class Evidence:
     """The evaluation in arrays and frames.
 
-    labels: (n_labels,) names in column order; class_freq, val_freq, test_freq: (n_labels,) int.
-    head, tail: cut-offs of `longtail.frequency.frequency_groups`.
-    targets: CSR 0/1 (n_docs, n_labels) of the test documents.
-    test: one row per row of `targets`, train: the training documents; both as `read_corpus` gives
-    them (`id`, `text`, `labels` and any metadata).
-    models: the model under report first, then those it is compared with.
+    Args:
+        labels: (n_labels,) names in column order.
+        class_freq: Positives per label in train, (n_labels,) int.
+        val_freq: The same in val.
+        test_freq: The same in test.
+        head: Cut-off of `longtail.frequency.frequency_groups`.
+        tail: Cut-off of `longtail.frequency.frequency_groups`.
+        targets: CSR 0/1 (n_docs, n_labels) of the test documents.
+        test: One row per row of `targets`, with `id`, `text`, `labels` and any metadata.
+        train: The training documents, with the same columns.
+        models: The model under report first, then those it is compared with.
     """
 
     labels: list[str]

@@ -1,4 +1,4 @@
-"""The report's numbers as tables for DVC plots and spreadsheets; a cell is never a formula."""
+"""The report's numbers as tables for plots and spreadsheets; no cell is ever a formula."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Table = list[list[Any]]
 
 
 def csv_tables(details: Mapping[str, Any]) -> dict[str, Table]:
-    """File name -> rows, the header first: `labels`, `slices`, `precision_recall`, `calibration`.
+    """Name of each of `TABLES` -> its rows, the header first.
 
     Text cells that a spreadsheet would take for a formula are made harmless.
     """

@@ -1,6 +1,6 @@
 """Scores counted once in fine bins per label group: precision-recall curves and calibration.
 
-One walk over the score matrix in blocks of rows, so that its size does not matter.
+The score matrix is read once, in blocks of rows, so that its size does not matter.
 """
 
 from __future__ import annotations
@@ -28,10 +28,16 @@ class ScoreHistogram(NamedTuple):
 def score_histogram(
     scores: Floats, targets: sp.csr_matrix, groups: npt.ArrayLike, names: tuple[str, ...]
 ) -> ScoreHistogram:
-    """Count all (document, label) pairs by score, for the label groups `names`.
+    """Count all (document, label) pairs by score and label group.
 
-    scores: float (n_docs, n_labels) in [0, 1]. targets: CSR 0/1. groups: (n_labels,) str.
-    DataError for NaN or infinite scores.
+    Args:
+        scores: Float (n_docs, n_labels) in [0, 1].
+        targets: CSR 0/1 (n_docs, n_labels).
+        groups: Group of each label, (n_labels,) str.
+        names: The groups to count, in the order of the result's rows.
+
+    Raises:
+        DataError: Scores are NaN or infinite.
     """
     columns = [np.flatnonzero(np.asarray(groups) == name) for name in names]
     found = ScoreHistogram(*(np.zeros((len(names), N_BINS)) for _ in ScoreHistogram._fields))
@@ -51,7 +57,7 @@ def score_histogram(
 def precision_recall(total: Floats, positives: Floats) -> dict[str, list[float]]:
     """The curve of one histogram (N_BINS,): `threshold`, `precision`, `recall`, descending.
 
-    At most `MAX_POINTS` points, evenly spread over recall; empty without positives.
+    At most `MAX_POINTS` points, spread evenly over recall; empty without positives.
     """
     n_pred, tp = np.cumsum(total[::-1]), np.cumsum(positives[::-1])
     if tp[-1] == 0:
@@ -71,7 +77,7 @@ def calibration(total: Floats, positives: Floats, score_sum: Floats, n_bins: int
     """Expected calibration error and the reliability table of one histogram (N_BINS,).
 
     ECE = Σ_b n_b / n · |share of positives − mean score| over `n_bins` bins of equal width
-    (Naeini et al. 2015); n_bins must divide N_BINS. Bins without a score are left out.
+    (Naeini et al. 2015); `n_bins` must divide `N_BINS`. Empty bins are left out.
     """
     count, hits, mass = (x.reshape(n_bins, -1).sum(1) for x in (total, positives, score_sum))
     filled = np.flatnonzero(count)

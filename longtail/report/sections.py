@@ -1,4 +1,4 @@
-"""The parts of the report that are counted: headline, slices, labels, curves, co-occurrence."""
+"""The sections of the report that are counted: headline, slices, labels, curves, co-occurrence."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DOCUMENT_SLICES = {
     "metadata:length": "Length",
     "metadata:source": "Source",
     "metadata:annotator": "Annotator",
-    "metadata:annotated_at": "Date of annotation",
+    "metadata:annotated_at": "Annotation date",
 }
 LABEL_COLUMNS = (
     "label", "group", "train", "val", "test", "threshold",
@@ -52,9 +52,14 @@ Row = dict[str, Any]
 def slices(
     evidence: Evidence, length: npt.ArrayLike, *, n_draws: int, seed: int, level: float
 ) -> dict[str, list[Row]]:
-    """`evaluation.slices.slice_table` of each model; `length` (n_docs,) names a class of length.
+    """Model -> its slice table; metadata slices only for the model under report.
 
-    Metadata slices are computed for the model under report only.
+    Args:
+        evidence: Test documents, labels and scores.
+        length: Name of each document's length class, (n_docs,) str.
+        n_draws: Bootstrap draws over documents.
+        seed: Of the draws.
+        level: Coverage of the intervals, in (0, 1).
     """
     metadata = {"length": length, **_metadata(evidence.test)}
     return {
@@ -75,7 +80,7 @@ def slices(
 
 
 def _metadata(test: pd.DataFrame) -> dict[str, pd.Series]:
-    """The columns of the corpus to slice by: those of the contract, and any other plain one."""
+    """The corpus columns to slice by: those of the data contract, and any other of plain values."""
     extra = [
         name
         for name in test.columns
@@ -90,7 +95,7 @@ def _metadata(test: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def check_sums(rows: list[Row], n_labels: int, n_docs: int, support: int) -> None:
-    """Every partition's supports add up to the totals; AssertionError names the one that fails."""
+    """Raise AssertionError, naming the partition, if one does not add up to the totals."""
     for kind in {row["kind"] for row in rows if not row["overlay"]}:
         parts = [row for row in rows if row["kind"] == kind]
         counted = sum(row["support"] for row in parts)
@@ -101,7 +106,7 @@ def check_sums(rows: list[Row], n_labels: int, n_docs: int, support: int) -> Non
 
 
 def label_table(evidence: Evidence) -> dict[str, Any]:
-    """`columns` and one row per label, in column order; counts are documents of test."""
+    """`columns` and one row per label, in column order; `tp`, `fp`, `fn` count test documents."""
     own = per_label(evidence.model.predicted, evidence.targets)
     baseline = next((m for m in evidence.models if m.name == "baseline"), None)
     f1 = None if baseline is None else per_label(baseline.predicted, evidence.targets)["f1"]
@@ -123,7 +128,7 @@ def label_table(evidence: Evidence) -> dict[str, Any]:
 
 
 def predicted_labels(evidence: Evidence) -> dict[str, dict[str, int]]:
-    """Per model and group (and `all`): labels predicted at least once; `labels` counts them all."""
+    """Model -> group or `all` -> labels predicted at least once; `labels` counts all of them."""
     groups = {"all": np.ones(len(evidence.labels), dtype=bool)}
     groups |= {name: evidence.groups == name for name in FREQUENCY_GROUPS}
     found = {"labels": {name: int(mask.sum()) for name, mask in groups.items()}}
@@ -152,9 +157,12 @@ def curves_and_calibration(evidence: Evidence, *, n_bins: int) -> dict[str, Any]
 
 
 def cooccurrence(labels: list[str], class_freq: npt.ArrayLike, pairs: sp.spmatrix) -> Row:
-    """p(i | j) in per cent for the most frequent labels, and the strongest pairs of all labels.
+    """p(i | j) in percent for the most frequent labels, and the strongest pairs of all labels.
 
-    pairs: (n_labels, n_labels) counts of training documents that have both labels.
+    Args:
+        labels: (n_labels,) names in column order.
+        class_freq: Training documents per label, (n_labels,) int.
+        pairs: Training documents that have both labels, (n_labels, n_labels).
     """
     freq = np.asarray(class_freq)
     order = np.lexsort((np.arange(len(freq)), -freq))[:HEATMAP_LABELS]
@@ -179,7 +187,7 @@ def cooccurrence(labels: list[str], class_freq: npt.ArrayLike, pairs: sp.spmatri
 def threshold_summary(
     thresholds: Mapping[str, Any], scored: list[Scored], groups: npt.NDArray
 ) -> Row:
-    """The objective, and the lowest, middle and highest threshold per model and group."""
+    """The objective, and the lowest, median and highest threshold per model and group."""
     spread = {
         model.name: {
             name: [
@@ -217,7 +225,7 @@ def headline(slices_of: Mapping[str, list[Row]]) -> list[Row]:
 
 
 def flat_metrics(slices_of: Mapping[str, list[Row]], predicted: Mapping[str, Any]) -> Row:
-    """The numbers for `dvc metrics show`: model -> micro_f1, macro_f1, per group, ..."""
+    """The headline numbers to compare across runs: model -> F1, F1 per group, labels predicted."""
     found: Row = {}
     for model, rows in slices_of.items():
         f1 = {

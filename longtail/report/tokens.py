@@ -1,4 +1,4 @@
-"""Over-fitted tokens: words that drive a label's false positives, and what could unteach them."""
+"""Overfitted tokens: words that cause a label's false positives, and documents that could help."""
 
 from __future__ import annotations
 
@@ -22,17 +22,25 @@ WORD = r"(?u)\b\w\w+\b"
 Attributed = Callable[[str, int], Sequence[tuple[str, float | None]]]
 
 
-def over_fitted_tokens(
+def overfitted_tokens(
     evidence: Evidence, attributed: Attributed, *, n_labels: int, n_docs: int
 ) -> list[dict[str, Any]]:
-    """The words behind the false positives of the `n_labels` labels that have most of them.
+    """The words behind the false positives of the labels with the most of them.
 
-    For each label the `n_docs` most confident false positives are attributed
-    (`attributed(text, label)` gives (piece, attribution) pairs) and a word's positive attributions
-    are averaged over those documents. Counted in the training texts: documents with the word that
-    have the label and that lack it. The latter are the candidates for hard negatives, those with
-    most of the driving words first. Each row: `label` (column), `n_wrong`, `n_explained`, `words`
-    (`word`, `attribution`, `with_label`, `without_label`), `hard_negatives` (train row numbers).
+    Each label's most confident false positives are attributed, and a word's attribution is
+    averaged over those documents. Training documents that have the words but not the label are
+    candidates for hard negatives, those with the most of the words first.
+
+    Args:
+        evidence: Test and training documents, labels and scores.
+        attributed: Text and column -> (piece, attribution or None) pairs.
+        n_labels: Labels to examine.
+        n_docs: False positives to attribute per label.
+
+    Returns:
+        Per label `label` (column), `n_wrong`, `n_explained`, `words` (each with `word`,
+        `attribution`, and the training documents `with_label` and `without_label`) and
+        `hard_negatives` (train row numbers).
     """
     wrong = evidence.false_positives.tocsc()
     n_wrong = np.diff(wrong.indptr)
@@ -77,7 +85,7 @@ def _driving_words(
 
 
 def _presence(texts: pd.Series, words: Sequence[str]) -> sp.csc_matrix:
-    """Whether each training text holds each word: CSC 0/1 (n_train, n_words)."""
+    """Whether each training text has each word: CSC 0/1 (n_train, n_words)."""
     counter = CountVectorizer(vocabulary=words, binary=True, token_pattern=WORD, dtype=np.int32)
     return counter.transform(texts).tocsc()
 

@@ -1,4 +1,4 @@
-"""The worst errors of each label group: confident, and wrong."""
+"""The worst errors of each label group: those the model was most confident about."""
 
 from __future__ import annotations
 
@@ -16,11 +16,15 @@ TINY = 1e-7
 
 
 def worst_errors(evidence: Evidence, *, limit: int) -> list[dict[str, Any]]:
-    """At most `limit` errors of the model, in turn from each label group and kind of error.
+    """At most `limit` errors, taken in rotation from each label group and kind of error.
 
     An error's `margin` is |logit(score) − logit(threshold)|: how far the score lies on the wrong
-    side. Each label appears once per kind, or one broken label would fill the list. Each row:
-    `group`, `kind`, `document` (row), `label` (column), `score`, `threshold`, `margin`.
+    side of the threshold. Each label appears once per kind, or one broken label would fill the
+    list.
+
+    Returns:
+        Per error `group`, `kind`, `document` (row), `label` (column), `score`, `threshold` and
+        `margin`.
     """
     queues = [
         _ranked(evidence, errors, kind, group)

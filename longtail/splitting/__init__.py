@@ -1,4 +1,4 @@
-"""Fair splits of a multi-label corpus; `iterative_split` is the one to use."""
+"""Fair splits of a multi-label corpus; start with `iterative_split`."""
 
 from longtail.splitting.iterative import SPLITS, iterative_split, scikit_multilearn_split
 

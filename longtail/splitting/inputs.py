@@ -1,4 +1,4 @@
-"""What a split is given, checked: one clear sentence for each fault, then plain arrays."""
+"""Checks what a split is given: one clear sentence per fault, otherwise plain arrays."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from longtail.errors import DataError, ParameterError
 
 
 def hashes(ids: Sequence[str] | None, n_docs: int, seed: int) -> np.ndarray:
-    """A stable non-negative 63-bit hash of (seed, id) for each document."""
+    """A stable non-negative 63-bit hash of (seed, id) per document, `(n_docs,)` int64.
+
+    Raises:
+        ParameterError: `seed` is not an integer.
+        DataError: not one id per document, or an id occurs more than once.
+    """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
         raise ParameterError(f"`seed` must be an integer, got {seed!r}.")
     names = [str(i) for i in (range(n_docs) if ids is None else ids)]
     if len(names) != n_docs:
-        raise DataError(f"`ids` has {len(names)} entries for {n_docs} documents; give one each.")
+        raise DataError(
+            f"`ids` must have one entry per document: expected {n_docs}, got {len(names)}."
+        )
     if len(set(names)) != n_docs:
         seen: set[str] = set()
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore
@@ -29,12 +36,19 @@ def hashes(ids: Sequence[str] | None, n_docs: int, seed: int) -> np.ndarray:
 
 
 def group_codes(groups: Sequence[Hashable] | None, n_docs: int) -> np.ndarray:
-    """Group numbers `(n_docs,)` int64; None and NaN get a number of their own."""
+    """Group numbers `(n_docs,)` int64; None and NaN get a number of their own.
+
+    Raises:
+        DataError: not one group per document.
+
+    >>> group_codes(["a", None, "a", "b", None], 5).tolist()
+    [0, 1, 0, 2, 3]
+    """
     if groups is None:
         return np.arange(n_docs)
     if len(groups) != n_docs:
         raise DataError(
-            f"`groups` has {len(groups)} entries for {n_docs} documents; give one each."
+            f"`groups` must have one entry per document: expected {n_docs}, got {len(groups)}."
         )
     codes: dict[Any, int] = {}
     alone = (g is None or g != g for g in groups)
@@ -48,6 +62,11 @@ def group_codes(groups: Sequence[Hashable] | None, n_docs: int) -> np.ndarray:
 
 
 def checked_labels(labels: sp.csr_matrix) -> sp.csr_matrix:
+    """A canonical 0/1 CSR int32 copy of `labels` `(n_docs, n_labels)`.
+
+    Raises:
+        DataError: not sparse, or values other than 0 and 1.
+    """
     if not sp.issparse(labels):
         raise DataError(f"`labels` must be a scipy sparse matrix, got {type(labels).__name__}.")
     labels = sp.csr_matrix(labels, copy=True)
@@ -62,6 +81,11 @@ def checked_labels(labels: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def checked_fractions(fractions: Sequence[float]) -> np.ndarray:
+    """The fractions as an array `(n_parts,)` with a sum of exactly 1.
+
+    Raises:
+        ParameterError: fewer than 2 or more than 127 parts, negative, NaN, or a sum other than 1.
+    """
     shares = np.asarray(fractions, dtype=float)
     if shares.ndim != 1 or len(shares) < 2:
         raise ParameterError(f"`fractions` needs at least two parts, got {fractions!r}.")
@@ -77,11 +101,18 @@ def checked_fractions(fractions: Sequence[float]) -> np.ndarray:
 
 
 def checked_fixed(fixed: np.ndarray | None, n_docs: int, k: int, name: str = "fixed") -> np.ndarray:
+    """The part of each document, -1 for a free one, `(n_docs,)` int8; all free for None.
+
+    Raises:
+        DataError: not one value per document, or not -1 or one of the `k` parts.
+    """
     if fixed is None:
         return np.full(n_docs, -1, np.int8)
     given = np.asarray(fixed)
     if given.shape != (n_docs,):
-        raise DataError(f"`{name}` has shape {given.shape} for {n_docs} documents; give one each.")
+        raise DataError(
+            f"`{name}` must have shape ({n_docs},), one part per document, got {given.shape}."
+        )
     wrong = ~np.isin(given, np.arange(-1, k))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])

@@ -1,15 +1,15 @@
 """Fair splits of a multi-label corpus: iterative stratification with groups and frozen rows.
 
-Guarantees: sizes in documents within one group (the largest free one; one document without
-groups) of the wanted fractions. Where frozen documents fill a part beyond its fraction, it
-gets no more and the others shrink by one common factor. Within these sizes a label with at
-least 1 group is in train, with 2 in train and the last part, with 3 in every part, unless the
-repair finds no way (`split_quality.quality` names the label and why).
+Guarantees: the size of each part, in documents, is within one group (the largest free one; one
+document if there are no groups) of the wanted fraction. A part that frozen documents fill beyond
+its fraction gets no more, and the others shrink by one common factor. Within these sizes, a label
+with at least 1 group is in train, with 2 in train and the last part, with 3 in every part, unless
+the repair finds no way (`quality.quality` names the label and the reason).
 
-Source: Sechidis, Tsoumakas & Vlahavas 2011, Algorithm 1 (order 1), Szymanski & Kajdanowicz
-2017 (order 2). Ours beyond them: full parts are closed, uncovered parts come first, and
-exchanges then lower Pearson's chi-square of the label-by-part table, sum (got - wanted)^2 /
-wanted, before sizes and coverage are repaired.
+Sources: Sechidis, Tsoumakas & Vlahavas 2011, Algorithm 1 (order 1); Szymanski & Kajdanowicz 2017
+(order 2). Beyond them, full parts are closed, uncovered parts come first, and exchanges then lower
+Pearson's chi-square of the label-by-part table, sum (got - wanted)^2 / wanted, before sizes and
+coverage are repaired.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from longtail.splitting import loops as _stratify
 
 SPLITS = ("train", "val", "test")  # codes 0, 1, 2
 
-SWEEPS = 30  # of the exchange at most; it stops when fewer than one atom in 1,000 moves
+SWEEPS = 30  # of the exchange, at most; it stops when fewer than one atom in 1,000 moves
 
 
 def iterative_split(
@@ -41,33 +41,33 @@ def iterative_split(
 ) -> np.ndarray:
     """Assign every document to a part so that each label has the wanted share in each part.
 
-    Parameters
-    ----------
-    labels : sparse matrix (n_docs, n_labels)
-        Binary; a document may have no label.
-    fractions : sequence of float, at least two, each >= 0, sum 1
-        Wanted share of each part; part 0 is train, the last is test. A part with fraction 0
-        receives no document.
-    ids : sequence of str, unique (n_docs,)
-        What ties are broken by: the same ids, labels, groups and seed give the same split in any
-        row order and process. Without ids the row number takes their place, so the order matters.
-    groups : sequence of hashable or None (n_docs,)
-        Documents that must stay together; None (or NaN) is a group of its own. Free documents of
-        a group with frozen members join them (where most of them are; on a tie the earlier part).
-        Groups whose frozen members already lie in several parts stay so.
-    fixed : int array (n_docs,)
-        -1 for free documents, else the part: the document is counted and left where it is.
-    order : {1, 2}
-        2 stratifies label pairs beside labels (as scikit-multilearn does by default).
-    seed : int
-        Enters the tie-breaking hash only.
+    Args:
+        labels: 0/1 sparse `(n_docs, n_labels)`; a document may have no label.
+        fractions: wanted share of each part, at least two, each >= 0, with sum 1. Part 0 is train,
+            the last is test. A part with fraction 0 receives no document.
+        ids: `(n_docs,)` unique; ties are broken by them. The same ids, labels, groups and seed give
+            the same split in any row order and process. Without ids the row number takes their
+            place, so the order matters.
+        groups: `(n_docs,)` hashable; documents of one group stay together, and None (or NaN) is a
+            group of its own. Free documents join the frozen ones of their group: the part where
+            most of those are, and on a tie the earlier part. A group whose frozen documents are
+            already in several parts stays that way.
+        fixed: `(n_docs,)` int, -1 for free documents, otherwise the part; a frozen document is
+            counted and left where it is.
+        order: 1 stratifies labels; 2 also stratifies label pairs (scikit-multilearn's default).
+        seed: enters the tie-breaking hash only.
 
-    Returns
-    -------
-    int8 array (n_docs,): the part of each document (index into `SPLITS` where there are three).
+    Returns:
+        The part of each document, `(n_docs,)` int8 (an index into `SPLITS` if there are three).
 
-    Raises ParameterError for wrong fractions, order or seed; DataError for wrong labels, ids,
-    groups or fixed.
+    Raises:
+        ParameterError: wrong fractions, order or seed.
+        DataError: wrong labels, ids, groups or fixed.
+
+    >>> labels = sp.csr_matrix([[1, 0], [1, 0], [0, 1], [0, 1]])
+    >>> parts = iterative_split(labels, [0.5, 0.5], ids=["a", "b", "c", "d"])
+    >>> sorted(parts[:2].tolist()), sorted(parts[2:].tolist())  # each label is in both parts
+    ([0, 1], [0, 1])
     """
     labels = split_input.checked_labels(labels)
     n_docs = labels.shape[0]
@@ -96,12 +96,23 @@ def scikit_multilearn_split(
     """Split with scikit-multilearn's own `iterative_train_test_split`, made deterministic.
 
     The library splits in two, so the last part is split off first, then the one before it. It
-    draws from NumPy's global state: rows come sorted by hash of (seed, id), that state is seeded
-    for the call and restored after it. Parts with fraction 0 stay empty; groups and frozen rows
-    are unknown to the library. Arguments and result as for `iterative_split`.
+    draws from NumPy's global state, so the rows are sorted by hash of (seed, id), and that state is
+    seeded for the call and restored afterwards. Parts with fraction 0 stay empty. The library knows
+    neither groups nor frozen rows.
 
-    Raises ParameterError where the dense int64 matrix the library works on would take more than
-    `max_bytes` bytes.
+    Args:
+        labels: see `iterative_split`.
+        fractions: see `iterative_split`.
+        ids: see `iterative_split`.
+        seed: of the row order and of NumPy's global state.
+        max_bytes: largest size of the dense int64 matrix that the library works on.
+
+    Returns:
+        The part of each document, `(n_docs,)` int8.
+
+    Raises:
+        ParameterError: wrong fractions or seed, or the dense matrix would exceed `max_bytes`.
+        DataError: wrong labels or ids.
     """
     from skmultilearn.model_selection import iterative_train_test_split
 
@@ -132,9 +143,12 @@ def scikit_multilearn_split(
 
 
 def label_pairs(labels: sp.csr_matrix, min_docs: int = 1) -> sp.csr_matrix:
-    """Documents by unordered label pairs `(n_docs, n_pairs)` int32 0/1, pairs in sorted order.
+    """Documents by unordered label pairs, 0/1 CSR `(n_docs, n_pairs)` int32, pairs in sorted order.
 
-    Pairs of fewer than `min_docs` documents are left out.
+    Pairs with fewer than `min_docs` documents are left out.
+
+    >>> label_pairs(sp.csr_matrix([[1, 1, 0], [1, 1, 1]])).toarray().tolist()
+    [[1, 0, 0], [1, 1, 1]]
     """
     n_docs, n_labels = labels.shape
     end = np.repeat(labels.indptr[1:], np.diff(labels.indptr))
@@ -159,14 +173,17 @@ def label_pairs(labels: sp.csr_matrix, min_docs: int = 1) -> sp.csr_matrix:
 
 
 def group_support(labels: sp.csr_matrix, group: np.ndarray) -> np.ndarray:
-    """Number of groups with each label `(n_labels,)`; `group` (n_docs,) int group numbers."""
+    """Number of groups with each label, `(n_labels,)`; `group` is `(n_docs,)` group numbers."""
     return np.diff(_by_group(labels, group, int(group.max(initial=-1)) + 1).tocsc().indptr)
 
 
 def coverage_need(support: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Which parts must hold each label `(n_labels, n_parts)` bool, by its number of groups.
+    """Which parts must hold each label, by its number of groups, `(n_labels, n_parts)` bool.
 
-    Train first, then the last part, then the others in their order; parts with share 0 never.
+    Train comes first, then the last part, then the others in order; a part with share 0 never.
+
+    >>> coverage_need(np.array([1, 2, 3]), np.array([0.6, 0.2, 0.2])).astype(int).tolist()
+    [[1, 0, 0], [1, 0, 1], [1, 1, 1]]
     """
     k = len(shares)
     priority = [j for j in (0, k - 1, *range(1, k - 1)) if shares[j] > 0]
@@ -177,9 +194,12 @@ def coverage_need(support: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def reachable_sizes(shares: np.ndarray, frozen: np.ndarray, n_docs: int) -> np.ndarray:
-    """Sizes `(n_parts,)` nearest to `shares * n_docs` that leave frozen documents in place.
+    """The sizes nearest to `shares * n_docs` that leave frozen documents in place, `(n_parts,)`.
 
-    Parts frozen beyond their share stay as they are; the rest shrink by one common factor.
+    A part frozen beyond its share keeps its size; the others shrink by one common factor.
+
+    >>> reachable_sizes(np.array([0.5, 0.5]), np.array([0, 6]), 10).tolist()
+    [4.0, 6.0]
     """
     full = np.zeros(len(shares), bool)
     while True:
@@ -282,9 +302,10 @@ def _count_frozen(
 
 
 def _atoms(group: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number the groups: largest first, then by the least hash of their members.
+    """Number the groups, largest first, then by the least hash of their documents.
 
-    Returns the atom of each row, and hash and number of documents of each atom.
+    Returns:
+        The atom of each row, and the hash and the number of documents of each atom.
     """
     _, number, weight = np.unique(group, return_inverse=True, return_counts=True)
     least = np.full(len(weight), np.iinfo(np.int64).max)
@@ -296,7 +317,7 @@ def _atoms(group: np.ndarray, hashes: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def _by_group(matrix: sp.csr_matrix, group: np.ndarray, n_groups: int) -> sp.csr_matrix:
-    """Sum the rows of each group: `(n_groups, n_columns)`, column indices sorted."""
+    """Sum the rows of each group, `(n_groups, n_columns)` with sorted column indices."""
     n_rows = len(group)
     member = sp.csr_matrix(
         (np.ones(n_rows, np.int32), (group, np.arange(n_rows))), shape=(n_groups, n_rows)
@@ -307,7 +328,7 @@ def _by_group(matrix: sp.csr_matrix, group: np.ndarray, n_groups: int) -> sp.csr
 
 
 def _join_frozen_groups(assignment: np.ndarray, group: np.ndarray, k: int) -> None:
-    """Put free documents into the part where most frozen members of their group are."""
+    """Put free documents into the part that holds most frozen documents of their group."""
     frozen = assignment >= 0
     if not frozen.any() or frozen.all():
         return

@@ -1,9 +1,9 @@
 """Compiled inner loops of `iterative`: greedy assignment, exchange, size and coverage.
 
 Every function works on one `Table`: a matrix of atoms (groups of documents that stay together) by
-columns (labels, then label pairs), the part of each atom, and running counts. Atoms come in an
-order that does not depend on the input's row order, and every tie is broken by that order or by
-`tie`, so the outcome is a function of ids, labels and seed alone.
+columns (labels, then label pairs), the part of each atom, and running counts. The order of the
+atoms does not depend on the input's row order, and every tie is broken by that order or by `tie`,
+so the outcome is a function of ids, labels and seed alone.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numba
 import numpy as np
 
 EPS = 1e-9
-WINDOW = 256  # safe candidates looked at before the best is taken: bounds one size correction
+WINDOW = 256  # safe candidates examined before the best is taken: bounds one size correction
 CANDIDATES = 32  # documents tried to cover one missing label: bounds one repair
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`numba.njit` with an on-disk cache where any is writable, else compiled in each process."""
+    """`numba.njit` with a cache on disk if one is writable, otherwise compiled in each process."""
     try:
         return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # numba's word for "no writable cache folder" (read-only installation)
+    except RuntimeError:  # how numba says that no cache folder is writable
         return numba.njit(error_model="numpy")(function)
 
 
@@ -43,15 +43,15 @@ class Table(NamedTuple):
     lower: np.ndarray  # (k,) bounds that coverage must respect
     upper: np.ndarray  # (k,)
     open: np.ndarray  # (k,) parts that still want documents
-    holders: np.ndarray  # (n_labels, k) groups with the label
-    need: np.ndarray  # (n_labels, k) the coverage rule asks for a group here
+    holders: np.ndarray  # (n_labels, k) groups that carry the label
+    need: np.ndarray  # (n_labels, k) whether the coverage rule requires a group here
     missing: np.ndarray  # (1,) needs without a holder
-    size_weight: float  # weight of the sizes beside one label in the cost
+    size_weight: float  # weight of the sizes in the cost, relative to one label
 
 
 @compiled
 def shift(s: Table, a: int, q: int) -> None:
-    """Move atom `a` to part `q` (-1: take it out) and keep all counts right."""
+    """Move atom `a` to part `q` (-1: remove it) and update all counts."""
     p = s.part[a]
     n_labels = s.need.shape[0]
     for e in range(s.indptr[a], s.indptr[a + 1]):
@@ -76,7 +76,7 @@ def shift(s: Table, a: int, q: int) -> None:
 
 @compiled
 def step(x: float, got_p: float, want_p: float, got_q: float, want_q: float) -> float:
-    """Change of sum_j (got_j - want_j)^2 / want_j when `x` goes from p to q."""
+    """Change of sum_j (got_j - want_j)^2 / want_j when `x` moves from p to q."""
     return (x - 2 * (got_p - want_p)) * x / want_p + (x + 2 * (got_q - want_q)) * x / want_q
 
 
@@ -93,7 +93,7 @@ def cost(s: Table, a: int, q: int) -> float:
 
 @compiled
 def coverage_gain(s: Table, a: int, q: int) -> int:
-    """Needs met less needs broken when atom `a` moves to `q`."""
+    """Needs met minus needs broken when atom `a` moves to `q`."""
     p, gain = s.part[a], 0
     for e in range(s.indptr[a], s.indptr[a + 1]):
         col = s.indices[e]
@@ -106,7 +106,7 @@ def coverage_gain(s: Table, a: int, q: int) -> int:
 
 @compiled
 def choose_part(s: Table, a: int, col: int) -> int:
-    """The part that wants column `col` most: uncovered need, room, demand, room, hash."""
+    """The part that needs column `col` most: uncovered need, any room, demand, room, hash."""
     k, best = len(s.size), -1
     best_key = (False, False, 0.0, 0.0, 0)
     for j in range(k):
@@ -126,10 +126,10 @@ def choose_part(s: Table, a: int, col: int) -> int:
 
 @compiled
 def greedy(s: Table, colptr: np.ndarray, rows: np.ndarray) -> None:
-    """Sechidis et al. 2011, Algorithm 1: the column with fewest atoms left goes first.
+    """Algorithm 1 of Sechidis et al. 2011: the column with the fewest atoms left goes first.
 
-    `colptr`, `rows`: the CSC view of the table. Columns wait in buckets by atoms left; a column
-    whose number fell is put again into the lower bucket and its old entry is skipped when met.
+    `colptr` and `rows` are the CSC view of the table. Columns wait in buckets by atoms left; a
+    column whose number drops moves to the lower bucket.
     """
     n_columns = len(colptr) - 1
     left = colptr[1:] - colptr[:-1]
@@ -157,7 +157,7 @@ def greedy(s: Table, colptr: np.ndarray, rows: np.ndarray) -> None:
                 if 0 < left[other] < current:
                     current = left[other]
     for a in range(len(s.part)):
-        if s.part[a] < 0:  # documents without labels fill what room is left
+        if s.part[a] < 0:  # documents without labels fill the room that is left
             shift(s, a, choose_part(s, a, -1))
 
 
@@ -181,9 +181,9 @@ def _pop(head: np.ndarray, following: np.ndarray, previous: np.ndarray, n: int, 
 
 @compiled
 def refine(s: Table, sweeps: int, tolerance: float) -> None:
-    """Move single atoms while that covers more labels, or lowers chi-square at equal coverage.
+    """Move single atoms as long as that covers more labels, or lowers chi-square at equal coverage.
 
-    No move takes a part further than `tolerance` documents from its target.
+    No move takes a part more than `tolerance` documents away from its target.
     """
     for _ in range(sweeps):
         moved = 0
@@ -210,10 +210,12 @@ def refine(s: Table, sweeps: int, tolerance: float) -> None:
 
 @compiled
 def correct_size(s: Table, p: int, q: int, least_gain: int, held: int, start: int) -> int:
-    """Move the cheapest atom from `p` to `q` that brings both nearer to target; -1: none is left.
+    """Move the cheapest atom from `p` to `q` that brings both closer to their targets.
 
-    Looks at `WINDOW` candidates from atom `start` on, around the end, never at atom `held`;
-    returns the atom moved.
+    Examines `WINDOW` candidates from atom `start` on, wrapping around, but never atom `held`.
+
+    Returns:
+        The atom moved, -1 if there is none.
     """
     gap = (s.size[p] - s.target[p]) - (s.size[q] - s.target[q])
     best, best_gain, best_cost, seen = -1, 0, 0.0, 0
@@ -239,7 +241,7 @@ def correct_size(s: Table, p: int, q: int, least_gain: int, held: int, start: in
 
 @compiled
 def within(s: Table) -> bool:
-    """Are all sizes within their bounds?"""
+    """Whether all sizes are within their bounds."""
     for j in range(len(s.size)):
         if s.size[j] < s.lower[j] - EPS or s.size[j] > s.upper[j] + EPS:
             return False
@@ -248,10 +250,12 @@ def within(s: Table) -> bool:
 
 @compiled
 def balance(s: Table, least_gain: int, until_within: bool, held: int, trail: np.ndarray) -> int:
-    """Correct sizes, most excess to most lack first, until nothing helps (or bounds are met).
+    """Correct sizes, from most excess to most lack, until nothing helps (or bounds are met).
 
-    `trail` (m, 2) receives atom and former part of each move; stops when it is full.
-    Returns the number of moves.
+    `trail` `(m, 2)` receives the atom and its former part for each move; stops when it is full.
+
+    Returns:
+        The number of moves.
     """
     n_moves, start, k = 0, 0, len(s.size)
     tried = np.zeros((k, k), np.bool_)
@@ -279,10 +283,10 @@ def balance(s: Table, least_gain: int, until_within: bool, held: int, trail: np.
 def cover(
     s: Table, col: int, j: int, atoms: np.ndarray, tabu: np.ndarray, now: int, walk: bool
 ) -> bool:
-    """Bring one atom of label `col` into part `j`, sizes kept in bounds by moves of others.
+    """Bring one atom of label `col` into part `j`; moves of other atoms keep sizes in bounds.
 
-    Tries the candidates that break the fewest other needs first; undoes what does not leave
-    `missing` at most as it was. `tabu`: an atom does not move again before that step.
+    Tries the candidates that break the fewest other needs first, and undoes a move that raises
+    `missing`. `tabu` holds the step before which an atom must not move again.
     """
     keys = np.full(len(atoms), np.inf)
     for i in range(len(atoms)):
@@ -314,8 +318,8 @@ def repair(
 ) -> None:
     """Cover what the coverage rule still misses, rarest label first, by `cover`.
 
-    Every other pass tries the candidates in a hashed order instead of the best first, since the
-    best first walks in circles where two labels compete for one document.
+    Every other pass tries the candidates in a hashed order instead of the best one first, which
+    goes in circles when two labels compete for one document.
     """
     tabu = np.zeros(len(s.part), np.int64)
     now, walk = 0, False

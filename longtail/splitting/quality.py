@@ -1,15 +1,14 @@
-"""How good a split is: sizes, label shares, label pairs and missing labels, as plain numbers.
+"""Measures how good a split is: sizes, label shares, label pairs and missing labels.
 
-Notation: D_i documents with label i, n documents, S_ij those of label i in part j, n_j the size
-of part j, f_j the wanted fraction, q labels (with D_i > 0), k parts (with n_j > 0).
+Notation: n documents, D_i of them with label i, S_ij of those in part j, n_j the size of part j,
+f_j its wanted fraction. Means are over labels with D_i > 0 and parts with n_j > 0.
 
-`label_share_deviation`: mean_ij |S_ij / D_i - f_j|, in 0..1;
-`ld`: mean_ij |S_ij / (n_j - S_ij) - D_i / (n - D_i)| (measure LD of Sechidis et al.
-  2011; a count that fills its whole part or corpus is taken one lower, since its odds are
-  infinite);
-`rld`: mean_ij |d_i - p_ij| / d_i with d_i = D_i / n, p_ij = S_ij / n_j (Tiittanen, Holm &
-  Törönen 2022);
-`dcp`: mean_i max_j (S_ij / D_i - f_j) (same paper, whose 1/k is f_j here).
+- `label_share_deviation`: mean_ij |S_ij / D_i - f_j|, in 0..1.
+- `ld`: mean_ij |S_ij / (n_j - S_ij) - D_i / (n - D_i)|, measure LD of Sechidis et al. 2011. A count
+  that fills its whole part or corpus is taken one lower, since its odds are infinite.
+- `rld`: mean_ij |d_i - p_ij| / d_i with d_i = D_i / n and p_ij = S_ij / n_j (Tiittanen, Holm &
+  Törönen 2022).
+- `dcp`: mean_i max_j (S_ij / D_i - f_j) (same paper, whose 1/k is f_j here).
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from longtail.errors import DataError
 from longtail.splitting import inputs as split_input
 from longtail.splitting.iterative import SPLITS, coverage_need, group_support, label_pairs
 
-DIGITS = 10  # figures are rounded, so that summation order cannot change a report
+DIGITS = 10  # figures are rounded so that summation order cannot change a report
 
 
 def quality(
@@ -37,27 +36,26 @@ def quality(
 ) -> dict[str, Any]:
     """The quality report of a split, ready for JSON.
 
-    Parameters
-    ----------
-    labels : sparse matrix (n_docs, n_labels), binary
-    assignment : int array (n_docs,), a part per document
-    fractions, groups, fixed : as given to `splitting.iterative_split`; `fixed` only serves to
-        name the reason why a label is missing.
+    Args:
+        labels: 0/1 sparse `(n_docs, n_labels)`.
+        assignment: `(n_docs,)` int, the part of each document.
+        fractions: as given to `iterative_split`.
+        groups: as given to `iterative_split`.
+        fixed: as given to `iterative_split`; only used to say why a label is missing.
 
-    Returns
-    -------
-    dict with
-      `sizes`: per part wanted and got documents, wanted and got groups (a group that lies in
-        several parts counts in each);
-      `label_share_deviation`, `ld`, `rld`, `dcp`: see the head of this file;
-      `pairs`: the number of pairs that occur, their `share_deviation` (as for labels), and
-        `missing`, the number of pairs absent per part among those with enough groups;
-      `missing`: per part the labels that the coverage rule asks for and that are not there, as
-        {label, groups, reason};
-      `groups_apart`: groups with documents in several parts;
-    Every mean over nothing is 0.
+    Returns:
+        A dict in which every mean over nothing is 0:
+            `sizes` - per part, documents and groups, both wanted and actual; a group in several
+            parts counts in each;
+            `label_share_deviation`, `ld`, `rld`, `dcp` - see the top of this file;
+            `pairs` - the number of label pairs that occur, their `share_deviation` (as for labels),
+            and `missing`, the number of absent pairs per part among those with enough groups;
+            `missing` - per part, the labels that the coverage rule requires and that are absent, as
+            {label, groups, reason};
+            `groups_apart` - the number of groups with documents in several parts.
 
-    Raises DataError where lengths or values do not fit.
+    Raises:
+        DataError: lengths or values are wrong.
     """
     labels = split_input.checked_labels(labels)
     shares = split_input.checked_fractions(fractions)
@@ -88,14 +86,14 @@ def quality(
 
 
 def part_names(k: int) -> list[str]:
-    """train, val, test for three parts; train, test for two; else `part 0` and so on."""
+    """Names of k parts: train, val, test for three; train, test for two; else `part 0`, …"""
     if k == 2:
         return [SPLITS[0], SPLITS[2]]
     return list(SPLITS) if k == 3 else [f"part {j}" for j in range(k)]
 
 
 def share_deviation(got: np.ndarray, shares: np.ndarray) -> float:
-    """mean_ij |S_ij / D_i - f_j| of counts `(n_labels, k)` against fractions `(k,)`."""
+    """Mean |S_ij / D_i - f_j| of counts `(n_labels, k)` against fractions `(k,)`."""
     got = got[got.sum(axis=1) > 0]
     return _mean(np.abs(got / got.sum(axis=1, keepdims=True) - shares))
 
@@ -155,13 +153,13 @@ def _reason(
     need: np.ndarray,
     holders: np.ndarray,
 ) -> str:
-    """Why none of the label's `free` documents is in the part that misses the label."""
+    """Why none of the label's `free` documents is in the part that lacks the label."""
     if not len(free):
         return "all its groups are frozen in other parts"
     for number in np.unique(group[free]):
-        members = np.flatnonzero(group == number)
-        p = part[members[0]]
-        carried = np.unique(labels[members].indices)
+        rows = np.flatnonzero(group == number)
+        p = part[rows[0]]
+        carried = np.unique(labels[rows].indices)
         if not (need[carried, p] & (holders[carried, p] == 1)).any():
             return "a free group could move, but the sizes leave no room for it"
     return "each of its free groups is the last one of some label in its part"
@@ -184,7 +182,7 @@ def _sizes(
 
 
 def _counts(columns: sp.csr_matrix, part: np.ndarray, k: int) -> np.ndarray:
-    """Documents per column and part `(n_columns, k)`."""
+    """Documents per column and part, `(n_columns, k)`."""
     n_docs = len(part)
     member = sp.csr_matrix((np.ones(n_docs, np.int64), (part, np.arange(n_docs))), (k, n_docs))
     return (member @ columns).toarray().T

@@ -18,7 +18,7 @@ LEAST_SWAPS = 2
 
 
 @dataclass(frozen=True)
-class Judgements:
+class Judgments:
     """One row per (document, annotator): who gave which labels.
 
     `document` and `annotator` are `(n_rows,)` int codes, `targets` `(n_rows, n_labels)` 0/1 CSR.
@@ -28,11 +28,11 @@ class Judgements:
     annotator: np.ndarray
     targets: sp.csr_matrix
 
-    def shared(self) -> Judgements:
+    def shared(self) -> Judgments:
         """Only documents that at least two rows judge."""
         several = np.bincount(self.document)[self.document] > 1 if len(self.document) else []
         rows = np.flatnonzero(several)
-        return Judgements(self.document[rows], self.annotator[rows], self.targets[rows])
+        return Judgments(self.document[rows], self.annotator[rows], self.targets[rows])
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,12 @@ def _masi(common: np.ndarray, size_a: np.ndarray, size_b: np.ndarray) -> np.ndar
     return 1 - jaccard * weight
 
 
-def overall_alpha(judgements: Judgements) -> float:
+def overall_alpha(judgments: Judgments) -> float:
     """Krippendorff's alpha over label sets with MASI distance; NaN where nobody shares a document.
 
-    Where every judgement is the same set, alpha is 1, as nltk has it.
+    Where every judgment is the same set, alpha is 1, as nltk has it.
     """
-    shared = judgements.shared()
+    shared = judgments.shared()
     if not len(shared.document):
         return float("nan")
     kinds, kind = _distinct(shared.targets)
@@ -80,13 +80,13 @@ def overall_alpha(judgements: Judgements) -> float:
     return 1 - float(observed.mean()) / expected
 
 
-def label_alphas(judgements: Judgements) -> np.ndarray:
+def label_alphas(judgments: Judgments) -> np.ndarray:
     """Nominal alpha of each label taken alone (given or not), `(n_labels,)` float.
 
     NaN for a label that no shared document has or all have: chance expects no disagreement.
     """
-    shared = judgements.shared()
-    n_labels = judgements.targets.shape[1]
+    shared = judgments.shared()
+    n_labels = judgments.targets.shape[1]
     if not len(shared.document):
         return np.full(n_labels, np.nan)
     given, rows = _per_document(shared)
@@ -99,29 +99,29 @@ def label_alphas(judgements: Judgements) -> np.ndarray:
     return 1 - np.divide(observed, expected, out=np.full(n_labels, np.nan), where=expected > 0)
 
 
-def annotator_agreement(judgements: Judgements) -> dict[int, tuple[int, float]]:
+def annotator_agreement(judgments: Judgments) -> dict[int, tuple[int, float]]:
     """Annotator → (documents shared, mean MASI similarity with the others' sets for them)."""
-    shared = judgements.shared()
+    shared = judgments.shared()
     similarity = 1 - _mean_to_others(shared)
     who, row, n = np.unique(shared.annotator, return_inverse=True, return_counts=True)
     mean = np.bincount(row, similarity) / n if len(n) else similarity
     return {int(a): (int(k), float(s)) for a, k, s in zip(who, n, mean, strict=True)}
 
 
-def disagreements(judgements: Judgements, n_docs: int) -> np.ndarray:
-    """Mean MASI distance between each document's judgements, `(n_docs,)`, 0 with fewer than 2."""
-    shared = judgements.shared()
+def disagreements(judgments: Judgments, n_docs: int) -> np.ndarray:
+    """Mean MASI distance between each document's judgments, `(n_docs,)`, 0 with fewer than 2."""
+    shared = judgments.shared()
     total = np.bincount(shared.document, _mean_to_others(shared), minlength=n_docs)
     return total / np.maximum(np.bincount(shared.document, minlength=n_docs), 1)
 
 
-def swapped_labels(judgements: Judgements) -> list[Swap]:
+def swapped_labels(judgments: Judgments) -> list[Swap]:
     """Label pairs of which one annotator gives the one and another only the other, most first.
 
     `lift` compares the count with what the two labels' disputes would give by chance; pairs with
     a lift of 1 or less are left out, and so are those seen once.
     """
-    shared = judgements.shared()
+    shared = judgments.shared()
     pairs = _pairs(shared)
     a, b = (shared.targets[rows].astype(np.int64) for rows in pairs)
     only_a, only_b = a > a.multiply(b), b > a.multiply(b)
@@ -137,7 +137,7 @@ def swapped_labels(judgements: Judgements) -> list[Swap]:
     return sorted(found, key=lambda swap: (-swap.count, -swap.lift, swap.labels))
 
 
-def _pairs(shared: Judgements) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(shared: Judgments) -> tuple[np.ndarray, np.ndarray]:
     """All pairs of rows that judge one document, as two `(n_pairs,)` arrays of rows."""
     order = np.argsort(shared.document, kind="stable")
     document = shared.document[order]
@@ -149,7 +149,7 @@ def _pairs(shared: Judgements) -> tuple[np.ndarray, np.ndarray]:
     return first, second
 
 
-def _mean_to_others(shared: Judgements) -> np.ndarray:
+def _mean_to_others(shared: Judgments) -> np.ndarray:
     """Mean MASI distance of each row to the other rows of its document, `(n_rows,)`."""
     first, second = _pairs(shared)
     targets = shared.targets.astype(np.float64)
@@ -161,7 +161,7 @@ def _mean_to_others(shared: Judgements) -> np.ndarray:
     return total / np.maximum(np.bincount(ends, minlength=len(size)), 1)
 
 
-def _per_document(shared: Judgements) -> tuple[sp.csr_matrix, np.ndarray]:
+def _per_document(shared: Judgments) -> tuple[sp.csr_matrix, np.ndarray]:
     """How often each document was given each label, and by how many rows it was judged."""
     _, code = np.unique(shared.document, return_inverse=True)
     member = sp.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))))
@@ -182,7 +182,7 @@ def _distinct(targets: sp.csr_matrix) -> tuple[sp.csr_matrix, np.ndarray]:
 
 
 def _mean_distance(kinds: sp.csr_matrix, count: np.ndarray, block: int = 1000) -> float:
-    """Mean MASI distance between two different judgements out of all, in blocks of rows."""
+    """Mean MASI distance between two different judgments out of all, in blocks of rows."""
     weight = np.asarray(count, dtype=float)
     total = 0.0
     for start in range(0, len(weight), block):

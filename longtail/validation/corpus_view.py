@@ -11,7 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from longtail.label_matrix import encode, vocabulary
-from longtail.validation.agreement import Judgements
+from longtail.validation.agreement import Judgments
 from longtail.validation.duplicates import duplicate_groups, near_duplicate_pairs, text_keys
 from longtail.validation.label_cleaning import LabelLists
 from longtail.validation.label_variants import (
@@ -42,7 +42,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Judgements as they stand in `annotations.parquet`, one per document and annotator."""
+    """Judgments as they stand in `annotations.parquet`, one per document and annotator."""
 
     ids: list[str]
     annotators: list[str]
@@ -50,7 +50,7 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Subject:
+class CorpusView:
     """The corpus, labels already repaired as far as the policy allows. None: no such column.
 
     `dates` is `(n_docs,)` datetime64; `flags` holds what the repairs found.
@@ -165,7 +165,7 @@ class Subject:
         return periods(self.dates, self.limits.periods)
 
     @cached_property
-    def judged(self) -> tuple[list[str], list[str], Judgements] | None:
+    def judged(self) -> tuple[list[str], list[str], Judgments] | None:
         """Annotators' names, labels and who gave what to which document (its index).
 
         From `annotations.parquet` where there is one, else from the corpus's own column; None
@@ -183,23 +183,23 @@ class Subject:
         names = sorted({who for _, who, _ in triples})
         code = {name: i for i, name in enumerate(names)}
         labels = vocabulary(given for _, _, given in triples)
-        judgements = Judgements(
+        judgments = Judgments(
             np.array([position[document] for document, _, _ in triples], dtype=np.int64),
             np.array([code[who] for _, who, _ in triples], dtype=np.int64),
             encode([given for _, _, given in triples], labels),
         )
-        return names, labels, judgements
+        return names, labels, judgments
 
     @cached_property
     def annotator_shifts(self) -> list[Shift]:
         """Labels that an annotator uses unlike the others; empty without annotators."""
         if self.judged is None:
             return []
-        names, _, judgements = self.judged
+        names, _, judgments = self.judged
         limits = self.limits
         return shifts(
-            judgements.targets,
-            judgements.annotator,
+            judgments.targets,
+            judgments.annotator,
             names,
             limits.significance,
             limits.least_rate_ratio,

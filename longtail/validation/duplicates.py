@@ -52,7 +52,7 @@ def near_duplicate_pairs(keys: Sequence[str], similarity: float, seed: int = 0) 
 
     MinHash with locality-sensitive hashing (Broder 1997; Indyk and Motwani 1998): candidates
     share one of 16 bands of 8 hashes and are then compared exactly. Within a bucket each document
-    is compared with the first one and with its neighbour only, so that the cost grows with the
+    is compared with the first one and with its neighbor only, so that the cost grows with the
     number of documents however many copies of one form letter there are; the pairs found still
     connect the bucket. Exact duplicates of an earlier document are left out, as are texts of
     fewer than three words. Returns `(n_pairs, 2)` int, first index < second.

@@ -15,7 +15,7 @@ from longtail.validation.agreement import (
     overall_alpha,
     swapped_labels,
 )
-from longtail.validation.corpus_view import Subject
+from longtail.validation.corpus_view import CorpusView
 from longtail.validation.label_variants import Variants
 from longtail.validation.rules import RULES, Flags
 from longtail.validation.shifts import Shift
@@ -33,7 +33,7 @@ def excerpt(text: str, length: int = EXCERPT) -> str:
 
 
 def rule_findings(
-    subject: Subject, flags: Mapping[str, Flags], policy: Mapping[str, str]
+    view: CorpusView, flags: Mapping[str, Flags], policy: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """Each rule with policy, status, count, share and up to 20 documents."""
     found = []
@@ -47,33 +47,33 @@ def rule_findings(
                 "policy": policy[code],
                 "status": status(code, flag, policy),
                 "count": len(rows),
-                "share": len(rows) / max(len(subject.ids), 1),
-                "examples": [_document(subject, int(k)) for k in rows[:EXAMPLES]],
+                "share": len(rows) / max(len(view.ids), 1),
+                "examples": [_document(view, int(k)) for k in rows[:EXAMPLES]],
             }
         )
     return found
 
 
-def _document(subject: Subject, k: int) -> dict[str, Any]:
-    labels = [excerpt(label) for label in subject.labels[k]]
+def _document(view: CorpusView, k: int) -> dict[str, Any]:
+    labels = [excerpt(label) for label in view.labels[k]]
     return {
-        "id": excerpt(subject.ids[k]),
+        "id": excerpt(view.ids[k]),
         "labels": labels[:EXAMPLES],
-        "text": excerpt(subject.texts[k]),
+        "text": excerpt(view.texts[k]),
     }
 
 
-def statistics(subject: Subject) -> dict[str, Any]:
+def statistics(view: CorpusView) -> dict[str, Any]:
     """Documents, labels, and how they are spread."""
-    per_document = np.array([len(labels) for labels in subject.label_sets])
-    per_label = np.array(list(subject.label_freq.values()))
-    languages = Counter(name or "unclear" for name in subject.languages)
+    per_document = np.array([len(labels) for labels in view.label_sets])
+    per_label = np.array(list(view.label_freq.values()))
+    languages = Counter(name or "unclear" for name in view.languages)
     return {
-        "documents": len(subject.ids),
+        "documents": len(view.ids),
         "labels": len(per_label),
         "labels_per_document": _spread(per_document),
         "documents_per_label": _spread(per_label),
-        "words_per_document": _spread(subject.n_words),
+        "words_per_document": _spread(view.n_words),
         "languages": dict(languages.most_common(EXAMPLES)),
     }
 
@@ -89,36 +89,36 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
     }
 
 
-def duplicate_findings(subject: Subject) -> dict[str, Any]:
+def duplicate_findings(view: CorpusView) -> dict[str, Any]:
     """Groups of equal texts: how many, with conflicting labels, across splits; 20 conflicts."""
-    members: dict[int, list[int]] = {}
-    for k in np.flatnonzero(subject.duplicates >= 0):
-        members.setdefault(int(subject.duplicates[k]), []).append(int(k))
-    groups = list(members.values())
-    conflicts = [g for g in groups if len({subject.label_sets[k] for k in g}) > 1]
-    splits = subject.splits
+    copies: dict[int, list[int]] = {}
+    for k in np.flatnonzero(view.duplicates >= 0):
+        copies.setdefault(int(view.duplicates[k]), []).append(int(k))
+    groups = list(copies.values())
+    conflicts = [g for g in groups if len({view.label_sets[k] for k in g}) > 1]
+    splits = view.splits
     across = [g for g in groups if splits and len({splits[k] for k in g} - {None}) > 1]
-    near = subject.differing(subject.label_sets)
+    near = view.differing(view.label_sets)
     return {
         "groups": len(groups),
         "documents": sum(map(len, groups)),
         "conflicting_groups": len(conflicts),
         "groups_across_splits": len(across) if splits else None,
-        "near_pairs": len(subject.near_duplicates),
+        "near_pairs": len(view.near_duplicates),
         "conflicting_near_pairs": len(near),
-        "conflicts": [[_document(subject, k) for k in g[:5]] for g in conflicts[:EXAMPLES]],
-        "near_conflicts": [[_document(subject, int(k)) for k in pair] for pair in near[:EXAMPLES]],
+        "conflicts": [[_document(view, k) for k in g[:5]] for g in conflicts[:EXAMPLES]],
+        "near_conflicts": [[_document(view, int(k)) for k in pair] for pair in near[:EXAMPLES]],
     }
 
 
-def variant_findings(subject: Subject) -> list[dict[str, Any]]:
+def variant_findings(view: CorpusView) -> list[dict[str, Any]]:
     """Labels that look like another, most frequent first."""
     kinds: dict[str, Variants] = {
-        "case": subject.case_variants,
-        "space": subject.space_variants,
-        "spelling": subject.spelling_variants,
+        "case": view.case_variants,
+        "space": view.space_variants,
+        "spelling": view.spelling_variants,
     }
-    freq = subject.label_freq
+    freq = view.label_freq
     rows = [(kind, a, b) for kind, variants in kinds.items() for a, b in variants.items()]
     rows.sort(key=lambda row: (-freq[row[1]], row))
     return [
@@ -145,19 +145,19 @@ def shift_findings(shifts: list[Shift], labels: list[str]) -> dict[str, Any]:
     }
 
 
-def agreement_findings(subject: Subject) -> dict[str, Any] | None:
+def agreement_findings(view: CorpusView) -> dict[str, Any] | None:
     """Alpha overall and by label, annotators against the rest, swapped pairs; None without any."""
-    if subject.judged is None or not len(subject.judged[2].shared().document):
+    if view.judged is None or not len(view.judged[2].shared().document):
         return None
-    names, labels, judgements = subject.judged
-    alphas = label_alphas(judgements)
+    names, labels, judgments = view.judged
+    alphas = label_alphas(judgments)
     order = [i for i in np.argsort(alphas, kind="stable") if not math.isnan(alphas[i])]
-    against = annotator_agreement(judgements)
+    against = annotator_agreement(judgments)
     ranked = sorted(against.items(), key=lambda item: item[1][1])
     return {
-        "documents": len(np.unique(judgements.shared().document)),
+        "documents": len(np.unique(judgments.shared().document)),
         "annotators": len(against),
-        "alpha": overall_alpha(judgements),
+        "alpha": overall_alpha(judgments),
         "labels": [{"label": labels[i], "alpha": float(alphas[i])} for i in order[:ROWS]],
         "against_the_rest": [
             {"annotator": names[who], "documents": n, "similarity": similarity}
@@ -165,29 +165,29 @@ def agreement_findings(subject: Subject) -> dict[str, Any] | None:
         ],
         "swapped_labels": [
             {"labels": [labels[i] for i in s.labels], "count": s.count, "lift": s.lift}
-            for s in swapped_labels(judgements)[:EXAMPLES]
+            for s in swapped_labels(judgments)[:EXAMPLES]
         ],
     }
 
 
 def all_findings(
-    subject: Subject, flags: Mapping[str, Flags], policy: Mapping[str, str]
+    view: CorpusView, flags: Mapping[str, Flags], policy: Mapping[str, str]
 ) -> dict[str, Any]:
     """Everything above in one record; None for a section whose column the corpus lacks."""
-    dated = subject.dates is not None and not np.isnat(subject.dates).all()
-    judged = subject.judged
+    dated = view.dates is not None and not np.isnat(view.dates).all()
+    judged = view.judged
     return {
-        "rules": rule_findings(subject, flags, policy),
-        "statistics": statistics(subject),
-        "duplicates": duplicate_findings(subject),
-        "label_variants": variant_findings(subject),
+        "rules": rule_findings(view, flags, policy),
+        "statistics": statistics(view),
+        "duplicates": duplicate_findings(view),
+        "label_variants": variant_findings(view),
         "period_shifts": (
-            shift_findings(subject.period_shifts, subject.vocabulary) if dated else None
+            shift_findings(view.period_shifts, view.vocabulary) if dated else None
         ),
         "annotator_shifts": (
-            shift_findings(subject.annotator_shifts, judged[1])
+            shift_findings(view.annotator_shifts, judged[1])
             if judged and len(judged[0]) > 1
             else None
         ),
-        "agreement": agreement_findings(subject),
+        "agreement": agreement_findings(view),
     }

@@ -23,7 +23,7 @@ MAX_FEATURES = 50_000
 RIDGE = 10.0
 LEAST_SUPPORT = 5  # documents; a label with fewer cannot be predicted, so nothing is said about it
 BLOCK = 256  # labels scored at a time
-NEIGHBOURS = 30
+NEIGHBORS = 30
 ROWS = 1000  # documents compared with all others at a time
 
 
@@ -57,9 +57,9 @@ def suspects(
         return []
     features = text_features(texts, n_features, seed)
     found: dict[str, list[Suspect]] = {"wrong": [], "missing": []}
-    neighbours = nearest(features)
+    neighbors = nearest(features)
     for block, regression in leave_one_out(features, targets, columns):
-        scores = (regression + (neighbours @ targets[:, block]).toarray()) / 2
+        scores = (regression + (neighbors @ targets[:, block]).toarray()) / 2
         given = targets[:, block].toarray().astype(bool)
         for kind, (rank, candidate) in doubts(scores, given).items():
             best = _best(rank, candidate, top)
@@ -102,14 +102,14 @@ def leave_one_out(
         yield block, (projected @ (features.T @ y) - leverage * y) / (1 - leverage)
 
 
-def nearest(features: np.ndarray, n_neighbours: int = NEIGHBOURS) -> sp.csr_matrix:
+def nearest(features: np.ndarray, n_neighbors: int = NEIGHBORS) -> sp.csr_matrix:
     """Row k: weights, of sum 1, of the documents most similar to k, without k itself.
 
     Weight is the squared cosine similarity (negative counts as 0). `features` has rows of length 1
-    and the constant; returns `(n_docs, n_docs)` with at most `n_neighbours` entries a row.
+    and the constant; returns `(n_docs, n_docs)` with at most `n_neighbors` entries a row.
     """
     vectors, n_docs = features[:, :-1], len(features)
-    n = min(n_neighbours, n_docs - 1)
+    n = min(n_neighbors, n_docs - 1)
     blocks = []
     for start in range(0, n_docs, ROWS):
         similarity = vectors[start : start + ROWS] @ vectors.T

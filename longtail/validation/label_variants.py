@@ -49,7 +49,7 @@ def spelling_variants(
 ) -> Variants:
     """Rare label → frequent label that is one edit away inside a word of at least five letters.
 
-    An edit is one letter more, less or other, or two neighbours swapped. `together(a, b)` says
+    An edit is one letter more, less or other, or two neighbors swapped. `together(a, b)` says
     whether a document has both: then they are two labels. Words with digits are left alone
     (2024 and 2025 are no misspelling), and so are labels that differ by case or space only.
     Cost is linear in the labels' letters: labels meet where they are equal once each has lost one

@@ -66,10 +66,13 @@ def _script(text: str) -> str | None:
     return name if letters[name] >= LEAST_LETTERS else None
 
 
-def strangers(languages: Sequence[str | None], usual_share: float) -> np.ndarray:
-    """Documents in a language that less than `usual_share` of the clear documents use, bool.
+def in_unusual_language(languages: Sequence[str | None], usual_share: float) -> np.ndarray:
+    """Flag documents in a language that few others use, `(n_docs,)` bool.
 
-    The commonest language is always usual; unclear documents are never strangers.
+    Args:
+        languages: the language of each document, None where it is unclear.
+        usual_share: share of the documents of known language from which a language is usual, 0 to
+            1. The most common language always is; documents of unclear language are not flagged.
     """
     counts = Counter(name for name in languages if name is not None)
     total = sum(counts.values())

@@ -1,7 +1,7 @@
 """The rules: each looks at the corpus and flags documents; RULES is all that there are.
 
-A rule returns `(n_docs,)` bool, or None where the corpus lacks the column that it needs. Adding a
-rule is one function here, one line in RULES, and one field in `components/validate.py`.
+A rule returns `(n_docs,)` bool, or None where the corpus lacks the column that it needs. To add a
+rule, write one function and one line of RULES; its policy then belongs to the parameters.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from longtail.validation.agreement import disagreements
-from longtail.validation.corpus_view import Subject
+from longtail.validation.corpus_view import CorpusView
 from longtail.validation.duplicates import mixed_groups
 from longtail.validation.encoding import CONTROL, MOJIBAKE, REPLACEMENT, contains
-from longtail.validation.language import strangers
+from longtail.validation.language import in_unusual_language
 from longtail.validation.shifts import Shift
 
 SPLITS = frozenset({"train", "val", "test", None})
@@ -26,142 +26,151 @@ Flags = np.ndarray | None
 
 @dataclass(frozen=True)
 class Rule:
-    """What the rule finds, in words, and the function that finds it."""
+    """One rule.
 
+    Attributes:
+        about: what the rule looks at: the group of its policy in the parameters.
+        finds: what it finds, in words.
+        flag: the function that finds it.
+        repairs: the finding has one safe repair (`label_cleaning`), which a policy may ask for.
+    """
+
+    about: str
     finds: str
-    flag: Callable[[Subject], Flags]
+    flag: Callable[[CorpusView], Flags]
+    repairs: bool = False
 
 
-def _blank_id(subject: Subject) -> Flags:
-    return np.array([not document.strip() for document in subject.ids], dtype=bool)
+def _blank_id(view: CorpusView) -> Flags:
+    return np.array([not document.strip() for document in view.ids], dtype=bool)
 
 
-def _repeated_id(subject: Subject) -> Flags:
-    count = Counter(subject.ids)
-    return np.array([count[document] > 1 for document in subject.ids], dtype=bool)
+def _repeated_id(view: CorpusView) -> Flags:
+    count = Counter(view.ids)
+    return np.array([count[document] > 1 for document in view.ids], dtype=bool)
 
 
-def _unknown_split(subject: Subject) -> Flags:
-    if subject.splits is None:
+def _unknown_split(view: CorpusView) -> Flags:
+    if view.splits is None:
         return None
-    return np.array([split not in SPLITS for split in subject.splits], dtype=bool)
+    return np.array([split not in SPLITS for split in view.splits], dtype=bool)
 
 
-def _empty_text(subject: Subject) -> Flags:
-    return np.array([not text.strip() for text in subject.texts], dtype=bool)
+def _empty_text(view: CorpusView) -> Flags:
+    return np.array([not text.strip() for text in view.texts], dtype=bool)
 
 
-def _tiny_text(subject: Subject) -> Flags:
-    few = subject.n_words < subject.limits.least_words
-    return few & np.array([bool(text.strip()) for text in subject.texts], dtype=bool)
+def _tiny_text(view: CorpusView) -> Flags:
+    few = view.n_words < view.limits.least_words
+    return few & np.array([bool(text.strip()) for text in view.texts], dtype=bool)
 
 
-def _huge_text(subject: Subject) -> Flags:
-    most = subject.limits.most_characters
-    return np.array([len(text) > most for text in subject.texts], dtype=bool)
+def _huge_text(view: CorpusView) -> Flags:
+    most = view.limits.most_characters
+    return np.array([len(text) > most for text in view.texts], dtype=bool)
 
 
-def _mojibake(subject: Subject) -> Flags:
-    return contains(MOJIBAKE, subject.texts)
+def _mojibake(view: CorpusView) -> Flags:
+    return contains(MOJIBAKE, view.texts)
 
 
-def _replacement_character(subject: Subject) -> Flags:
-    return contains(REPLACEMENT, subject.texts)
+def _replacement_character(view: CorpusView) -> Flags:
+    return contains(REPLACEMENT, view.texts)
 
 
-def _control_character(subject: Subject) -> Flags:
-    return contains(CONTROL, subject.texts)
+def _control_character(view: CorpusView) -> Flags:
+    return contains(CONTROL, view.texts)
 
 
-def _other_language(subject: Subject) -> Flags:
-    return strangers(subject.languages, subject.limits.usual_language_share)
+def _other_language(view: CorpusView) -> Flags:
+    return in_unusual_language(view.languages, view.limits.usual_language_share)
 
 
-def _repair(code: str) -> Callable[[Subject], Flags]:
-    return lambda subject: subject.flags[code]
+def _repair(code: str) -> Callable[[CorpusView], Flags]:
+    return lambda view: view.flags[code]
 
 
-def _unknown_label(subject: Subject) -> Flags:
-    allowed = subject.allowed
+def _unknown_label(view: CorpusView) -> Flags:
+    allowed = view.allowed
     if allowed is None:
         return None
-    return subject.each(lambda labels: any(label not in allowed for label in labels))
+    return view.each(lambda labels: any(label not in allowed for label in labels))
 
 
-def _no_label(subject: Subject) -> Flags:
-    return subject.each(lambda labels: not labels)
+def _no_label(view: CorpusView) -> Flags:
+    return view.each(lambda labels: not labels)
 
 
-def _many_labels(subject: Subject) -> Flags:
-    return subject.each(lambda labels: len(labels) > subject.limits.most_labels)
+def _many_labels(view: CorpusView) -> Flags:
+    return view.each(lambda labels: len(labels) > view.limits.most_labels)
 
 
-def _variant(kind: str) -> Callable[[Subject], Flags]:
-    def flag(subject: Subject) -> Flags:
-        variants = getattr(subject, f"{kind}_variants")
-        return subject.each(lambda labels: any(label in variants for label in labels))
+def _variant(kind: str) -> Callable[[CorpusView], Flags]:
+    def flag(view: CorpusView) -> Flags:
+        variants = getattr(view, f"{kind}_variants")
+        return view.each(lambda labels: any(label in variants for label in labels))
 
     return flag
 
 
-def _rare_label(subject: Subject) -> Flags:
-    freq, least = subject.label_freq, subject.limits.least_support
-    return subject.each(lambda labels: any(freq[label] < least for label in labels))
+def _rare_label(view: CorpusView) -> Flags:
+    freq, least = view.label_freq, view.limits.least_support
+    return view.each(lambda labels: any(freq[label] < least for label in labels))
 
 
-def _duplicate_conflict(subject: Subject) -> Flags:
-    return mixed_groups(subject.duplicates, subject.label_sets)
+def _duplicate_conflict(view: CorpusView) -> Flags:
+    return mixed_groups(view.duplicates, view.label_sets)
 
 
-def _near_duplicate_conflict(subject: Subject) -> Flags:
-    return _members(subject, subject.differing(subject.label_sets))
+def _near_duplicate_conflict(view: CorpusView) -> Flags:
+    return _members(view, view.differing(view.label_sets))
 
 
-def _duplicate_across_splits(subject: Subject) -> Flags:
-    if subject.splits is None:
+def _duplicate_across_splits(view: CorpusView) -> Flags:
+    if view.splits is None:
         return None
-    return mixed_groups(subject.duplicates, subject.splits)
+    return mixed_groups(view.duplicates, view.splits)
 
 
-def _near_duplicate_across_splits(subject: Subject) -> Flags:
-    if subject.splits is None:
+def _near_duplicate_across_splits(view: CorpusView) -> Flags:
+    if view.splits is None:
         return None
-    return _members(subject, subject.differing(subject.splits))
+    return _members(view, view.differing(view.splits))
 
 
-def _members(subject: Subject, pairs: np.ndarray) -> np.ndarray:
-    flags = np.zeros(len(subject.ids), dtype=bool)
+def _members(view: CorpusView, pairs: np.ndarray) -> np.ndarray:
+    flags = np.zeros(len(view.ids), dtype=bool)
     flags[pairs.ravel()] = True
     return flags
 
 
-def _annotators_disagree(subject: Subject) -> Flags:
-    if subject.judged is None or not len(subject.judged[2].shared().document):
+def _annotators_disagree(view: CorpusView) -> Flags:
+    if view.judged is None or not len(view.judged[2].shared().document):
         return None
-    distance = disagreements(subject.judged[2], len(subject.ids))
-    return distance > subject.limits.most_disagreement
+    distance = disagreements(view.judged[2], len(view.ids))
+    return distance > view.limits.most_disagreement
 
 
-def _annotator_shift(subject: Subject) -> Flags:
-    if subject.judged is None or len(subject.judged[0]) < 2:
+def _annotator_shift(view: CorpusView) -> Flags:
+    if view.judged is None or len(view.judged[0]) < 2:
         return None
-    names, _, judgements = subject.judged
-    rows = np.zeros(len(judgements.document), dtype=bool)
-    for cell in subject.annotator_shifts:
-        own = judgements.annotator == names.index(cell.group)
-        rows |= own & _suspicious(cell, judgements.targets)
-    flags = np.zeros(len(subject.ids), dtype=bool)
-    flags[judgements.document[rows]] = True
+    names, _, judgments = view.judged
+    rows = np.zeros(len(judgments.document), dtype=bool)
+    for cell in view.annotator_shifts:
+        own = judgments.annotator == names.index(cell.group)
+        rows |= own & _suspicious(cell, judgments.targets)
+    flags = np.zeros(len(view.ids), dtype=bool)
+    flags[judgments.document[rows]] = True
     return flags
 
 
-def _period_shift(subject: Subject) -> Flags:
-    if subject.dates is None or np.isnat(subject.dates).all():
+def _period_shift(view: CorpusView) -> Flags:
+    if view.dates is None or np.isnat(view.dates).all():
         return None
-    number, names = subject.period_names
-    flags = np.zeros(len(subject.ids), dtype=bool)
-    for cell in subject.period_shifts:
-        flags |= (number == names.index(cell.group)) & _suspicious(cell, subject.targets)
+    number, names = view.period_names
+    flags = np.zeros(len(view.ids), dtype=bool)
+    for cell in view.period_shifts:
+        flags |= (number == names.index(cell.group)) & _suspicious(cell, view.targets)
     return flags
 
 
@@ -172,47 +181,74 @@ def _suspicious(cell: Shift, targets: sp.csr_matrix) -> np.ndarray:
 
 
 RULES: dict[str, Rule] = {
-    "blank_id": Rule("the id is blank", _blank_id),
-    "repeated_id": Rule("another document has the same id", _repeated_id),
-    "unknown_split": Rule("the frozen split is not train, val or test", _unknown_split),
-    "empty_text": Rule("the text is empty", _empty_text),
-    "tiny_text": Rule("the text has too few words", _tiny_text),
-    "huge_text": Rule("the text has too many characters", _huge_text),
-    "mojibake": Rule("UTF-8 was read as another encoding", _mojibake),
-    "replacement_character": Rule("characters were lost in decoding", _replacement_character),
-    "control_character": Rule("the text has control characters", _control_character),
-    "other_language": Rule("the text is in a language that few documents use", _other_language),
-    "blank_label": Rule("a label is null or blank", _repair("blank_label")),
+    "blank_id": Rule("documents", "the id is blank", _blank_id),
+    "repeated_id": Rule("documents", "another document has the same id", _repeated_id),
+    "unknown_split": Rule(
+        "documents", "the frozen split is not train, val or test", _unknown_split
+    ),
+    "empty_text": Rule("texts", "the text is empty", _empty_text),
+    "tiny_text": Rule("texts", "the text has too few words", _tiny_text),
+    "huge_text": Rule("texts", "the text has too many characters", _huge_text),
+    "mojibake": Rule("texts", "UTF-8 was read as another encoding", _mojibake),
+    "replacement_character": Rule(
+        "texts", "characters were lost in decoding", _replacement_character
+    ),
+    "control_character": Rule("texts", "the text has control characters", _control_character),
+    "other_language": Rule(
+        "texts", "the text is in a language that few documents use", _other_language
+    ),
+    "blank_label": Rule("labels", "a label is null or blank", _repair("blank_label"), repairs=True),
     "label_white_space": Rule(
-        "a label has white space around it or twice in it", _repair("label_white_space")
+        "labels",
+        "a label has white space around it or twice in it",
+        _repair("label_white_space"),
+        repairs=True,
     ),
-    "label_alias": Rule("a label is an alias in labels.yaml", _repair("label_alias")),
-    "repeated_label": Rule("a label is given twice", _repair("repeated_label")),
-    "unknown_label": Rule("a label is not in labels.yaml", _unknown_label),
-    "no_label": Rule("the document has no label", _no_label),
-    "many_labels": Rule("the document has too many labels", _many_labels),
-    "case_variant": Rule("a more frequent label differs only in case", _variant("case")),
+    "label_alias": Rule(
+        "labels", "a label is an alias in labels.yaml", _repair("label_alias"), repairs=True
+    ),
+    "repeated_label": Rule(
+        "labels", "a label is given twice", _repair("repeated_label"), repairs=True
+    ),
+    "unknown_label": Rule("labels", "a label is not in labels.yaml", _unknown_label),
+    "no_label": Rule("labels", "the document has no label", _no_label),
+    "many_labels": Rule("labels", "the document has too many labels", _many_labels),
+    "case_variant": Rule(
+        "vocabulary", "a more frequent label differs only in case", _variant("case")
+    ),
     "space_variant": Rule(
-        "a more frequent label differs only in white space, - or _", _variant("space")
+        "vocabulary", "a more frequent label differs only in white space, - or _", _variant("space")
     ),
-    "spelling_variant": Rule("a far more frequent label is one letter away", _variant("spelling")),
-    "rare_label": Rule("a label has too few documents to be learned", _rare_label),
-    "duplicate_conflict": Rule("the same text has other labels elsewhere", _duplicate_conflict),
+    "spelling_variant": Rule(
+        "vocabulary", "a far more frequent label is one letter away", _variant("spelling")
+    ),
+    "rare_label": Rule("vocabulary", "a label has too few documents to be learned", _rare_label),
+    "duplicate_conflict": Rule(
+        "duplicates", "the same text has other labels elsewhere", _duplicate_conflict
+    ),
     "near_duplicate_conflict": Rule(
-        "nearly the same text has other labels elsewhere", _near_duplicate_conflict
+        "duplicates", "nearly the same text has other labels elsewhere", _near_duplicate_conflict
     ),
     "duplicate_across_splits": Rule(
-        "the same text is in another frozen split", _duplicate_across_splits
+        "duplicates", "the same text is in another frozen split", _duplicate_across_splits
     ),
     "near_duplicate_across_splits": Rule(
-        "nearly the same text is in another frozen split", _near_duplicate_across_splits
+        "duplicates",
+        "nearly the same text is in another frozen split",
+        _near_duplicate_across_splits,
     ),
-    "annotators_disagree": Rule("annotators of the document disagree", _annotators_disagree),
-    "annotator_shift": Rule("a label that this annotator uses unlike the others", _annotator_shift),
-    "period_shift": Rule("a label that this period uses unlike the others", _period_shift),
+    "annotators_disagree": Rule(
+        "annotators", "annotators of the document disagree", _annotators_disagree
+    ),
+    "annotator_shift": Rule(
+        "annotators", "a label that this annotator uses unlike the others", _annotator_shift
+    ),
+    "period_shift": Rule(
+        "annotators", "a label that this period uses unlike the others", _period_shift
+    ),
 }
 
 
-def flag_documents(subject: Subject, policy: Mapping[str, str]) -> dict[str, Flags]:
+def flag_documents(view: CorpusView, policy: Mapping[str, str]) -> dict[str, Flags]:
     """Code → flags `(n_docs,)` bool, None where the rule does not apply; rules `off` are absent."""
-    return {code: rule.flag(subject) for code, rule in RULES.items() if policy[code] != "off"}
+    return {code: rule.flag(view) for code, rule in RULES.items() if policy[code] != "off"}

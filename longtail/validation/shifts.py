@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control
 
 @dataclass(frozen=True)
 class Shift:
-    """One label in one group of judgements; `ratio` is its rate there over its rate elsewhere."""
+    """One label in one group of judgments; `ratio` is its rate there over its rate elsewhere."""
 
     group: str
     label: int

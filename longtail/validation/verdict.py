@@ -1,8 +1,8 @@
 """From flags and policy to a verdict: what is kept, what is set aside and why, what stops the run.
 
 Policies: `error` stops the run where a document is flagged; `quarantine` sets the flagged
-documents aside; `repair` (some label rules) has already mended them; `warn` only tells; `off`
-does not look.
+documents aside; `repair` (some label rules) has already fixed them; `warn` only reports; `off`
+does not check.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""The first-party files that a module imports, directly or not, by reading the source."""
+"""The first-party files that a module needs, directly or not, by reading the source."""
 
 from __future__ import annotations
 
 import ast
+import tomllib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.builders.paths import ROOT
@@ -10,8 +12,17 @@ from tests.builders.paths import ROOT
 FIRST_PARTY = ("components", "longtail")
 
 
+def is_code(path: str) -> bool:
+    """Whether a dependency of a stage is code, package data included, rather than its input."""
+    return path.split("/")[0] in FIRST_PARTY
+
+
 def import_closure(module: str, root: Path = ROOT) -> list[str]:
-    """Paths, relative to `root`, of `module` and of everything first-party that it imports."""
+    """Paths of `module`, of everything first-party that it imports, and of their package data.
+
+    Paths are relative to `root`. Package data is what `root`/pyproject.toml declares: a template
+    counts like the module that renders it.
+    """
     seen: dict[str, Path] = {}
     waiting = [module]
     while waiting:
@@ -23,7 +34,23 @@ def import_closure(module: str, root: Path = ROOT) -> list[str]:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         # Importing a.b.c runs a/__init__.py and a/b/__init__.py first.
         waiting += [name.rpartition(".")[0], *_imported(path, package)]
-    return sorted(str(path.relative_to(root)) for path in seen.values())
+    files = {*seen.values(), *_package_data(seen.values(), root)}
+    return sorted(path.relative_to(root).as_posix() for path in files)
+
+
+def _package_data(modules: Iterable[Path], root: Path) -> Iterator[Path]:
+    """The data files of the packages whose `__init__.py` is among `modules`."""
+    project = root / "pyproject.toml"
+    if not project.is_file():
+        return
+    tool = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]
+    imported = {path.parent for path in modules if path.name == "__init__.py"}
+    for package, patterns in tool["setuptools"]["package-data"].items():
+        # Wheels carry the components inside `longtail_pipeline`.
+        folder = root.joinpath(*package.removeprefix("longtail_pipeline.").split("."))
+        if folder in imported:
+            for pattern in patterns:
+                yield from folder.glob(pattern)
 
 
 def _file_of(module: str, root: Path) -> Path | None:

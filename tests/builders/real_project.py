@@ -14,14 +14,14 @@ import pandas as pd
 import yaml
 
 from components._formats.corpus import write_corpus
+from tests.builders.nights import run
 from tests.builders.paths import ROOT
-from tests.dags.conftest import run
 
 SPLIT, THRESHOLDS, METRICS = (
     "artifacts/split/assignment.parquet", "artifacts/thresholds/thresholds.json",
     "reports/metrics.json",
 )  # fmt: skip
-# Figures that depend on the clock or the machine, not on the data.
+# Numbers that depend on the clock or the machine, not on the data.
 TIMES = ("seconds", "latency", "ms", "rate")
 
 
@@ -50,27 +50,28 @@ def make_project(folder: Path, deliveries: tuple[int, ...]) -> Path:
 def small_params(folder: Path) -> dict:
     """The project's parameters with the bundled encoder, short training and a short report."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
-    params["train"] |= {"losses": ["db"], "profile": "probe", "max_length": 32}
+    params["train"] |= {"losses": ["db"], "profile": "head", "max_length": 32}
     params["train"]["head"] |= {"hidden": 32, "epochs": 10}
     params["baseline"]["costs"] = [1.0]
     params["report"] |= {"n_draws": 100, "worst_errors": 2, "attribution_steps": 4}
-    # These nights are about the way through; the gate has tests of its own.
+    # These nights test the path through the pipeline; the gate has its own tests.
     params["promote"]["floors"] = {"micro_f1": 0.0, "macro_f1": 0.0}
     params["promote"]["over_baseline"] = {"micro_f1": -1.0, "macro_f1": -1.0}
     params["promote"]["limits"] |= {"seconds_per_doc": 60.0, "start_seconds": 600.0}
     return params
 
 
-def in_project(folder: Path, *words: str) -> None:
+def in_project(folder: Path, *argv: str) -> None:
+    """Run a command of the project, with its own scratch folder."""
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     settings = {**os.environ, "PATH": path, "LONGTAIL_CACHE": str(folder / ".cache")}
     settings.pop("PYTHONPATH", None)
-    done = subprocess.run(words, cwd=folder, env=settings, capture_output=True, text=True)
+    done = subprocess.run(argv, cwd=folder, env=settings, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-1500:]
 
 
 def checkout(project: Path, folder: Path, source: Path) -> Path:
-    """A clone of `project` with its data and the new texts of `source`, its stages not yet run."""
+    """A clone of `project` with its data and the new texts of `source`; no stage has run."""
     run("git", "clone", "--quiet", str(project), str(folder), cwd=project)
     (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {project}/.dvc/cache\n")
     in_project(folder, "python", "-m", "dvc", "checkout", "--quiet", "data.dvc")
@@ -81,34 +82,35 @@ def checkout(project: Path, folder: Path, source: Path) -> Path:
 
 
 def reproduce(project: Path, folder: Path, source: Path) -> Path:
-    """What `dvc repro` makes of `project` with the new texts of `source`."""
+    """The outputs of `dvc repro` in `project` with the new texts of `source`."""
     checkout(project, folder, source)
     in_project(folder, "python", "-m", "dvc", "repro", "--quiet", "--no-run-cache", "--no-commit")
     return folder
 
 
 def assert_same(found: Path, reference: Path) -> None:
-    """Identical split, thresholds and metrics within 1e-6 (they are equal, but for the clock's)."""
+    """Check that the splits are identical, and thresholds and metrics equal within 1e-6."""
     pd.testing.assert_frame_equal(
         pd.read_parquet(found / SPLIT), pd.read_parquet(reference / SPLIT)
     )
     for name in (THRESHOLDS, METRICS):
-        ours, theirs = (json.loads((p / name).read_text()) for p in (found, reference))
-        ours, theirs = dict(flat(ours)), dict(flat(theirs))
-        assert sorted(ours) == sorted(theirs)
-        assert len(theirs) > 5
-        for key, value in theirs.items():
+        actual, expected = (
+            dict(flatten(json.loads((folder / name).read_text()))) for folder in (found, reference)
+        )
+        assert sorted(actual) == sorted(expected)
+        assert len(expected) > 5
+        for key, value in expected.items():
             if isinstance(value, float):
-                np.testing.assert_allclose(ours[key], value, atol=1e-6, rtol=0, err_msg=key)
+                np.testing.assert_allclose(actual[key], value, atol=1e-6, rtol=0, err_msg=key)
             else:
-                assert ours[key] == value, key
+                assert actual[key] == value, key
 
 
-def flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every leaf with its path, without those that tell times."""
+def flatten(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Every leaf with its path, except `TIMES`."""
     if isinstance(value, dict | list):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for name, inner in pairs:
-            yield from flat(inner, f"{path}/{name}")
+            yield from flatten(inner, f"{path}/{name}")
     elif not any(word in path.rsplit("/", 1)[-1] for word in TIMES):
         yield path, value

@@ -7,6 +7,7 @@ targets, so that a model with more of them is worse.
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -26,10 +27,16 @@ from longtail.models import classifier
 from longtail.models.blending import blend
 from longtail.models.linear import fit_svm
 from longtail.thresholds import tune
+from tests.builders.paths import ROOT
 
 WORDS = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen"]
 PARAMS = {
-    "register": {"model_name": "longtail", "experiment": "longtail", "sample": 8},
+    "register": {
+        "model_name": "longtail",
+        "experiment": "longtail",
+        "sample": 8,
+        "runtime": "pytorch",
+    },
     "promote": {
         "primary_metric": "micro_f1",
         "min_gain": 0.0,
@@ -98,7 +105,7 @@ def fit(model: classifier.Classifier, texts: list[str], targets: np.ndarray) -> 
         x = torch.empty(len(texts), 64)
         for rows, ids, mask in model.eval().batches(model.tokenize(texts), 4096):
             x[rows] = model.features(ids, mask)
-    model.head.standardise_by(x)
+    model.head.standardize_by(x)
     optimiser = torch.optim.Adam(model.head.parameters(), lr=0.05)
     for _ in range(150):
         optimiser.zero_grad()
@@ -165,6 +172,7 @@ def build(
         "db,probe,1,0.5,0.2\ndb,probe,2,,0.3\ndb,finetune,1,0.4,0.4\n"
     )
     (folder / "reports/train/history.csv").write_text(history)
+    shutil.copy(ROOT / "dvc.yaml", folder / "dvc.yaml")
     (folder / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"train": {"wrong": wrong}}))
 
 

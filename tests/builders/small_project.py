@@ -73,7 +73,7 @@ def write_encoder(folder: Path, seed: int = 0) -> None:
 def small_params(encoder: Path) -> dict[str, Any]:
     """The project's own parameters, with a tiny encoder and short training."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["train"] |= {"encoder": str(encoder), "profile": "probe", "max_length": 32}
+    params["train"] |= {"encoder": str(encoder), "profile": "head", "max_length": 32}
     params["train"]["losses"] = ["db"]
     params["train"]["head"] |= {"hidden": 32, "epochs": 15}
     params["train"]["finetune"] |= {"epochs": 2, "batch_tokens": 512}

@@ -19,9 +19,9 @@ import yaml
 
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus, write_corpus
-from components._frame.component import guarded, main
-from components._sources.arguments import parser
-from components.ingest import ingest
+from components._frame.component import main
+from components._frame.launch import guarded
+from components.ingest import command as ingest
 from longtail.errors import DataError
 from tests.builders.paths import ROOT
 from tests.builders.small_project import small_corpus, small_params, write_encoder
@@ -53,7 +53,7 @@ def code_of(action) -> int:
 
 
 def run_ingest(*arguments: str) -> int:
-    return code_of(lambda: guarded("ingest", lambda: ingest(parser("").parse_args(arguments))))
+    return code_of(lambda: guarded("ingest", lambda: ingest.main(arguments, standalone_mode=False)))
 
 
 def run_stages(names: tuple[str, ...] = tuple(STAGES)) -> tuple[str, int]:
@@ -92,7 +92,7 @@ def texts(n_docs: int) -> list[str]:
 GOOD = "id,text,labels\n1,one text here,a\n2,another text here,b\n"
 FORM = {
     "missing id": (GOOD.replace("2,an", ",an"), [], "row 2 (line 3), column 'id': the id is miss"),
-    "duplicate id": (GOOD.replace("2,an", "1,an"), [], "'1' stands in row 1 too"),
+    "duplicate id": (GOOD.replace("2,an", "1,an"), [], "'1' appears in row 1 too"),
     "unknown column": (GOOD, ["--text-column", "body"], "no column 'body' for the text"),
     "stray quote": (GOOD.replace("another", '"ano"ther'), [], "is not CSV"),
     "latin-1": (GOOD.replace("one", "\xe9t\xe9").encode("latin-1"), [], "is not utf-8; name the"),
@@ -217,7 +217,7 @@ def test_a_column_that_stands_twice_is_named(tmp_path):
     columns = [pa.array(["1"]), pa.array(["x"]), pa.array([["a"]]), pa.array(["y"])]
     table = pa.Table.from_arrays(columns, names=["id", "text", "labels", "text"])
     pq.write_table(table, tmp_path / "corpus.parquet")
-    with pytest.raises(DataError, match=r"corpus\.parquet: column 'text' stands twice"):
+    with pytest.raises(DataError, match=r"corpus\.parquet: column 'text' appears twice"):
         read_corpus(tmp_path / "corpus.parquet")
 
 
@@ -232,7 +232,7 @@ def test_a_broken_assignment_is_one_sentence(project, capsys):
         "split": good.drop_columns("split"),
         "split 'dev'": good.set_column(1, "split", pa.array(["dev"] * 60)),
         "split None": good.set_column(1, "split", pa.array([None] * 60, pa.string())),
-        "an id stands twice": pa.concat_tables([good, good]),
+        "an id appears twice": pa.concat_tables([good, good]),
     }
     capsys.readouterr()
     for words, content in faults.items():
@@ -242,7 +242,7 @@ def test_a_broken_assignment_is_one_sentence(project, capsys):
             pq.write_table(content, path)
         assert run_stages(("frequencies",)) == ("frequencies", 3), words
         said = said_once(capsys)
-        assert f"{path} is no readable split assignment (" in said and words in said
+        assert f"{path} is not a readable split assignment (" in said and words in said
         assert said.endswith("run `dvc repro split`.")
     path.write_bytes(whole)
     assert read_assignment(path).value_counts().to_dict() == {"train": 36, "val": 12, "test": 12}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,6 @@ from components import drift, register
 from components._formats.corpus import write_corpus
 from components._frame.exit_codes import GateNotPassed
 from components._registry import client as registry
-from components._registry import evidence
 from longtail.errors import DataError
 from tests.builders.registry_workspace import PARAMS, InProcess, build, corpus
 
@@ -48,7 +46,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def watch(frame) -> dict:
     write_corpus(frame, Path("new.parquet"))
-    drift.main(argparse.Namespace(new=Path("new.parquet"), corpus=evidence.CORPUS))
+    drift.command.main(["new.parquet"], standalone_mode=False)
     return json.loads(drift.OUTPUT.read_text())
 
 

@@ -18,6 +18,7 @@ from components._formats.assignment import read_parts
 from components._formats.corpus import write_corpus
 from components.frequencies import Params, run
 from longtail.errors import DataError
+from tests.builders.params import stage_params
 
 # id: part, labels. In train: a 4, b 2, ç 1, d 0.
 DOCS: dict[str, tuple[str, list[str]]] = {
@@ -50,7 +51,7 @@ def count(folder: Path, **params: Any) -> dict[str, Any]:
         frequencies=folder / "out" / "frequencies.json",
         cooccurrences=folder / "out" / "cooccurrence.npz",
         label_counts=folder / "out" / "labels.csv",
-        params=Params.model_validate(params),
+        params=stage_params(Params, "frequencies", params),
     )
     return json.loads((folder / "out" / "frequencies.json").read_text(encoding="utf-8"))
 
@@ -137,7 +138,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
 )
 def test_cut_offs_that_make_no_sense_are_refused(params: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Params.model_validate(params)
+        stage_params(Params, "frequencies", params)
 
 
 # The join of corpus and assignment, which baseline and train use as well

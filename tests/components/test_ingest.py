@@ -13,7 +13,6 @@ import pytest
 
 from components import ingest as command
 from components._formats.corpus import read_corpus
-from components._sources.arguments import parser
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import ROOT
 
@@ -28,7 +27,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def ingest(*arguments: str) -> dict[str, list]:
-    command.ingest(parser("").parse_args(arguments))
+    command.command.main(list(arguments), standalone_mode=False)
     frame = read_corpus(Path("data/corpus.parquet")).astype(object)
     return {name: frame[name].where(frame[name].notna(), None).tolist() for name in frame.columns}
 
@@ -198,7 +197,7 @@ def test_nothing_is_left_where_nothing_was_ingested(folder):
     Path("twice.csv").write_text("id,text,labels\n5,other,b\n", encoding="utf-8")
     for paths in (["none.csv"], ["in.csv", "twice.csv"], ["missing.csv"]):
         with pytest.raises(DataError):
-            command.ingest(parser("").parse_args(["csv", *paths]))
+            command.command.main(["csv", *paths], standalone_mode=False)
         assert not Path("data").exists()
 
 
@@ -228,7 +227,7 @@ def run(folder: Path, *arguments: str, **environment: str) -> subprocess.Complet
     [
         (["csv", "in.csv"], 0, "3 documents, 2 labels, 1.00 labels each"),
         ([], 2, "name a SOURCE"),
-        (["csv", "in.csv", "--normalize", "x"], 2, "Unknown normalisation step"),
+        (["csv", "in.csv", "--normalize", "x"], 2, "Unknown normalization step"),
         (["csv", "gone.csv"], 3, "ingest: gone.csv does not exist"),
     ],
 )

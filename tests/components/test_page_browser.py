@@ -13,7 +13,7 @@ import pytest
 from components import report
 from components._formats.page import write_page
 from tests.builders.report_inputs import corpus, write_inputs
-from tests.components.test_report import DECISION, PARAMS, outputs
+from tests.components.test_report import DECISION, PARAMS, drift, outputs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = Path("/usr/bin/chromium")
@@ -30,7 +30,7 @@ def page_file(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("page")
     out = outputs(root / "out")
     report.run(**write_inputs(root / "in", corpus(600, 24)), **out, params=PARAMS)
-    write_page(out["details"], out["page"], out["markdown"], decision=DECISION)
+    write_page(out["details"], out["page"], decision=DECISION, drift=drift())
     return out["page"]
 
 

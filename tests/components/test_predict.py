@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from components import predict, register
+from components._formats.records import Reading
 from components._registry import client as registry
 from components._registry import evidence
 from longtail.errors import DataError, ParameterError
@@ -35,23 +36,31 @@ def test_every_form_gives_the_same_rows(tmp_path: Path, form: str):
         frame.to_json(path, orient="records", lines=True)
     else:
         frame.to_parquet(path)
-    assert list(predict.read_texts(path, predict.form_of(path, None), "text")) == ROWS
+    assert list(predict.read_texts(Reading(path), predict.kind_of(path, None), "text")) == ROWS
 
 
 def test_stdin_is_one_text_a_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\n\ntwo"))
-    assert list(predict.read_texts(None, "txt", "text")) == [("0", "one"), ("1", ""), ("2", "two")]
+    assert list(predict.read_texts(Reading(None), "txt", "text")) == [
+        ("0", "one"),
+        ("1", ""),
+        ("2", "two"),
+    ]
 
 
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [
-        ("a.csv", b"id,words\n1,x\n", "row 0: no column 'text'; it has id, words"),
-        ("a.csv", b'text\n"unclosed\n', "not CSV"),
-        ("a.csv", "text\nGrüße\n".encode("latin-1"), "not UTF-8"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2: not JSON"),
-        ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2: expected an object"),
-        ("a.jsonl", b'{"text": null}\n', "row 0, column 'text': expected a text, got None"),
+        (
+            "a.csv",
+            b"id,words\n1,x\n",
+            r"row 1 \(line 2\): no column 'text'; columns found: id, words",
+        ),
+        ("a.csv", b'text\n"unclosed\n', "is not CSV"),
+        ("a.csv", "text\nGrüße\n".encode("latin-1"), "is not utf-8; name the file's encoding"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
+        ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2: expected a JSON object"),
+        ("a.jsonl", b'{"text": null}\n', "line 1, column 'text': expected a text, got None"),
         ("a.parquet", b"PAR1 but no more", "not a readable Parquet file"),
     ],
 )
@@ -59,14 +68,14 @@ def test_broken_input_names_file_and_row(tmp_path: Path, name: str, content: byt
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError, match=match):
-        list(predict.read_texts(path, predict.form_of(path, None), "text"))
+        list(predict.read_texts(Reading(path), predict.kind_of(path, None), "text"))
 
 
 def test_a_missing_file_and_an_unknown_form_are_named(tmp_path: Path):
     with pytest.raises(DataError, match="does not exist"):
-        list(predict.read_texts(tmp_path / "none.csv", "csv", "text"))
+        list(predict.read_texts(Reading(tmp_path / "none.csv"), "csv", "text"))
     with pytest.raises(ParameterError, match="Did you mean 'jsonl'"):
-        predict.form_of(None, "json")
+        predict.kind_of(None, "json")
 
 
 @pytest.fixture(scope="module")

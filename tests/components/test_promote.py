@@ -5,7 +5,6 @@ The fresh processes are replaced by loading in this process where a test is abou
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -20,7 +19,9 @@ from components import promote, register
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._registry import champion as _champion
 from components._registry import client as registry
+from components._registry import contest, decision_record, evidence
 from components._registry import decision as _decision
+from components._registry.rules import Params
 from components._registry.smoke import Smoke
 from components._registry.worker import Answer, ServedError
 from longtail import gate
@@ -36,7 +37,7 @@ VARIANTS = {
     "leaking": {"wrong": 0, "shift": 60},
 }
 MEASURED = {"size_mb": 1.0, "start_seconds": 1.0, "seconds_per_doc": 0.1, "memory_mb": 1.0}
-ARGUMENTS = argparse.Namespace(reason="a reason", approved_by="Ada", version=None, rebase=False)
+WHY = {"reason": "a reason", "approved_by": "Ada"}
 
 
 @pytest.fixture(scope="session")
@@ -73,11 +74,11 @@ class Bench:
 
     def decide(self, variant: str, *, rebase: bool = False) -> dict:
         self.enter(variant)
-        params = _decision.Params.model_validate(PARAMS["promote"])
+        params = Params.model_validate(PARAMS["promote"])
         return _decision.decide(self.client, params, rebase=rebase)
 
     def apply(self) -> None:
-        promote.run_apply(ARGUMENTS)
+        promote.run_apply(**WHY)
 
     def promoted(self, variant: str) -> None:
         assert self.decide(variant)["verdict"] == "promoted"
@@ -96,7 +97,7 @@ class Bench:
 
 @pytest.fixture
 def bench(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(_decision, "Served", InProcess)
+    monkeypatch.setattr(contest, "Served", InProcess)
     monkeypatch.setattr(_decision, "smoke", lambda *_: Smoke([], MEASURED))
     return Bench(versions, tmp_path, monkeypatch)
 
@@ -157,7 +158,7 @@ def test_the_decision_is_written_for_people_and_for_the_registry(bench: Bench):
 def test_the_same_question_is_not_scored_again(bench: Bench):
     bench.crown("2")
     first = bench.decide("poor")
-    bench.patch.setattr(_decision, "Served", None)
+    bench.patch.setattr(contest, "Served", None)
     assert bench.decide("poor") == first
 
 
@@ -186,7 +187,7 @@ def test_documents_of_the_champions_training_are_taken_out(bench: Bench):
 
 def test_no_document_left_is_a_refusal(bench: Bench):
     bench.crown("1")
-    bench.patch.setattr(_decision.evidence, "read_seen_ids", lambda *_: _Everything())
+    bench.patch.setattr(evidence, "read_seen_ids", lambda *_: _Everything())
     assert failed(bench.decide("good")) == [("overlap", "all")]
 
 
@@ -227,7 +228,7 @@ def test_a_champion_that_does_not_load_is_a_refusal(bench: Bench):
             raise ServedError("models:/longtail/1 does not load")
 
     bench.crown("1")
-    bench.patch.setattr(_decision, "Served", Broken)
+    bench.patch.setattr(contest, "Served", Broken)
     decision = bench.decide("good")
     assert failed(decision) == [("champion", "all")]
     assert "does not load" in decision["summary"]
@@ -258,7 +259,7 @@ def test_an_int8_version_is_judged_as_it_is_served(bench: Bench):
             answer = super().ask(texts, **params)
             return replace(answer, labels=[row[:1] for row in answer.labels])
 
-    bench.patch.setattr(_decision, "Served", Coarse)
+    bench.patch.setattr(contest, "Served", Coarse)
     bench.client.set_model_version_tag("longtail", "2", registry.RUNTIME, "onnx_int8")
     decision = bench.decide("good")
     assert ("int8", "all") in failed(decision)
@@ -298,12 +299,12 @@ def test_an_alias_moved_by_another_client_at_the_same_moment_is_noticed(bench: B
 def test_rollback_and_rollback_of_the_rollback(bench: Bench):
     bench.promoted("middling")
     bench.promoted("good")
-    promote.run_rollback(ARGUMENTS)
+    promote.run_rollback(**WHY)
     assert (bench.alias("champion"), bench.alias("previous_champion")) == ("1", "2")
     decision = bench.decide("good")
     assert failed(decision) == [("rolled_back", "all")]
     assert "never promoted again by itself" in decision["summary"]
-    promote.run_rollback(ARGUMENTS)
+    promote.run_rollback(**WHY)
     assert (bench.alias("champion"), bench.alias("previous_champion")) == ("2", "1")
     assert registry.ROLLED_BACK not in bench.client.get_model_version("longtail", "2").tags
     assert registry.ROLLED_BACK in bench.client.get_model_version("longtail", "1").tags
@@ -325,18 +326,18 @@ def test_a_rollback_to_a_version_that_does_not_answer_is_refused(bench: Bench):
     bench.promoted("good")
     bench.patch.setattr(_decision, "smoke", lambda *_: Smoke(["files changed."], {}))
     with pytest.raises(GateNotPassed):
-        promote.run_rollback(ARGUMENTS)
+        promote.run_rollback(**WHY)
     assert bench.alias("champion") == "2"
 
 
 def test_a_rollback_names_what_is_not_there(bench: Bench):
     with pytest.raises(DataError, match="no previous champion"):
-        promote.run_rollback(ARGUMENTS)
+        promote.run_rollback(**WHY)
     with pytest.raises(DataError, match="no version 77"):
-        promote.run_rollback(argparse.Namespace(**vars(ARGUMENTS) | {"version": "77"}))
+        promote.run_rollback(**WHY, version="77")
     bench.promoted("middling")
     with pytest.raises(ParameterError, match="champion already"):
-        promote.run_rollback(argparse.Namespace(**vars(ARGUMENTS) | {"version": "1"}))
+        promote.run_rollback(**WHY, version="1")
 
 
 def test_a_champion_deleted_by_hand_is_judged_anew_and_said(bench: Bench):
@@ -391,7 +392,7 @@ def test_wrong_rules_are_all_reported_at_once(bench: Bench):
     wrong = PARAMS["promote"] | {"level": 2.0, "n_draws": 5, "gain": 1}
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"promote": wrong}))
     with pytest.raises(ParameterError) as caught:
-        promote.run_decide(ARGUMENTS)
+        promote.run_decide()
     assert all(word in str(caught.value) for word in ("3 wrong", "level", "n_draws", "gain"))
 
 
@@ -413,7 +414,7 @@ def test_the_page_follows_the_report_though_the_decision_stands(
     def render(decision: dict) -> None:
         page.write_text(details.read_text())
 
-    monkeypatch.setattr(_decision, "_render", render)
+    monkeypatch.setattr(decision_record, "_render", render)
     first = bench.decide("good")
     assert not page.exists()
     for second, text in ((1, "old"), (3, "new")):

@@ -20,15 +20,15 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from components import register
-from components._frame.component import guarded
 from components._frame.exit_codes import TEMPORARY, TemporaryError
+from components._frame.launch import guarded
 from components._registry import client as registry
 from components._registry import evidence
 from components._registry import provenance as _provenance
 from longtail.errors import DataError
 from longtail.models import onnx_export
 from tests.builders.paths import ROOT
-from tests.builders.registry_workspace import build
+from tests.builders.registry_workspace import PARAMS, build
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def workspace(
 
 
 def params() -> registry.RegisterParams:
-    return registry.RegisterParams(model_name="longtail", experiment="longtail", sample=8)
+    return registry.RegisterParams(**PARAMS["register"])
 
 
 def one_version(client: mlflow.MlflowClient, key: str) -> None:
@@ -134,7 +134,7 @@ LOCK: dict[str, dict] = {
         "params": {"params.yaml": {stage: {"seed": 0}}},
         "outs": [{"path": f"artifacts/{stage}", "md5": "2"}],
     }
-    for stage in _provenance.STAGES
+    for stage in ("validate", "split", "frequencies", "baseline", "train", "thresholds")
 }
 
 
@@ -151,6 +151,7 @@ def test_the_key_reads_sources_and_parameters_from_the_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
     key = key_of(LOCK)
     source = [{"path": "components/train.py", "md5": "changed"}]
     assert key_of(changed("train", deps=source)) != key

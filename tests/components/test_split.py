@@ -18,6 +18,7 @@ from components.split import Params, run
 from longtail.errors import DataError
 from longtail.splitting.iterative import SPLITS, scikit_multilearn_split
 from longtail.splitting.quality import quality
+from tests.builders.params import stage_params
 
 N_DOCS = 100
 
@@ -42,7 +43,7 @@ def split(folder: Path, frame: pd.DataFrame, **params: Any) -> tuple[pd.Series, 
         corpus=folder / "corpus.parquet",
         assignment=folder / "out" / "assignment.parquet",
         split_report=folder / "out" / "split.json",
-        params=Params.model_validate(params),
+        params=stage_params(Params, "split", params),
     )
     table = pq.read_table(folder / "out" / "assignment.parquet")
     assert table.column_names == ["id", "split"]
@@ -197,7 +198,7 @@ def test_the_second_order_looks_at_label_pairs(tmp_path: Path) -> None:
 )
 def test_parameters_out_of_range_are_refused(params: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Params.model_validate(params)
+        stage_params(Params, "split", params)
 
 
 @pytest.mark.parametrize("method", ["iterative", "scikit_multilearn"])

@@ -21,6 +21,7 @@ from components.thresholds import Params, run
 from longtail.errors import DataError
 from longtail.models.blending import WEIGHTS, best_weight, blend
 from longtail.thresholds import curve, tune
+from tests.builders.params import stage_params
 
 N_DOCS, LABELS = 60, ["a", "b", "c"]
 IDS = [f"v{i:02}" for i in range(N_DOCS)]
@@ -62,7 +63,7 @@ class Stage:
             comparison=self.folder / "comparison",
             thresholds=self.folder / "out" / "thresholds.json",
             curves=self.folder / "out" / "curves.csv",
-            params=Params.model_validate({"blend": False} | params),
+            params=stage_params(Params, "thresholds", {"blend": False} | params),
         )
         path = self.folder / "out" / "thresholds.json"
         return json.loads(path.read_text(encoding="utf-8"))
@@ -199,4 +200,4 @@ def test_nan_among_the_scores_is_refused(stage: Stage) -> None:
 )
 def test_parameters_out_of_range_are_refused(params: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
-        Params.model_validate(params)
+        stage_params(Params, "thresholds", params)

@@ -12,12 +12,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from pydantic import ValidationError
 
 from components._formats.corpus import write_corpus
 from components._formats.scores import read_scores
 from components._train_params import Params
 from components.train import run
 from longtail.models import classifier
+from tests.builders.params import stage_params
 from tests.builders.small_project import LABELS, small_corpus, small_params, write_encoder
 
 PARTS = ("train", "val", "test")
@@ -46,7 +48,12 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     torch.set_num_threads(1)
 
     def run_stage(
-        name: str, profile: str, head_epochs: int, loss: str = "db", **finetune: Any
+        name: str,
+        profile: str,
+        head_epochs: int,
+        loss: str = "db",
+        loss_options: dict[str, Any] | None = None,
+        **finetune: Any,
     ) -> Path:
         section["head"]["epochs"] = head_epochs
         section["loss"] = loss
@@ -60,8 +67,12 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 for path in ("model", "val_scores", "test_scores", "comparison", "history")
             },
             summary=out / "summary",
-            params=Params.model_validate(
-                section | {"profile": profile, "finetune": section["finetune"] | finetune}
+            params=stage_params(
+                Params,
+                "train",
+                section
+                | {"profile": profile, "loss_options": loss_options or {}}
+                | {"finetune": section["finetune"] | finetune},
             ),
         )
         return out
@@ -86,32 +97,32 @@ def scores_of(out: Path) -> np.ndarray:
 
 
 def test_fine_tuning_is_kept_only_where_val_gains(stage):
-    probed = stage("probed", "probe", 15)
+    headed = stage("headed", "head", 15)
     ruined = stage("ruined", "finetune", 15, learning_rate=1.0, head_learning_rate=1.0)
-    assert best_on_val(ruined, "finetune") < best_on_val(probed, "probe")
-    np.testing.assert_allclose(scores_of(ruined), scores_of(probed), atol=1e-5)
+    assert best_on_val(ruined, "finetune") < best_on_val(headed, "head")
+    np.testing.assert_allclose(scores_of(ruined), scores_of(headed), atol=1e-5)
     facts = json.loads((ruined / "summary").read_text(encoding="utf-8"))
-    assert facts["val"]["db"]["profile"] == "probe"
+    assert facts["val"]["db"]["profile"] == "head"
 
-    raw = stage("raw", "probe", 2)
+    raw = stage("raw", "head", 2)
     better = stage("better", "finetune", 2, learning_rate=3e-3, head_learning_rate=1e-2)
-    assert best_on_val(better, "finetune") > best_on_val(raw, "probe")
+    assert best_on_val(better, "finetune") > best_on_val(raw, "head")
     assert np.abs(scores_of(better) - scores_of(raw)).max() > 0.01
     facts = json.loads((better / "summary").read_text(encoding="utf-8"))
     assert facts["val"]["db"]["profile"] == "finetune"
 
 
 def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
-    """The probe ranks DB before BCE; fine-tuning betters BCE, so BCE is what `auto` saves."""
-    probed = stage("probed", "probe", 15, loss="auto")
-    facts = json.loads((probed / "summary").read_text(encoding="utf-8"))
+    """The heads rank DB before BCE; fine-tuning improves BCE, so BCE is what `auto` saves."""
+    headed = stage("headed", "head", 15, loss="auto")
+    facts = json.loads((headed / "summary").read_text(encoding="utf-8"))
     assert facts["loss"] == "db"
 
     def tuned(start, name, loss, parts, params):
         row = {"micro_f1": 0.0, "macro_f1": 0.0, "mean_f1": 2.0 if name == "bce" else 0.0}
         return start, [{"loss": name, "profile": "finetune", "epoch": 1, **row}]
 
-    monkeypatch.setattr("components.train.finetune", tuned)
+    monkeypatch.setattr("components._train_profiles.finetune", tuned)
     found = {}
     for loss in ("auto", "db"):
         out = stage(loss, "finetune", 15, loss=loss)
@@ -119,3 +130,29 @@ def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
         of_loss = read_scores(out / "comparison" / found[loss] / "test").scores
         np.testing.assert_array_equal(read_scores(out / "test_scores").scores, of_loss)
     assert found == {"auto": "bce", "db": "db"}
+
+
+def test_the_old_name_of_the_profile_is_still_accepted() -> None:
+    assert stage_params(Params, "train", {"profile": "probe"}).profile == "head"
+
+
+def test_the_options_of_a_loss_reach_it(stage):
+    scores = [
+        scores_of(stage(f"kappa-{kappa}", "head", 2, loss_options={"db": {"kappa": kappa}}))
+        for kappa in (0.05, 0.05, 0.3)
+    ]
+    np.testing.assert_array_equal(scores[0], scores[1])
+    assert np.abs(scores[0] - scores[2]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"db": {"kapa": 0.1}}, "Unknown option of loss 'db' 'kapa'.*Did you mean 'kappa'"),
+        ({"dbb": {"kappa": 0.1}}, "unknown dbb; valid: auto, bce"),
+        ({"db": {"kappa": "much"}}, "kappa must be"),
+    ],
+)
+def test_a_wrong_option_of_a_loss_is_found_before_training(options, message) -> None:
+    with pytest.raises(ValidationError, match=message):
+        stage_params(Params, "train", {"loss_options": options})

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from components._formats.corpus import write_corpus
-from components._validate_params import LimitParams, PolicyByRule
+from components._validate_params import LimitParams
 from components.validate import Params, run
 from longtail.errors import DataError
 from longtail.validation.corpus_view import Limits
 from longtail.validation.label_cleaning import REPAIRS
 from longtail.validation.rules import RULES
+from tests.builders.params import stage_params
 
 WORDS = "anchor basket candle dragon engine falcon garden hammer island jacket".split()  # noqa: SIM905
 
@@ -57,7 +58,7 @@ class Stage:
             findings=self.findings,
             data_docs=self.data_docs,
             suspects=self.suspects,
-            params=Params.model_validate(params),
+            params=stage_params(Params, "validate", params),
         )
         return self.read_findings()
 
@@ -85,11 +86,11 @@ def rule(found: dict[str, Any], code: str) -> dict[str, Any]:
 
 
 def test_params_name_every_rule_once_and_every_limit() -> None:
-    families = PolicyByRule().model_dump().values()
-    codes = [code for family in families for code in family]
+    policy = stage_params(Params, "validate").policy
+    codes = [code for family in policy.model_dump().values() for code in family]
     assert sorted(codes) == sorted(RULES)
-    repairable = {c for c, policy in PolicyByRule().by_code().items() if policy == "repair"}
-    assert repairable == set(REPAIRS)
+    repairable = {code for code, chosen in policy.by_code().items() if chosen == "repair"}
+    assert repairable == set(REPAIRS) == {code for code, rule in RULES.items() if rule.repairs}
     assert set(LimitParams.model_fields) == set(Limits.__dataclass_fields__)
 
 

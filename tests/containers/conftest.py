@@ -1,4 +1,4 @@
-"""Real images and a Docker-API socket of podman; skipped where neither can be had."""
+"""Real images and a Docker API socket of Podman; skipped if neither can be installed."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from pathlib import Path
 import pytest
 
 from scripts import podman
+from tests.builders.nights import Nights
 from tests.builders.paths import ROOT
-from tests.dags.conftest import (  # noqa: F401 - fixtures
-    Nights,
-    airflow_home,
-    identity,
-    toy,
-    toy_template,
-)
-
-PLANTED = "planted-7f3a91c2"
 
 
 @pytest.fixture(scope="session")
-def images() -> str:
-    """All images, built (what was built before comes from podman's cache); what the builds said.
+def planted() -> str:
+    """A secret that must not show up anywhere."""
+    return "planted-7f3a91c2"
 
-    The builds see secrets: in the environment, and in the pip settings that they are shown.
+
+@pytest.fixture(scope="session")
+def images(planted: str) -> str:
+    """Build all images (unchanged layers come from Podman's cache), and return the output.
+
+    The builds see secrets, in the environment and in the pip settings.
     """
     if not podman.installable():
-        pytest.skip("podman and runc are not here, and only root can install them with apt-get")
-    secrets = {"AWS_SECRET_ACCESS_KEY": PLANTED, "PIP_TRUSTED_HOST": f"{PLANTED}.invalid"}
-    words = [sys.executable, str(ROOT / "scripts" / "images.py")]
-    done = subprocess.run(words, env={**os.environ, **secrets}, stdout=subprocess.PIPE,
+        pytest.skip(
+            "podman and runc are not installed, and only root can install them with apt-get"
+        )
+    secrets = {"AWS_SECRET_ACCESS_KEY": planted, "PIP_TRUSTED_HOST": f"{planted}.invalid"}
+    argv = [sys.executable, str(ROOT / "scripts" / "images.py")]
+    done = subprocess.run(argv, env={**os.environ, **secrets}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True)  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:]
     print(done.stdout)
@@ -47,21 +47,13 @@ def socket(images: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def nights(airflow_home: Path, toy: Path, tmp_path: Path, socket: str) -> Nights:  # noqa: F811
-    """Nights of the toy project whose every stage runs in the `data` image."""
+def nights(airflow_home: Path, toy: Path, tmp_path: Path, socket: str) -> Nights:
+    """Nights of the toy project whose steps all run in the `data` image."""
     home = tmp_path / "home"
     home.mkdir()
     extra = {
         "DOCKER_HOST": socket,
         "LONGTAIL_IMAGES": "localhost/longtail-data:latest",
         "LONGTAIL_NETWORK": "host",
-        "LONGTAIL_RETRIES": "0",
     }
     return Nights(airflow_home, toy, home, "docker", tuple(extra.items()))
-
-
-@pytest.fixture(scope="session")
-def kfp() -> Path:
-    """Kubeflow's own environment."""
-    subprocess.run(["make", "--silent", ".venv-kfp/.installed"], cwd=ROOT, check=True)
-    return ROOT / ".venv-kfp" / "bin" / "python"

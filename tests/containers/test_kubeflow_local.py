@@ -1,4 +1,4 @@
-"""The Kubeflow pipeline on kfp's local Docker runner: DVC's results, and failures told as such."""
+"""The Kubeflow pipeline on kfp's local Docker runner: DVC's results, and failures are failures."""
 
 from __future__ import annotations
 
@@ -9,29 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.paths import ROOT
-from tests.dags.conftest import run
+from tests.builders.kubeflow import run_kubeflow
+from tests.builders.nights import run
 
 pytestmark = pytest.mark.containers
 TOY_IMAGE = "localhost/longtail-data:latest"
 
 
-def run_kubeflow(
-    kfp: Path, workspace: Path, socket: str, **extra: str
-) -> subprocess.CompletedProcess[str]:
-    env = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "DOCKER_HOST": socket,
-        "LONGTAIL_NETWORK": "host",
-        **extra,
-    }
-    words = [str(kfp), "-m", "dags._kubeflow_local", str(workspace)]
-    return subprocess.run(words, env=env, cwd=ROOT, capture_output=True, text=True)
-
-
-def test_the_same_files_as_dvc(kfp: Path, toy: Path, socket: str) -> None:
-    done = run_kubeflow(kfp, toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
+def test_the_same_files_as_dvc(toy: Path, socket: str) -> None:
+    done = run_kubeflow(toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     found = {
         name: (toy / name).read_text() for name in ("artifacts/total.json", "reports/page.txt")
@@ -43,9 +29,9 @@ def test_the_same_files_as_dvc(kfp: Path, toy: Path, socket: str) -> None:
     assert found == {name: (toy / name).read_text() for name in found}
 
 
-def test_a_failing_stage_fails_the_run(kfp: Path, toy: Path, socket: str) -> None:
+def test_a_failing_stage_fails_the_run(toy: Path, socket: str) -> None:
     (toy / "toy" / "total.py").write_text("import sys\nprint('no sum today')\nsys.exit(3)\n")
-    done = run_kubeflow(kfp, toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
+    done = run_kubeflow(toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
     assert done.returncode != 0
     assert "no sum today" in done.stdout
     assert "'total'" in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The real stages in containers, by Airflow and by Kubeflow: what `dvc repro` alone gives."""
+"""The real stages in containers, by Airflow and by Kubeflow: the same results as `dvc repro`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from scripts import podman
+from tests.builders.kubeflow import run_kubeflow
+from tests.builders.nights import Nights
 from tests.builders.real_project import assert_same, checkout, make_project, reproduce
-from tests.containers.test_kubeflow_local import run_kubeflow
-from tests.dags.conftest import Nights
 
 pytestmark = pytest.mark.containers
 
 
 @pytest.fixture(scope="module")
-def small(identity: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(tmp_path_factory.mktemp("small") / "project", (60,))
 
 
@@ -30,7 +30,7 @@ def test_airflow_gives_what_dvc_gives(
 ) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    extra = (("DOCKER_HOST", socket), ("LONGTAIL_NETWORK", "host"), ("LONGTAIL_RETRIES", "0"))
+    extra = (("DOCKER_HOST", socket), ("LONGTAIL_NETWORK", "host"))
     source = str(small.parent / "in1")
     nights = Nights(airflow_home, small, home, "docker", extra)
     states, output = nights("2026-04-02T02:00:00", source=source)
@@ -46,9 +46,9 @@ def test_airflow_gives_what_dvc_gives(
 
 
 def test_kubeflow_gives_what_dvc_gives(
-    kfp: Path, small: Path, reference: Path, tmp_path: Path, socket: str
+    small: Path, reference: Path, tmp_path: Path, socket: str
 ) -> None:
     folder = checkout(small, tmp_path / "project", small.parent / "in1")
-    done = run_kubeflow(kfp, folder, socket)
+    done = run_kubeflow(folder, socket)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert_same(folder, reference)

@@ -1,4 +1,4 @@
-"""A toy night in containers: the same result, nobody root, a finding that is told."""
+"""A toy night in containers: the same result, no root, a quoted finding."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import podman
-from tests.dags.conftest import Nights, run
+from tests.builders.nights import Nights, run
 
 pytestmark = pytest.mark.containers
 FIRST = "2026-03-01T02:00:00"

@@ -1,11 +1,10 @@
 """The compiled Kubeflow pipeline against its golden file, and the golden file against dvc.yaml.
 
-After a wanted change: `make kubeflow && cp build/kubeflow.yaml tests/contract/golden/`.
+After an intended change: `make kubeflow && cp build/kubeflow.yaml tests/contract/golden/`.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import yaml
 
 from components._frame.pipeline import load_stages
+from tests.builders.nights import environment
 from tests.builders.paths import ROOT
 
 GOLDEN = Path(__file__).parent / "golden" / "kubeflow.yaml"
@@ -31,17 +31,15 @@ def test_the_golden_file_says_what_dvc_yaml_says() -> None:
         assert [*container["command"], *container["args"]] == list(stage.argv)
         assert container["image"] == f"localhost/longtail-{stage.image}:latest"
         assert tasks[stage.name].get("dependentTasks", []) == sorted(stage.upstream)
-        given = tasks[stage.name]["inputs"]["parameters"]
-        assert sorted(given) == ["data_hash", "revision"]
+        inputs = tasks[stage.name]["inputs"]["parameters"]
+        assert sorted(inputs) == ["data_hash", "revision"]
         assert mounts[f"exec-{stage.name}"]["pvcMount"][0]["mountPath"] == "/workspace"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not KFP.exists(), reason="no .venv-kfp here; `make kubeflow` makes it")
+@pytest.mark.skipif(not KFP.exists(), reason="no .venv-kfp; `make kubeflow` makes it")
 def test_compiling_gives_the_golden_file(tmp_path: Path) -> None:
     target = tmp_path / "kubeflow.yaml"
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    env.pop("LONGTAIL_IMAGES", None)
-    words = [str(KFP), "-m", "dags.kubeflow_pipeline", str(target)]
-    subprocess.run(words, env=env, cwd=ROOT, check=True, capture_output=True)
+    argv = [str(KFP), "-m", "dags.kubeflow_pipeline", str(target)]
+    subprocess.run(argv, env=environment(), cwd=ROOT, check=True, capture_output=True)
     assert target.read_text(encoding="utf-8") == GOLDEN.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The compose file: every variable has a value, every address is loopback, no secret is written."""
+"""The compose file: every variable has a value, addresses are loopback, no secret is written."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ TEXT = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
 
 
 def generated() -> dict[str, str]:
-    words = [sys.executable, str(ROOT / "scripts" / "make_env.py")]
-    lines = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    argv = [sys.executable, str(ROOT / "scripts" / "make_env.py")]
+    lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 
@@ -42,25 +42,25 @@ def test_services_listen_on_loopback_and_the_targets_exist() -> None:
     assert all("ports" not in service for service in services.values())
     assert "0.0.0.0" not in TEXT
     targets = re.findall(r"^FROM \S+ AS (\w+)", (ROOT / "docker" / "Dockerfile").read_text(), re.M)
-    named = set(re.findall(r"localhost/longtail-(\w+):", TEXT))
-    assert named == {"airflow", "mlflow"} and named < set(targets)
+    used = set(re.findall(r"localhost/longtail-(\w+):", TEXT))
+    assert used == {"airflow", "mlflow"} and used < set(targets)
 
 
 def compose() -> list[str] | None:
-    """Docker Compose as a plugin or a program of its own, None where it is not installed."""
-    for words in (["docker", "compose"], ["docker-compose"]):
-        ask = [*words, "version"]
-        if shutil.which(words[0]) and not subprocess.run(ask, capture_output=True).returncode:
-            return words
+    """Docker Compose as a plugin or a command of its own, None if it is not installed."""
+    for argv in (["docker", "compose"], ["docker-compose"]):
+        version = [*argv, "version"]
+        if shutil.which(argv[0]) and not subprocess.run(version, capture_output=True).returncode:
+            return argv
     return None
 
 
 @pytest.mark.skipif(not compose(), reason="Docker Compose is not installed")
 def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
     (tmp_path / "env").write_text("\n".join(f"{k}={v}" for k, v in generated().items()))
-    words = [*(compose() or []), "--env-file", str(tmp_path / "env"), "--file",
-             str(ROOT / "docker" / "compose.yaml"), "config", "--format", "json"]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True)
+    argv = [*(compose() or []), "--env-file", str(tmp_path / "env"), "--file",
+            str(ROOT / "docker" / "compose.yaml"), "config", "--format", "json"]  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     services = json.loads(done.stdout)["services"]
     assert set(services) == set(yaml.safe_load(TEXT)["services"])

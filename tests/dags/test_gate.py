@@ -1,4 +1,4 @@
-"""`.ci/run` with a stand-in for make: which outcomes let a change in, and what is printed."""
+"""`.ci/run` with a fake `make`: which outcomes pass, and what it prints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders.paths import ROOT
 
-# Writes what pytest would have counted: `$FAST`, `$SLOW` and `$CONTAINERS` are "tests skipped".
+# Writes the counts that pytest would write: `$FAST`, `$SLOW` and `$CONTAINERS` are "tests skipped".
 MAKE = """#!/bin/sh
 case $1 in test) set -- $FAST;; test-slow) set -- $SLOW;; test-containers) set -- $CONTAINERS;;
   lint) exit ${LINT:-0};; esac
@@ -23,7 +23,7 @@ exit ${3:-0}
 
 @pytest.fixture
 def gate(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """Runs a copy of the gate; `installable` says whether the machine could have podman."""
+    """Runs a copy of the gate; `installable` says whether Podman can be installed."""
     shutil.copytree(ROOT / ".ci", tmp_path / ".ci")
     (tmp_path / "bin").mkdir()
     (tmp_path / "scripts").mkdir()
@@ -57,7 +57,7 @@ def test_all_ran(gate) -> None:  # type: ignore[no-untyped-def]
 def test_a_gap_or_a_failure_keeps_a_change_out(gate, counts) -> None:  # type: ignore[no-untyped-def]
     done = gate(**counts)
     assert done.returncode == 1
-    assert "containers" in done.stdout  # what ran is told even then
+    assert "containers" in done.stdout  # printed even then
 
 
 def test_where_podman_cannot_be_installed_it_says_so_and_goes_on(gate) -> None:  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.dags.conftest import Nights, run
+from tests.builders.nights import Nights, run
 
 STAGES = ("stages.count", "stages.total", "stages.page")
 FIRST, SECOND, THIRD = (f"2026-03-0{day}T02:00:00" for day in (1, 2, 3))
@@ -22,7 +22,7 @@ def ran(states: dict[str, str]) -> set[str]:
     return {name for name, state in states.items() if state == "success"}
 
 
-def drop(folder: Path, name: str, lines: str) -> str:
+def deliver(folder: Path, name: str, lines: str) -> str:
     folder.mkdir(exist_ok=True)
     (folder / name).write_text(lines)
     return str(folder)
@@ -33,7 +33,7 @@ def data_hash(repo: Path, revision: str) -> str:
 
 
 def test_a_night_with_new_data_ends_with_a_champion(nights: Nights, tmp_path: Path) -> None:
-    states, output = nights(FIRST, source=drop(tmp_path / "in", "new.jsonl", "3\n4\n5\n"))
+    states, output = nights(FIRST, source=deliver(tmp_path / "in", "new.jsonl", "3\n4\n5\n"))
     assert ran(states) == set(states) - {"approve"}, output[-3000:]
     assert states["approve"] == "skipped"
     assert (nights.home / "state" / "champion").read_text() == "5"
@@ -51,7 +51,7 @@ def test_a_night_with_new_data_ends_with_a_champion(nights: Nights, tmp_path: Pa
 
 @pytest.mark.slow
 def test_a_broken_source_stops_before_the_stages(nights: Nights, tmp_path: Path) -> None:
-    states, output = nights(FIRST, source=drop(tmp_path / "in", "empty.jsonl", ""))
+    states, output = nights(FIRST, source=deliver(tmp_path / "in", "empty.jsonl", ""))
     assert states["ingest"] == "failed"
     assert all(states[name] == "upstream_failed" for name in (*STAGES, "register", "notify"))
     assert "longtail: ingest failed" in output
@@ -62,7 +62,7 @@ def test_a_broken_source_stops_before_the_stages(nights: Nights, tmp_path: Path)
 
 @pytest.mark.slow
 def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
-    source = drop(tmp_path / "in", "one.jsonl", "3\n")
+    source = deliver(tmp_path / "in", "one.jsonl", "3\n")
     assert set(STAGES) < ran(nights(FIRST, source=source)[0])
 
     started = time.monotonic()
@@ -72,7 +72,7 @@ def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
     assert "longtail: unchanged" in output
     assert len(nights.versions()) == 1
 
-    drop(tmp_path / "in", "two.jsonl", "4\n")
+    deliver(tmp_path / "in", "two.jsonl", "4\n")
     assert set(STAGES) < ran(nights(THIRD, source=source)[0])
     assert [v["logical_date"][:10] for v in nights.versions()] == ["2026-03-01", "2026-03-03"]
 
@@ -89,10 +89,10 @@ def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_refused_model_is_not_applied_and_not_judged_again(
+def test_a_refused_model_is_not_applied_and_not_decided_again(
     nights: Nights, tmp_path: Path
 ) -> None:
-    source = drop(tmp_path / "in", "many.jsonl", "x\n" * 200)
+    source = deliver(tmp_path / "in", "many.jsonl", "x\n" * 200)
     states, output = nights(FIRST, source=source)
     assert (states["decide"], states["apply"], states["notify"]) == (
         "skipped", "skipped", "success",
@@ -103,7 +103,7 @@ def test_a_refused_model_is_not_applied_and_not_judged_again(
 
 
 @pytest.mark.slow
-def test_a_tracking_server_away_is_caught_up_the_next_night(nights: Nights) -> None:
+def test_an_unavailable_tracking_server_is_caught_up_the_next_night(nights: Nights) -> None:
     (nights.home / "state").mkdir()
     (nights.home / "state" / "away").touch()
     states, output = nights(FIRST)
@@ -117,11 +117,12 @@ def test_a_tracking_server_away_is_caught_up_the_next_night(nights: Nights) -> N
 
 
 @pytest.mark.slow
-def test_a_rollback_needs_a_night_and_hands_its_reason_on(nights: Nights) -> None:
+def test_a_rollback_needs_a_night_and_passes_its_reason_on(nights: Nights) -> None:
     back = replace(nights, dag="rollback")
     states, output = back(SECOND, reason="wrong; $(labels)")
     assert states == {"workspace": "failed", "rollback": "upstream_failed"}
-    assert "has no branch `nightly`: nothing to undo." in output.split("Notification:")[1]
+    notice = output.split("Notification:")[1]
+    assert "has no branch `nightly`, so there is nothing to roll back." in notice
     assert nights(FIRST)[0]["apply"] == "success"
     states, output = back(THIRD, reason="wrong; $(labels)")
     assert set(states.values()) == {"success"}, output[-3000:]
@@ -130,9 +131,9 @@ def test_a_rollback_needs_a_night_and_hands_its_reason_on(nights: Nights) -> Non
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_and_the_next_run_ends_right(nights: Nights) -> None:
-    words = ["mount", "-t", "tmpfs", "-o", "size=4m", "longtail-test", str(nights.home)]
-    if subprocess.run(words, capture_output=True).returncode:
+def test_a_full_disk_is_reported_and_the_next_run_succeeds(nights: Nights) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "longtail-test", str(nights.home)]
+    if subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root can mount a small disk")
     try:
         filler = nights.home / "filler"

@@ -1,4 +1,4 @@
-"""Nights of the real stages: as DVC alone, test documents stay, a quiet night, a past one."""
+"""Nights of the real stages: same as DVC, frozen test documents, a quiet night, a backfill."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from tests.builders.nights import Nights, run
 from tests.builders.real_project import SPLIT, assert_same, make_project, reproduce
-from tests.dags.conftest import Nights, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 FIRST, SECOND, THIRD = (f"2026-04-0{day}T02:00:00" for day in (1, 2, 3))
@@ -36,7 +36,7 @@ def data_of(workspace: Path) -> str:
 def test_three_nights_and_a_backfill(
     airflow_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Threads share a sum as the machine's load lets them; what is compared must not move by that.
+    # With several threads, sums depend on the machine's load, and the comparison would too.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     project = make_project(tmp_path / "project", (60, 40))
     home = tmp_path / "home"
@@ -65,7 +65,7 @@ def test_three_nights_and_a_backfill(
         assert f"{stopped} failed" in notice and finding in notice
         assert run("git", "rev-parse", "nightly", cwd=project) == tip
 
-    # Processor time, since the machine may be busy: on an idle one the clock shows less.
+    # CPU time, since the machine may be busy; wall time on an idle one is shorter.
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     states, output = nights(SECOND, source=one)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from dags._runners import ProcessOperator, private_environment, settle
+from dags._process import ProcessOperator
+from dags._runners import RUNNERS, operator
 from dags._settings import load_settings
+from dags._steps import Step, private_environment, raise_for_exit_code
 
 
 @pytest.mark.parametrize(
@@ -24,16 +26,16 @@ from dags._settings import load_settings
 )  # fmt: skip
 def test_exit_codes(code: int, outcome: type[Exception]) -> None:
     with pytest.raises(AirflowException) as caught:
-        settle(code, ["", "the reason"])
+        raise_for_exit_code(code, ["", "the reason"])
     assert type(caught.value) is outcome
     assert "the reason" in str(caught.value)
 
 
 def test_exit_code_zero_passes() -> None:
-    assert settle(0, ["anything"]) is None
+    raise_for_exit_code(0, ["anything"])
 
 
-def step(program: str, folder: Path, **env: str) -> ProcessOperator:
+def process(program: str, folder: Path, **env: str) -> ProcessOperator:
     argv = ["python", "-c", program]
     return ProcessOperator(task_id="step", argv=argv, cwd=str(folder), env=env)
 
@@ -47,23 +49,23 @@ def test_a_step_gets_its_own_environment_but_not_airflow_s(
         "import os; open('seen', 'w').write(','.join(sorted(n for n in os.environ "
         "if n.startswith(('AIRFLOW', 'PYTHONPATH', 'GIVEN')))))"
     )
-    step(program, tmp_path, GIVEN="1").execute({})
+    process(program, tmp_path, GIVEN="1").execute({})
     assert (tmp_path / "seen").read_text() == "GIVEN"
 
 
 def test_a_failing_step_quotes_its_last_lines(tmp_path: Path) -> None:
     program = "import sys; print('one'); print('ingest: row 7 is broken'); sys.exit(3)"
     with pytest.raises(AirflowFailException, match="ingest: row 7 is broken"):
-        step(program, tmp_path).execute({})
+        process(program, tmp_path).execute({})
 
 
 def test_a_step_killed_from_outside_may_be_retried(tmp_path: Path) -> None:
     with pytest.raises(AirflowException) as caught:
-        step("import os; os.kill(os.getpid(), 9)", tmp_path).execute({})
+        process("import os; os.kill(os.getpid(), 9)", tmp_path).execute({})
     assert type(caught.value) is AirflowException
 
 
-def test_arguments_are_no_shell(tmp_path: Path) -> None:
+def test_no_shell_reads_the_arguments(tmp_path: Path) -> None:
     program = "import sys; open('seen', 'w').write(sys.argv[1])"
     argv = ["python", "-c", program, "$(touch bad); *"]
     ProcessOperator(task_id="step", argv=argv, cwd=str(tmp_path), env={}).execute({})
@@ -75,21 +77,28 @@ def test_containers_get_no_airflow_secret(monkeypatch: Any) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_X", "secret")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "needed")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/longtail/mlflow.db")
-    given = private_environment(load_settings())
-    assert given["AWS_ACCESS_KEY_ID"] == "needed"
-    assert given["_MLFLOW_SERVER_ARTIFACT_ROOT"] == "/srv/longtail/mlruns"
-    assert not [name for name in given if name.startswith("AIRFLOW")]
+    env = private_environment(load_settings())
+    assert env["AWS_ACCESS_KEY_ID"] == "needed"
+    assert env["_MLFLOW_SERVER_ARTIFACT_ROOT"] == "/srv/longtail/mlruns"
+    assert not [name for name in env if name.startswith("AIRFLOW")]
 
 
-def test_a_misspelt_runner_is_refused(monkeypatch: Any) -> None:
+def test_a_misspelled_runner_is_rejected(monkeypatch: Any) -> None:
     monkeypatch.setenv("LONGTAIL_RUNNER", "dokcer")
     with pytest.raises(ValueError, match="'dokcer'; expected one of process, docker, kubernetes"):
-        load_settings()
+        operator(load_settings(), Step("step", ("python",), "data"))
 
 
-def test_a_store_that_moves_with_the_working_folder_is_refused(monkeypatch: Any) -> None:
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_every_runner_makes_an_operator(runner: str) -> None:
+    settings = replace(load_settings(), runner=runner)
+    made = operator(settings, Step("step", ("python", "-V"), "data"), doc_md="What it does.")
+    assert (made.task_id, made.doc_md) == ("step", "What it does.")
+
+
+def test_a_store_relative_to_the_working_folder_is_rejected(monkeypatch: Any) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
-    with pytest.raises(ValueError, match="sqlite:///mlflow.db, a path from the working folder"):
+    with pytest.raises(ValueError, match="sqlite:///mlflow.db, relative to the working folder"):
         load_settings()
 
 
@@ -98,11 +107,11 @@ def test_memory_and_gpu_of_a_stage_s_meta_reach_its_container(monkeypatch: Any) 
 
     stage = replace(nightly.STAGES[0], meta={"image": "train", "memory": "2G", "gpu": True})
     monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner="docker"))
-    box = nightly.run_stage(stage)
-    assert box.mem_limit == "2G"
-    assert [request["Capabilities"] for request in box.device_requests] == [[["gpu"]]]
+    container = nightly.stage_task(stage)
+    assert container.mem_limit == "2G"
+    assert [request["Capabilities"] for request in container.device_requests] == [[["gpu"]]]
     monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner="kubernetes"))
-    limits = nightly.run_stage(stage).container_resources.limits
+    limits = nightly.stage_task(stage).container_resources.limits
     assert limits == {"memory": "2G", "nvidia.com/gpu": "1"}
-    plain = nightly.run_stage(nightly.STAGES[0])
+    plain = nightly.stage_task(nightly.STAGES[0])
     assert plain.container_resources.limits == {}

@@ -1,4 +1,4 @@
-"""Airflow as `make airflow` starts it: a run through the REST API, a picture, a dead scheduler."""
+"""Airflow as `make airflow` starts it: a run by REST API, a screenshot, a killed scheduler."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ import pytest
 from mlflow import MlflowClient
 
 from components._registry.client import REQUIRED_TAGS
+from tests.builders.nights import environment, run
 from tests.builders.paths import ROOT
 from tests.builders.real_project import make_project
-from tests.dags.conftest import environment, run
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-# The one in docs/images is a copy.
+# docs/images has a copy.
 PICTURE = ROOT / "build" / "nightly-grid.png"
 
 
@@ -48,8 +48,8 @@ class Server:
             headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return json.load(response)
 
 
 def free_port() -> int:
@@ -62,17 +62,16 @@ def free_port() -> int:
 def serve(project: Path, folder: Path, **settings: str) -> Iterator[Server]:
     """The four processes over `project`, stopped at the end."""
     port = free_port()
-    env = {
-        **environment(),
-        "AIRFLOW_HOME": str(folder / "airflow"),
-        "AIRFLOW__API__PORT": str(port),
-        "LONGTAIL_REPO": str(project),
-        "LONGTAIL_HOME": str(folder / "home"),
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+    env = environment(
+        AIRFLOW_HOME=str(folder / "airflow"),
+        AIRFLOW__API__PORT=str(port),
+        LONGTAIL_REPO=str(project),
+        LONGTAIL_HOME=str(folder / "home"),
+        MLFLOW_TRACKING_URI=f"sqlite:///{folder}/mlflow.db",
         **settings,
-    }
+    )
     log = (folder / "standalone.log").open("w+")
-    process = subprocess.Popen([sys.executable, str(ROOT / "docker" / "standalone.py")], env=env,
+    process = subprocess.Popen([sys.executable, str(ROOT / "scripts" / "standalone.py")], env=env,
                                stdout=log, stderr=subprocess.STDOUT)  # fmt: skip
     try:
         for _ in range(600):
@@ -96,12 +95,12 @@ def serve(project: Path, folder: Path, **settings: str) -> Iterator[Server]:
 
 
 def trigger(server: Server, **conf: Any) -> str:
-    """Start the night that is due by REST, then let the schedule run; the id of the run."""
+    """Start by REST the night that is due, unpause the DAG, and return the run's id."""
     path = "dags/nightly_retraining"
     due = datetime.now(UTC) - timedelta(hours=2)
     body = {"logical_date": f"{due:%Y-%m-%d}T02:00:00Z", "conf": conf}
     for _ in range(120):
-        with suppress(urllib.error.HTTPError):  # until the DAG has been read
+        with suppress(urllib.error.HTTPError):  # until the DAG has been parsed
             made = server.call("POST", f"{path}/dagRuns", body)
             server.call("PATCH", path, {"is_paused": False})
             return str(made["dag_run_id"])
@@ -110,7 +109,7 @@ def trigger(server: Server, **conf: Any) -> str:
 
 
 def finished(server: Server, run_id: str, seconds: int = 800) -> dict[str, str]:
-    """The states of the run's tasks when the run has ended."""
+    """Wait for the end of the run, and return the states of its tasks."""
     path = f"dags/nightly_retraining/dagRuns/{run_id}"
     deadline = time.monotonic() + seconds
     while server.call("GET", path)["state"] not in ("success", "failed"):
@@ -120,7 +119,7 @@ def finished(server: Server, run_id: str, seconds: int = 800) -> dict[str, str]:
     return {task["task_id"]: task["state"] for task in tasks}
 
 
-def test_a_run_through_the_api_is_green_and_photographed(identity: None, tmp_path: Path) -> None:
+def test_a_run_by_rest_api_succeeds_and_is_photographed(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", (60,))
     with serve(project, tmp_path) as server:
         states = finished(server, trigger(server, source=str(tmp_path / "in1")))
@@ -137,8 +136,8 @@ def test_a_run_through_the_api_is_green_and_photographed(identity: None, tmp_pat
     assert f"nightly/{version.tags['logical_date']}" == record
 
 
-def test_a_scheduler_killed_in_mid_run(toy: Path, tmp_path: Path) -> None:
-    """It is started again, the run ends right, and nothing is registered twice."""
+def test_a_scheduler_killed_during_a_run(toy: Path, tmp_path: Path) -> None:
+    """It is restarted, the run succeeds, and nothing is registered twice."""
     total = toy / "toy" / "total.py"
     total.write_text("import time\ntime.sleep(15)\n" + total.read_text())
     run("git", "commit", "--quiet", "--all", "-m", "Slow", cwd=toy)
@@ -155,14 +154,14 @@ def test_a_scheduler_killed_in_mid_run(toy: Path, tmp_path: Path) -> None:
             assert time.monotonic() < deadline
             time.sleep(0.5)
         time.sleep(2)
-        for part in psutil.Process(server.pid).children():
-            if "scheduler" in part.cmdline():
-                dead = part.pid
+        for process in psutil.Process(server.pid).children():
+            if "scheduler" in process.cmdline():
+                dead = process.pid
                 os.killpg(dead, signal.SIGKILL)
         states = finished(server, run_id)
         assert states["stages.total"] == states["apply"] == "success", states
-        schedulers = [part.pid for part in psutil.Process(server.pid).children()
-                      if "scheduler" in part.cmdline()]  # fmt: skip
+        schedulers = [process.pid for process in psutil.Process(server.pid).children()
+                      if "scheduler" in process.cmdline()]  # fmt: skip
         assert len(schedulers) == 1 and schedulers != [dead]
     [version] = json.loads((tmp_path / "home" / "state" / "versions.json").read_text())
     assert (tmp_path / "home" / "state" / "champion").read_text() == "2"

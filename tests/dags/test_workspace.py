@@ -10,13 +10,13 @@ import pytest
 
 from components._frame.pipeline import load_stages
 from dags import _workspace as ws
-from tests.dags.conftest import run
+from tests.builders.nights import run
 
 KEYS = [f"2026-03-0{day}T020000Z" for day in (1, 2, 3, 4)]
 
 
 def reproduce(made: ws.Workspace) -> None:
-    """What the stages' boxes do."""
+    """What the stages' tasks do."""
     for stage in load_stages(made.folder / "dvc.yaml"):
         run(*stage.argv, cwd=made.folder)
 
@@ -93,7 +93,7 @@ def test_two_runs_with_the_same_result_share_a_record(toy: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_an_unjudged_record_is_noticed(toy: Path, tmp_path: Path) -> None:
+def test_a_record_without_a_decision_is_noticed(toy: Path, tmp_path: Path) -> None:
     made = night(toy, tmp_path, KEYS[0])
     later = ws.prepare(toy, tmp_path / "later", KEYS[1])
     assert ws.is_undecided(later)
@@ -107,7 +107,7 @@ def test_the_encoder_is_changed_in_the_workspace_only(toy: Path, tmp_path: Path)
     assert "bert" not in (toy / "params.yaml").read_text()
 
 
-def test_faults_are_one_sentence(toy: Path, tmp_path: Path) -> None:
+def test_errors_are_one_sentence(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(ws.WorkspaceError, match="Revision 'mian' is not in"):
         ws.prepare(toy, tmp_path / "w", KEYS[0], revision="mian")
     run("rm", "-rf", str(toy / ".dvc" / "cache"), cwd=toy)
@@ -116,7 +116,9 @@ def test_faults_are_one_sentence(toy: Path, tmp_path: Path) -> None:
         ws.stale_stages(made, load_stages(toy / "dvc.yaml"), False, None)
     table = (made.folder / "dvc.yaml").read_text().replace("--total artifacts", "--sum artifacts")
     (made.folder / "dvc.yaml").write_text(table)
-    with pytest.raises(ws.WorkspaceError, match="another dvc.yaml than the DAG shows"):
+    with pytest.raises(
+        ws.WorkspaceError, match="dvc.yaml differs from the one the DAG was built from"
+    ):
         ws.stale_stages(made, load_stages(toy / "dvc.yaml"), False, None)
 
 

@@ -1,7 +1,7 @@
 """The report's figures, drawn from its dict alone; the same dict gives the same bytes.
 
-Colours are drawn as fixed stand-ins (`PALETTE`), so that the page can put its own in their place
-and follow light and dark.
+Colors are fixed stand-ins (`PALETTE`), so that the page can replace them with its own and follow
+light and dark.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Details = Mapping[str, Any]
 INK, MUTED, GRID = "#1d2430", "#6b7482", "#dde1e6"
 SERIES = ("#2f6f8f", "#c2703d", "#8a93a0", "#7d6aa8", "#5f9465", "#b0527c", "#a3902a")
 PALETTE = {"ink": INK, "muted": MUTED, "line": GRID} | {
-    f"series-{i + 1}": colour for i, colour in enumerate(SERIES)
+    f"series-{i + 1}": color for i, color in enumerate(SERIES)
 }
 TITLES = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
 STYLE: dict[Any, Any] = {
@@ -75,7 +75,7 @@ def _svg(name: str, make: Callable[[Figure, Details], bool], details: Details) -
 
 
 def _clean(svg: str, name: str) -> str:
-    """Without prologue and metadata; ids made unique, so that figures can share a page."""
+    """The SVG without prologue and metadata, its ids unique so that figures can share a page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r' id="[\w.]+_\d{1,5}"', "", svg)
@@ -119,7 +119,7 @@ def cooccurrence(figure: Figure, details: Details) -> bool:
 
 
 def group_sizes(figure: Figure, details: Details) -> bool:
-    """Documents per label in each group and part, as box plots."""
+    """Documents per label by group and part, as box plots."""
     axes: Axes = figure.subplots()
     rows = details["labels"]["rows"]
     for part, column in enumerate((2, 3, 4)):
@@ -176,7 +176,7 @@ def metrics_by_group(figure: Figure, details: Details) -> bool:
 
 
 def labels_predicted(figure: Figure, details: Details) -> bool:
-    """Share of the labels that each model predicts at all, by group."""
+    """Share of labels that each model predicts at least once, by group."""
     axes: Axes = figure.subplots()
     counts, models = details["predicted_labels"], details["models"]
     names = ("all", *FREQUENCY_GROUPS)
@@ -193,22 +193,22 @@ def labels_predicted(figure: Figure, details: Details) -> bool:
 
 
 def precision_recall(figure: Figure, details: Details) -> bool:
-    """Micro precision against recall of every model; the dot is where its thresholds put it."""
+    """Micro-precision against micro-recall of every model; a dot marks its own thresholds."""
     axes: Axes = figure.subplots()
     for i, model in enumerate(details["models"]):
         curve, total = details["curves"][model["name"]], details["slices"][model["name"]][0]
-        colour = SERIES[i % len(SERIES)]
+        color = SERIES[i % len(SERIES)]
         axes.plot(
-            curve["recall"], curve["precision"], color=colour, linewidth=1.5, label=model["title"]
+            curve["recall"], curve["precision"], color=color, linewidth=1.5, label=model["title"]
         )
-        axes.plot(total["micro_recall"], total["micro_precision"], "o", color=colour, markersize=5)
+        axes.plot(total["micro_recall"], total["micro_precision"], "o", color=color, markersize=5)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="recall", ylabel="precision")
     _legend(figure)
     return True
 
 
 def reliability(figure: Figure, details: Details) -> bool:
-    """Share of positives against mean score, by group; on the diagonal a score is a probability."""
+    """Share of positives against mean score by group; on the diagonal, scores are probabilities."""
     axes: Axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (4, 3)))
     for i, group in enumerate(FREQUENCY_GROUPS):
@@ -228,7 +228,7 @@ def reliability(figure: Figure, details: Details) -> bool:
 
 
 def history(figure: Figure, details: Details) -> bool:
-    """Validation F1 by epoch, a line for each loss; that of fine-tuning is dashed."""
+    """F1 on val by epoch, one line per loss; dashed for fine-tuning."""
     columns, rows = details["history"].get("columns", []), details["history"].get("rows", [])
     if not {"loss", "profile", "epoch", "macro_f1", "micro_f1"} <= set(columns) or not rows:
         return False

@@ -4,32 +4,32 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from jinja2 import DictLoader, Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.page import view
 from longtail.report.page.figures import PALETTE, draw
-from longtail.report.script import JS
-from longtail.report.style import CSS
-from longtail.report.template import TEMPLATES
+from longtail.report.page.formats import FORMATS, escape_markdown, number
 
 Details = Mapping[str, Any]
 CONTENTS = {
     "decision": "Decision",
     "headline": "Headline",
     "slices": "By label frequency",
-    "documents": "By kind of document",
+    "documents": "By document type",
     "labels": "Labels",
     "figures": "Corpus and models",
     "thresholds": "Thresholds",
     "calibration": "Calibration",
     "confusion": "Confusions",
     "errors": "Worst errors",
-    "tokens": "Over-fitted tokens",
+    "tokens": "Overfitted tokens",
     "suspects": "Suspected labels",
     "split": "Split quality",
     "drift": "Drift",
@@ -39,6 +39,30 @@ MATRIX_METRICS = (
     "micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1",
 )  # fmt: skip
 DOCUMENT_METRICS = ("micro_precision", "micro_recall", "micro_f1", "macro_f1")
+# The page's own templates, style sheet and script: package data, not data that a caller gives.
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What only the caller can tell the reader: commands and files, in sentences.
+
+    Backticks mark code. Whatever is empty is left out.
+
+    Args:
+        undecided: How to get a decision.
+        sources: Where the page's numbers come from.
+        labels: Where to find every label, when the page shows only some.
+        suspects: Where to find every suspected label error.
+    """
+
+    undecided: str = ""
+    sources: str = ""
+    labels: str = ""
+    suspects: str = ""
+
+
+NO_HINTS = Hints()
 
 
 def page(
@@ -46,27 +70,36 @@ def page(
     decision: Details | None = None,
     drift: Details | None = None,
     *,
+    hints: Hints = NO_HINTS,
     max_labels: int = 1000,
 ) -> str:
-    """The self-contained HTML page of `details`, the dict of `longtail.report.build.build`.
+    """The self-contained HTML page; the same arguments always give the same text.
 
-    decision: the dict of reports/decision.json, None before `promote` has run.
-    drift: the dict of reports/drift.json, None where it was not measured.
-    max_labels: rows of the label table; of more labels those with most errors are shown.
-    The same arguments always give the same text. Everything from the corpus is escaped.
+    Everything from the corpus is escaped.
+
+    Args:
+        details: The dict of `longtail.report.build.build`.
+        decision: What the promotion gate decided; None before it has.
+        drift: The dict of `longtail.drift.measure` with `alarms`, `judged` and the `champion` it
+            was measured against; None where drift was not measured.
+        hints: What the caller adds.
+        max_labels: Rows of the label table; of more labels, those with the most errors are shown.
     """
     environment = Environment(
-        loader=DictLoader(TEMPLATES),
+        loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
+        lstrip_blocks=True,
     )
-    digest = base64.b64encode(hashlib.sha256(JS.encode()).digest()).decode()
-    return environment.get_template("page").render(
-        **view.FORMATS,
+    css, js = (HERE.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    digest = base64.b64encode(hashlib.sha256(js.encode()).digest()).decode()
+    return environment.get_template("page.html").render(
+        **FORMATS,
         **_parts(details, decision, drift, max_labels),
-        css=Markup(CSS),
-        js=Markup(JS),
+        hints=hints,
+        css=Markup(css),
+        js=Markup(js),
         script_hash=f"sha256-{digest}",
     )
 
@@ -75,47 +108,45 @@ def _parts(
     d: Details, decision: Details | None, drift: Details | None, max_labels: int
 ) -> dict[str, Any]:
     decision = view.completed(decision)
-    rows, note = view.label_rows(d, decision, max_labels)
-    champion = view.champion_values(decision)
     return {
         "d": d,
         "title": "Evaluation of " + d["models"][0]["title"],
-        "contents": CONTENTS.items(),
+        "contents": {k: v for k, v in CONTENTS.items() if drift or k != "drift"},
         "decision": decision,
         "verdict": view.verdict(decision),
-        "main": d["models"][0],
         "tiles": view.tiles(d),
-        "champion": champion,
+        "bare_metrics": view.BARE,
+        "champion": view.champion_metrics(decision),
         "champion_note": view.champion_note(decision),
         "matrix": view.matrix(d),
         "matrix_metrics": MATRIX_METRICS,
         "document_metrics": DOCUMENT_METRICS,
         "document_slices": view.document_slices(d),
         "groups": FREQUENCY_GROUPS,
-        "label_rows": rows,
-        "label_note": note,
-        "lost_against": "the champion" if decision and champion else "the baseline",
+        "label_rows": view.label_rows(d, max_labels),
         "figures": {name: Markup(_themed(svg)) for name, svg in draw(d).items()},
         **view.tables(d),
         "version_facts": view.version_facts(decision),
         "quoted": sorted({str(row) for p in d["confusion"] for row in p["documents"]}, key=int),
         "drift": drift,
+        **view.drift_tables(drift),
     }
 
 
 def _themed(svg: str) -> str:
-    """The figure in the page's colours, which follow light and dark."""
-    for name, colour in PALETTE.items():
-        svg = svg.replace(colour, f"var(--{name})")
+    """The figure in the page's colors, which follow light and dark."""
+    for name, color in PALETTE.items():
+        svg = svg.replace(color, f"var(--{name})")
     return svg
 
 
-def markdown(details: Details, decision: Details | None = None) -> str:
-    """The decision, the headline and the slice matrix as Markdown, text from outside escaped."""
+def markdown(details: Details, decision: Details | None = None, *, hints: Hints = NO_HINTS) -> str:
+    """The decision, the headline and the slice matrix as Markdown, with outside text escaped."""
     verdict = view.verdict(decision)
     titles = [model["title"] for model in details["models"]]
-    lines = [f"# Evaluation of {view.escape_markdown(titles[0])}", ""]
-    lines += [f"**{verdict['title']}** {view.escape_markdown(verdict['text'])}", ""]
+    lines = [f"# Evaluation of {escape_markdown(titles[0])}", ""]
+    hint = "" if decision else f" {hints.undecided}".rstrip()
+    lines += [f"**{verdict['title']}** {escape_markdown(verdict['text'])}{hint}", ""]
     rows = [
         [row["title"], *(_with_bounds(row, model["name"]) for model in details["models"])]
         for row in details["headline"]
@@ -128,7 +159,7 @@ def markdown(details: Details, decision: Details | None = None) -> str:
             title,
             row["n_labels"],
             row["support"],
-            *(view.number(row[metric]) for metric in MATRIX_METRICS),
+            *(number(row[metric]) for metric in MATRIX_METRICS),
         ]
         for name, group in view.matrix(details)
         for title, row in group
@@ -138,11 +169,12 @@ def markdown(details: Details, decision: Details | None = None) -> str:
 
 def _with_bounds(row: Details, model: str) -> str:
     value, low, high = row["values"][model]
-    show: Callable[[Any], str] = lambda x: view.number(x, row["metric"] in view.BARE)  # noqa: E731
-    return show(value) if low is None else f"{show(value)} ({show(low)}–{show(high)})"
+    bare = row["metric"] in view.BARE
+    bounds = "" if low is None else f" ({number(low, bare)}–{number(high, bare)})"
+    return number(value, bare) + bounds
 
 
 def _table(header: list[str], rows: list[list[Any]]) -> list[str]:
-    cells = [[view.escape_markdown(str(cell)) for cell in row] for row in [header, *rows]]
+    cells = [[escape_markdown(str(cell)) for cell in row] for row in [header, *rows]]
     lines = ["| " + " | ".join(row) + " |" for row in cells]
     return [lines[0], "|" + " --- |" * len(header), *lines[1:]]

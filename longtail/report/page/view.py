@@ -2,167 +2,35 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from markupsafe import Markup, escape
-
 from longtail.frequency import FREQUENCY_GROUPS
+from longtail.report.page.formats import BAD, GOOD, moment, number, signed
 from longtail.report.sections import DOCUMENT_SLICES
 
 Details = Mapping[str, Any]
 BARE = ("labels_with_f1", "hamming_loss")  # not shares of one: shown as they are
-GOOD, BAD = {"promoted", "passed"}, {"refused", "failed", "rolled back", "error"}
-MAX_ITEMS = 40
-ROUGH = 0.25  # share of what there is to explain that attributions may miss
 TILES = (("all", "micro_f1", "Micro-F1"), ("all", "macro_f1", "Macro-F1"),
          ("TAIL", "micro_f1", "TAIL micro-F1"), ("TAIL", "macro_f1", "TAIL macro-F1"))  # fmt: skip
 
 
-def number(value: float | None, plain: bool = False) -> str:
-    """A share in per cent with one decimal; `plain`: a number as it is; a dash for None."""
-    if value is None:
-        return "–"
-    if not plain:
-        return f"{100 * value:.1f}"
-    return f"{value:.0f}" if abs(value) >= 2 else f"{value:.4f}"
-
-
-def signed(value: float | None) -> str:
-    """A difference of shares in points, with its sign."""
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
-
-
-def percent(value: float) -> str:
-    """A share in per cent without needless decimals."""
-    return f"{100 * value:g}"
-
-
-def measure(value: float | None, rule: Details) -> str:
-    """A value of a rule: F1 and its kin in per cent, seconds and megabytes as they are."""
-    if value is None or isinstance(value, str):
-        return value or "–"
-    metric = str(rule.get("metric") or "")
-    share = any(part in metric for part in ("f1", "precision", "recall", "shared"))
-    return number(value) if share else f"{value:.4g}"
-
-
-def plain(value: Any) -> str:
-    """Any JSON value as one line of text, lists cut after `MAX_ITEMS`."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1e4 else f"{value:.0f}"
-    if isinstance(value, (list, tuple)):
-        more = f" … ({len(value)} in all)" if len(value) > MAX_ITEMS else ""
-        return (", ".join(plain(v) for v in value[:MAX_ITEMS]) or "none") + more
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k} {plain(v)}" for k, v in value.items())
-    return str(value)
-
-
-def moment(text: str) -> str:
-    """An ISO 8601 moment as people read it, other text as it is."""
-    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d).*?(?:\+00:00|Z)", text)
-    return f"{found[1]} {found[2]} UTC" if found else text
-
-
-def tone(verdict: str | None) -> str:
-    """The colour class of a verdict."""
-    return "up" if verdict in GOOD else "down" if verdict in BAD else ""
-
-
-def words(pieces: list[list[Any]]) -> Markup:
-    """Attributed text: words tinted by attribution, relative to the strongest one."""
-    strongest = max((abs(v) for _, v in pieces if v is not None), default=0.0) or 1.0
-    parts = []
-    for text, value in pieces:
-        share = 0.0 if value is None else value / strongest
-        if abs(share) < 0.05:
-            parts.append(escape(text))
-            continue
-        parts.append(
-            Markup('<i class="{}" style="--a:{:.2f}" title="{:+.2f}">{}</i>').format(
-                "p" if share > 0 else "n", abs(share), value, text
-            )
-        )
-    return Markup("").join(parts)
-
-
-def prediction_tags(document: Details) -> Markup:
-    """The predicted labels, right and wrong ones apart."""
-    right = set(document["labels"])
-    tags = [
-        Markup('<span class="tag {}"><bdi>{}</bdi></span>').format(
-            "right" if label in right else "wrong", label
-        )
-        for label in document["predicted"]
-    ]
-    return Markup("").join(tags) or Markup("none")
-
-
-def convergence(attribution: Details) -> str:
-    """The convergence error relative to what there is to explain."""
-    whole = abs(attribution["logit"] - attribution["baseline_logit"])
-    if whole <= 1e-6:
-        return ""
-    share = attribution["gap"] / whole
-    rough = "; too rough to rely on, more attribution_steps help" if share > ROUGH else ""
-    return f" ({100 * share:.1f} % of it{rough})"
-
-
-FORMATS: dict[str, Callable[..., Any]] = {
-    "number": number,
-    "signed": signed,
-    "percent": percent,
-    "measure": measure,
-    "plain": plain,
-    "tone": tone,
-    "words": words,
-    "prediction_tags": prediction_tags,
-    "convergence": convergence,
-}
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown shows as it stands."""
-    line = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]|#~!])", r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;"))
-
-
 def completed(decision: Details | None) -> dict[str, Any] | None:
-    """The decision with every key that the page reads, so that an older file still renders."""
+    """The decision with every key that the page reads, so that an older one still renders."""
     if not decision:
         return None
-    keys = (
-        "rule",
-        "metric",
-        "slice",
-        "champion",
-        "challenger",
-        "difference",
-        "interval",
-        "limit",
-        "verdict",
-        "reason",
-    )
+    keys = ("rule", "metric", "slice", "champion", "challenger", "difference", "interval", "limit",
+            "verdict", "reason")  # fmt: skip
     whole = dict.fromkeys(("champion", "labels_added", "labels_removed")) | dict(decision)
     whole["rules"] = [dict.fromkeys(keys) | dict(r) for r in decision.get("rules") or ()]
     return whole
 
 
 def verdict(decision: Details | None) -> dict[str, str]:
-    """Title, text and colour of the decision."""
+    """Title, text and color of the decision."""
     if not decision:
-        return {
-            "title": "Not decided yet",
-            "tone": "",
-            "text": "The promotion gate has not judged this model; make run does, or "
-            "python -m components.promote decide.",
-        }
+        text = "The promotion gate has not judged this model."
+        return {"title": "Not decided yet", "tone": "", "text": text}
     word = str(decision.get("verdict") or "unknown")
     tone = "good" if word in GOOD else "bad" if word in BAD else ""
     text = str(decision.get("summary") or "")
@@ -171,43 +39,27 @@ def verdict(decision: Details | None) -> dict[str, str]:
     return {"title": word[:1].upper() + word[1:], "tone": tone, "text": text}
 
 
-def champion_values(decision: Details | None) -> dict[str, tuple[Any, Any, Any]]:
-    """Metric -> (value, low, high) of the champion on all labels, as the decision gives them.
-
-    `decision["champion"]["metrics"]` if it is there (numbers, or [value, low, high]), else the
-    rules that compare with the champion.
-    """
-    if not decision or not decision.get("champion"):
-        return {}
-    found: dict[str, tuple[Any, Any, Any]] = {
-        rule["metric"]: (rule["champion"], None, None)
-        for rule in decision.get("rules", [])
-        if rule.get("rule") == "gain"
-        and rule.get("slice") == "all"
-        and rule.get("champion") is not None
-    }
-    for metric, value in (decision["champion"].get("metrics") or {}).items():
-        if isinstance(value, (list, tuple)):
-            found[metric] = (value[0], value[1], value[2])
-        elif isinstance(value, (int, float)):
-            found[metric] = (value, None, None)
-    return found
+def champion_metrics(decision: Details | None) -> dict[str, float]:
+    """Metric -> value of the champion; empty where the decision compared with none."""
+    return ((decision or {}).get("champion") or {}).get("metrics") or {}
 
 
 def champion_note(decision: Details | None) -> str:
-    """What the column of the champion means."""
+    """What the champion's column means, or why it is missing."""
     if not decision:
-        return "The champion's figures appear here once the gate has compared the two."
+        return "Champion metrics appear here once the gate has compared the two models."
     if not decision.get("champion"):
         return "There was no champion to compare with."
+    if not champion_metrics(decision):
+        return "The champion was not compared with this model."
     return (
-        "The champion was scored again on the same test documents, without those it was "
-        "trained on, and on the labels that both models know."
+        "The champion was rescored on the same test documents, without those it was trained on, "
+        "and on the labels that both models know."
     )
 
 
 def tiles(d: Details) -> list[dict[str, Any]]:
-    """The four numbers at the top, each against the baseline where there is one."""
+    """The numbers at the top, each compared with the baseline where there is one."""
     rows = {
         m["name"]: {
             row["name"]: row
@@ -216,30 +68,30 @@ def tiles(d: Details) -> list[dict[str, Any]]:
         }
         for m in d["models"]
     }
-    own, title = d["models"][0]["name"], {m["name"]: m["title"] for m in d["models"]}
+    titles = {m["name"]: m["title"] for m in d["models"]}
+    own, baseline = rows[d["models"][0]["name"]], rows.get("baseline")
     found = []
-    for name, metric, text in TILES:
-        value, (low, high) = rows[own][name][metric], rows[own][name]["intervals"][metric]
-        if not rows[own][name]["support"]:
+    for name, metric, title in TILES:
+        if not own[name]["support"]:
             continue
-        known = "baseline" in rows
-        difference = value - rows["baseline"][name][metric] if known else None
+        value, (low, high) = own[name][metric], own[name]["intervals"][metric]
+        difference = None if baseline is None else value - baseline[name][metric]
         found.append(
             {
-                "title": text,
+                "title": title,
                 "value": number(value),
                 "low": number(low),
                 "high": number(high),
                 "difference": None if difference is None else signed(difference),
                 "up": (difference or 0) >= 0,
-                "against": f"against {title.get('baseline')}",
+                "against": f"vs. {titles.get('baseline')}",
             }
         )
     return found
 
 
 def matrix(d: Details) -> list[tuple[str, list[tuple[str, Details]]]]:
-    """Slice -> (model title, row of the slice table), with the total first and ZERO last."""
+    """Slice -> (model title, row of the slice table) per model, the total first and ZERO last."""
     order = ("all", *FREQUENCY_GROUPS, "ZERO")
     kinds = ("all", "frequency", "zero")
     found = []
@@ -255,43 +107,34 @@ def matrix(d: Details) -> list[tuple[str, list[tuple[str, Details]]]]:
 
 
 def document_slices(d: Details) -> list[dict[str, Any]]:
-    """The slices of documents of the model under report, by kind; why one is not there."""
+    """The document slices of the model under report, by kind; why a kind is missing."""
     rows = [row for row in d["slices"][d["models"][0]["name"]] if row["of"] == "documents"]
     kinds = list(dict.fromkeys([*DOCUMENT_SLICES, *(row["kind"] for row in rows)]))
     found = []
     for kind in kinds:
         title = DOCUMENT_SLICES.get(kind, kind.removeprefix("metadata:"))
         own = [row for row in rows if row["kind"] == kind]
-        missing = f"The corpus has no column for this ({kind.removeprefix('metadata:')})."
+        missing = f"The corpus has no {kind.removeprefix('metadata:')} column."
         found.append({"title": title, "rows": own, "missing": missing})
     return found
 
 
-def label_rows(
-    d: Details, decision: Details | None, max_labels: int
-) -> tuple[list[dict[str, Any]], str]:
-    """The rows of the label table, and the sentence that says which labels they are."""
-    champion = ((decision or {}).get("champion") or {}).get("label_f1") or {}
+def label_rows(d: Details, max_labels: int) -> list[dict[str, Any]]:
+    """The rows of the label table, most frequent first; at most `max_labels`, the worst of them."""
     rows = [dict(zip(d["labels"]["columns"], row, strict=True)) for row in d["labels"]["rows"]]
-    note = f"All {len(rows)} labels."
     if len(rows) > max_labels:
-        note = (
-            f"{max_labels} of {len(rows)} labels: those with most errors. "
-            "labels.csv beside the figures has them all."
-        )
         rows = sorted(rows, key=lambda r: (-(r["fp"] + r["fn"]), r["label"]))[:max_labels]
-    for row in sorted(rows, key=lambda r: (-r["train"], r["label"])):
-        row["over_baseline"] = _minus(row["f1"], row["baseline_f1"])
-        row["over_champion"] = _minus(row["f1"], champion.get(row["label"]))
+    for row in rows:
+        known = row["baseline_f1"] is not None
+        row["over_baseline"] = row["f1"] - row["baseline_f1"] if known else None
         row["never"] = row["tp"] + row["fp"] == 0
-        lost = row["over_champion"] if champion else row["over_baseline"]
-        flags = {"never": row["never"], "zero": row["tp"] == 0, "lost": (lost or 0) < 0}
+        flags = {
+            "never": row["never"],
+            "zero": row["tp"] == 0,
+            "lost": (row["over_baseline"] or 0) < 0,
+        }
         row["flags"] = " ".join(name for name, holds in flags.items() if holds)
-    return sorted(rows, key=lambda r: (-r["train"], r["label"])), note
-
-
-def _minus(value: float, other: float | None) -> float | None:
-    return None if other is None else value - other
+    return sorted(rows, key=lambda r: (-r["train"], r["label"]))
 
 
 def tables(d: Details) -> dict[str, Any]:
@@ -327,7 +170,7 @@ def tables(d: Details) -> dict[str, Any]:
 
 
 def threshold_rows(d: Details) -> list[list[Any]]:
-    """Lowest, middle and highest threshold per model and group; one row where all are the same."""
+    """Lowest, median and highest threshold per model and group; one row where all are equal."""
     rows = []
     for model in d["models"]:
         spread = d["thresholds"]["spread"][model["name"]]
@@ -338,7 +181,7 @@ def threshold_rows(d: Details) -> list[list[Any]]:
 
 
 def training(summary: Details) -> dict[str, Any]:
-    """The summary of train: the figures of every loss tried as a table, the rest as facts."""
+    """The training summary: the metrics of every loss tried as a table, the rest as facts."""
     tried = summary.get("val")
     rows = list(tried.values()) if isinstance(tried, Mapping) else []
     if not all(isinstance(row, Mapping) for row in rows):
@@ -363,20 +206,20 @@ def _spread(spread: Details) -> list[Any]:
 
 
 def split_tables(split: Details) -> dict[str, Any]:
-    """The split's headline figures beside those of the reference, and all of them."""
+    """The split's main metrics beside those of the reference split, and all of its facts."""
     names = {
-        "label_share_deviation": "Deviation of label shares",
+        "label_share_deviation": "Label share deviation",
         "ld": "LD",
         "rld": "rLD",
         "dcp": "DCP",
-        "groups_apart": "Groups apart",
+        "groups_apart": "Groups split between parts",
     }
     own, other = split.get("quality", {}), split.get("reference", {})
     rows = [[text, own.get(key), other.get(key)] for key, text in names.items() if key in own]
     for part, missing in own.get("missing", {}).items():
         theirs = other.get("missing", {}).get(part)
         rows.append(
-            [f"Labels missing in {part}", len(missing), None if theirs is None else len(theirs)]
+            [f"Labels missing from {part}", len(missing), None if theirs is None else len(theirs)]
         )
     return {
         "split_columns": ["Measure", str(split.get("method", "split")), "scikit-multilearn"],
@@ -386,12 +229,28 @@ def split_tables(split: Details) -> dict[str, Any]:
 
 
 def finding_tables(findings: Any) -> dict[str, Any]:
-    """The rules of the data checks that found something."""
+    """The data checks that found something."""
     rules = findings.get("rules", []) if isinstance(findings, Mapping) else []
-    columns = ["Rule", "Finds", "Policy", "Status", "Documents"]
+    columns = ["Rule", "What it finds", "Policy", "Status", "Documents"]
     rows = [
         [r.get("code"), r.get("finds"), r.get("policy"), r.get("status"), r.get("count")]
         for r in rules
         if r.get("count")
     ]
     return {"findings_columns": columns, "findings_rows": rows}
+
+
+def drift_tables(drift: Details | None) -> dict[str, Any]:
+    """Every PSI, and every mean of the reference beside that of the new documents."""
+    if not drift:
+        return {}
+    return {
+        "psi_rows": [[_title(name), round(value, 3)] for name, value in drift["psi"].items()],
+        "means_rows": [
+            [_title(name), mean["reference"], mean["new"]] for name, mean in drift["means"].items()
+        ],
+    }
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()

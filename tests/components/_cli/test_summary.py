@@ -11,6 +11,7 @@ from rich.console import Console
 
 from components._cli import summary as _summary
 from components._cli.summary import summarise
+from longtail.errors import DataError
 
 
 def f1(micro: float, macro: float) -> dict[str, float]:
@@ -61,13 +62,13 @@ def test_main_reads_the_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match="reports/metrics.json does not exist; run `dvc repro`"):
-        _summary.main()
+    with pytest.raises(DataError, match="reports/metrics.json does not exist; run `dvc repro`"):
+        _summary.show()
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "metrics.json").write_text(json.dumps(METRICS), encoding="utf-8")
-    _summary.main()
+    _summary.show()
     printed = capsys.readouterr().out
     assert "58.4 / 36.9" in printed and "PROMOTED" not in printed
     (tmp_path / "reports" / "decision.json").write_text(json.dumps(DECISION), encoding="utf-8")
-    _summary.main()
+    _summary.show()
     assert "PROMOTED: " in capsys.readouterr().out

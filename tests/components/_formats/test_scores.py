@@ -100,7 +100,7 @@ def test_pickled_scores_are_never_loaded(folder: Path) -> None:
 FULL = """
 import numpy as np, scipy.sparse as sp, sys
 from pathlib import Path
-from components._frame.component import guarded
+from components._frame.launch import guarded
 from components._formats.scores import Scores, write_scores
 n_docs, labels = 1000, [str(i) for i in range(100)]
 scores = Scores([str(i) for i in range(n_docs)], labels, np.zeros((n_docs, 100), np.float32),

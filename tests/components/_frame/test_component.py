@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from components._frame.component import Input, Output, exit_code, guarded, main, paths_of
+from components._frame.component import Input, Output, main, paths_of
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked, written
+from components._frame.launch import exit_code, guarded
 from components._frame.params import Section, load_params
 from components.split import Params as SplitParams
 from longtail.errors import DataError, ParameterError
@@ -84,7 +85,7 @@ def test_a_misspelt_key_lists_the_valid_ones(
 
 
 def test_a_rule_over_several_values_names_its_section(tmp_path: Path) -> None:
-    text = complaint(tmp_path, "stage: {fractions: {train: 0.9}}", SplitParams)
+    text = complaint(tmp_path, "stage: {fractions: {train: 0.9, val: 0.2, test: 0.2}}", SplitParams)
     assert "stage.fractions: " in text and "train + val + test must be 1, got 1.3" in text
 
 
@@ -188,11 +189,12 @@ from components._frame.params import Section
 class Params(Section):
     fail: str = ""
 
-def run(*, corpus: Input, result_file: Output, params: Params) -> None:
+def run(*, corpus: Input, result_file: Output, params: Params) -> str:
     with written(result_file) as path:
         path.write_text(corpus.read_text() + params.fail)
         if params.fail:
             raise ZeroDivisionError(params.fail)
+    return "3 words copied"
 
 if __name__ == "__main__":
     main(run)
@@ -219,7 +221,7 @@ FLAGS = ("--corpus", "in.txt", "--result-file", "out/result.txt")
 def test_a_stage_done_leaves_its_output_alone_in_the_folder(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("words")
     done = stage(tmp_path, "toy: {}", *FLAGS)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "toy: 3 words copied\n", "")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.txt"]
     assert (tmp_path / "out" / "result.txt").read_text() == "words"
 
@@ -239,7 +241,7 @@ def test_wrong_parameters_and_missing_flags_end_with_2_without_a_traceback(tmp_p
     assert "toy.fail: " in wrong.stderr and "toy.fial: " in wrong.stderr
     usage = stage(tmp_path, "toy: {}", "--corpus", "in.txt")
     assert usage.returncode == 2
-    assert "the following arguments are required: --result-file" in usage.stderr
+    assert "Missing option '--result-file'" in usage.stderr
 
 
 def test_only_a_bug_shows_a_traceback_and_the_old_output_stays(tmp_path: Path) -> None:
@@ -254,7 +256,7 @@ def test_only_a_bug_shows_a_traceback_and_the_old_output_stays(tmp_path: Path) -
 
 
 def test_paths_of_tells_inputs_from_outputs() -> None:
-    def run(*, corpus: Input, model: Output, val_scores: Output, params: Params) -> None: ...
+    def run(*, corpus: Input, model: Output, val_scores: Output, params: Params) -> str: ...
 
     assert paths_of(run, "input") == ["corpus"]
     assert paths_of(run, "output") == ["model", "val_scores"]
@@ -263,8 +265,9 @@ def test_paths_of_tells_inputs_from_outputs() -> None:
 def test_main_hands_over_paths_and_params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = {}
 
-    def run(*, corpus: Input, result_file: Output, params: Params) -> None:
+    def run(*, corpus: Input, result_file: Output, params: Params) -> str:
         seen.update(corpus=corpus, result_file=result_file, params=params)
+        return ""
 
     monkeypatch.chdir(tmp_path)
     params_file(tmp_path, "test_component: {rate: 0.25}")

@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components._sources.csv_files import read_csv, read_onehot
-from components._sources.form import Form
-from components._sources.json_lines import read_jsonl
-from components._sources.parquet import read_parquet
+from components._sources.csv_files import read_csv
+from components._sources.jsonl_files import read_jsonl
+from components._sources.onehot import read_onehot
+from components._sources.parquet_files import read_parquet
+from components._sources.rows import FileFormat
 from longtail.errors import DataError, ParameterError
 
 READ = {"csv": read_csv, "tsv": read_csv, "onehot": read_onehot, "jsonl": read_jsonl}
@@ -25,7 +26,7 @@ def read(tmp_path: Path, kind: str, content: str | bytes | dict, **form: object)
         pq.write_table(pa.table(content), path)
     else:
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return READ[kind](path, Form(**form)).columns  # type: ignore[arg-type]
+    return READ[kind](path, FileFormat(**form)).columns  # type: ignore[arg-type]
 
 
 def test_csv_with_other_names_and_separators(tmp_path):
@@ -95,8 +96,8 @@ def test_20_mb_in_one_text_are_read(tmp_path):
 
 
 def test_a_text_beyond_the_limit_is_refused(tmp_path, monkeypatch):
-    for module in ("form", "csv_files"):
-        monkeypatch.setattr(f"components._sources.{module}.MAX_TEXT", 1000)
+    for module in ("_sources.rows", "_formats.csv_rows"):
+        monkeypatch.setattr(f"components.{module}.MAX_CELL", 1000)
     beyond = "x" * 1001
     with pytest.raises(DataError, match=r"row 1 \(line 2\).*field larger than field limit"):
         read(tmp_path, "csv", f"id,text,labels\n1,{beyond},a\n")
@@ -111,10 +112,10 @@ FAULTS = [
     ("csv", "\n\n", "only blank lines"),
     ("csv", "Key;Body;Tags\n1;x;a\n", "no column 'id'.*found: 'Key;Body;Tags'.*--id-column.*--sep"),
     ("csv", "id,text,Labels\n1,x,a\n", "no column 'labels'.*'id', 'text', 'Labels'"),
-    ("csv", "id,text,labels,text\n", "column 'text' stands twice"),
+    ("csv", "id,text,labels,text\n", "column 'text' appears twice"),
     ("csv", ",id,text,labels\n0,1,x,a\n", "column 1 has no name"),
     ("csv", H + "1,x,a\n\n ,y,a\n", r"row 2 \(line 4\), column 'id': the id is missing"),
-    ("csv", H + "1,x,a\n2,y,a\n1,z,a\n", r"row 3 \(line 4\), column 'id': '1' stands in row 1"),
+    ("csv", H + "1,x,a\n2,y,a\n1,z,a\n", r"row 3 \(line 4\), column 'id': '1' appears in row 1"),
     ("csv", H + '1,"x\ny",a\n2,x,a,b\n', r"row 2 \(line 4\) has 4 cells, expected 3"),
     ("csv", H + '1,x,a\n2,"b "q" c",a\n', r"row 2 \(line 3\) is not CSV.*stray quote"),
     ("csv", H + '1,x,a\n2,"open,a\n3,y,a\n', r"row 2 \(line 3\) is not CSV.*stray quote"),
@@ -152,9 +153,9 @@ def test_fault_of_form(tmp_path, kind, content, message):
 def test_a_folder_and_a_missing_file_are_refused(tmp_path):
     for reader in READ.values():
         with pytest.raises(DataError, match="is a folder, expected a file"):
-            reader(tmp_path, Form())
+            reader(tmp_path, FileFormat())
         with pytest.raises(DataError, match="does not exist"):
-            reader(tmp_path / "gone", Form())
+            reader(tmp_path / "gone", FileFormat())
 
 
 def test_a_truncated_parquet_is_refused(tmp_path):

@@ -13,10 +13,9 @@ import pytest
 from components import ingest as command
 from components._formats.corpus import read_corpus
 from components._frame.exit_codes import TemporaryError
-from components._sources import debian
-from components._sources.arguments import parser
-from components._sources.form import Rows
+from components._sources import debian, synthetic
 from components._sources.reuters import read_reuters
+from components._sources.rows import Rows
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import REUTERS
 
@@ -102,7 +101,7 @@ def test_the_default_corpus_has_its_documented_size_and_the_same_bytes_twice(tmp
     if debian.release() != ("debian", "bookworm"):
         pytest.skip("the documented figures are those of Debian 12")
     for name in ("a", "b"):
-        command.ingest(parser("").parse_args(["debian", "--out", str(tmp_path / name)]))
+        ingest("debian", "--out", str(tmp_path / name))
     paths = [tmp_path / name / "corpus.parquet" for name in ("a", "b")]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     corpus = read_corpus(paths[0])
@@ -113,16 +112,20 @@ def test_the_default_corpus_has_its_documented_size_and_the_same_bytes_twice(tmp
     assert corpus["labels"].map(len).mean() == pytest.approx(3.515, abs=0.05)
 
 
+def ingest(*arguments: str) -> None:
+    command.command.main(list(arguments), standalone_mode=False)
+
+
 def auto(out: Path) -> None:
-    command.ingest(parser("").parse_args(["auto", "--out", str(out)]))
+    ingest("auto", "--out", str(out))
 
 
 def test_auto_falls_back_to_the_synthetic_corpus_and_says_so(tmp_path, monkeypatch, capsys):
-    def away() -> Rows:
+    def away() -> list[Rows]:
         raise TemporaryError("mirror away")
 
     monkeypatch.setattr(command, "read_debian", away)
-    monkeypatch.setattr(command, "N_DOCS", 300)  # the default shape has a test of its own
+    monkeypatch.setattr(synthetic, "N_DOCS", 300)  # the default shape has a test of its own
     auto(tmp_path / "data")
     assert "the synthetic corpus, since Debian's package tags" in capsys.readouterr().out
     assert len(read_corpus(tmp_path / "data" / "corpus.parquet")) == 300
@@ -130,7 +133,7 @@ def test_auto_falls_back_to_the_synthetic_corpus_and_says_so(tmp_path, monkeypat
 
 def test_auto_keeps_a_corpus_that_stands(tmp_path, monkeypatch, capsys):
     rows = Rows.of_records("debian-bookworm", [{"id": "a", "text": "x", "labels": ["l"]}])
-    monkeypatch.setattr(command, "read_debian", lambda: rows)
+    monkeypatch.setattr(command, "read_debian", lambda: [rows])
     auto(tmp_path)
     before = (tmp_path / "corpus.parquet").read_bytes()
     monkeypatch.setattr(command, "read_debian", lambda: pytest.fail("read again"))
@@ -155,7 +158,7 @@ def archive(path: Path) -> Path:
 
 
 def test_reuters_is_read_inside_the_archive(tmp_path):
-    rows = read_reuters(archive(tmp_path / "r.tar.gz"), 1, 123)
+    rows = read_reuters(archive(tmp_path / "r.tar.gz"), 1, 123)[0]
     assert rows.columns["text"] == ["café 1", "café 2", "café 3"]
     assert Counter(rows.columns["split"]) == {"train": 1, "val": 1, "test": 1}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["r.tar.gz"]
@@ -176,7 +179,7 @@ def test_reuters_has_the_published_counts(tmp_path, val, sizes):
     if not REUTERS.exists():
         pytest.skip(f"{REUTERS.name} is not beside the checkout (../shared/data)")
     arguments = ["reuters", str(REUTERS), "--out", str(tmp_path), *val, "--val-seed", "123"]
-    command.ingest(parser("").parse_args(arguments))
+    ingest(*arguments)
     corpus = read_corpus(tmp_path / "corpus.parquet")
     assert Counter(corpus["split"]) == Counter(train=sizes[0], val=sizes[1], test=3019)
     assert len({label for labels in corpus["labels"] for label in labels}) == 90

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from longtail.errors import DataError, ParameterError
 from longtail.evaluation import metrics
-from longtail.evaluation.slices import ROW_METRICS, SLICES, Evaluation, slice_table
+from longtail.evaluation.slices import ROW_METRICS, SLICES, Evaluation, Slice, slice_table
 from longtail.evaluation.value_masks import MAX_VALUES, value_masks
 from longtail.frequency import frequency_cutoffs, frequency_groups
 
@@ -123,6 +123,22 @@ def test_label_slices_equal_scikit_learn(table):
             assert row["hamming_loss"] == pytest.approx(sk.hamming_loss(t, p))
             assert row["support"] == t.sum() and row["greyed"] == (t.sum() < 30)
             assert row["precision_at_1"] is None
+
+
+def test_label_slices_of_two_kinds_may_share_a_name(monkeypatch):
+    predicted, targets, freq, _, _ = evaluation()
+    odd = np.arange(20) % 2 == 1
+    alone = {row["name"]: row for row in slice_table(predicted, targets, freq, n_draws=20)}
+    monkeypatch.setitem(SLICES, "parity", lambda _: [Slice("parity", "HEAD", "labels", odd)])
+    rows = {
+        (row["kind"], row["name"]): row
+        for row in slice_table(predicted, targets, freq, n_draws=20)
+        if row["name"] == "HEAD"
+    }
+    assert rows["frequency", "HEAD"] == alone["HEAD"]
+    expected = sk.f1_score(targets[:, odd], predicted[:, odd], average="macro", zero_division=0)
+    assert rows["parity", "HEAD"]["macro_f1"] == pytest.approx(expected)
+    assert expected != pytest.approx(rows["frequency", "HEAD"]["macro_f1"])
 
 
 def test_document_slices_equal_scikit_learn(table):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from longtail.errors import DataError, ParameterError
-from longtail.losses import LOSSES, make_loss, sigmoid
+from longtail.losses import LOSSES, loss_options, make_loss, sigmoid
 
 # Labels seen never, once, sometimes, and in every document; the last document has no label.
 N_DOCS = 40
@@ -131,7 +131,7 @@ def test_extreme_logits_are_finite_and_half_precision_is_computed_in_float32(
 
 
 @every_variant
-def test_each_entry_pulls_its_logit_towards_its_target(name: str, options: dict) -> None:
+def test_each_entry_pulls_its_logit_toward_its_target(name: str, options: dict) -> None:
     _, grad = value_and_grad(make_loss(name, CLASS_FREQ, N_DOCS, **options), draw_logits())
     assert (grad[TARGETS == 1] <= 0).all() and (grad[TARGETS == 0] >= 0).all()
     assert grad.count_nonzero() >= 20  # bce's variant leaves one label out, asl easy negatives
@@ -204,7 +204,7 @@ def test_buffers_move_with_the_module_and_stay_out_of_the_state(name: str, optio
     assert loss.state_dict() == {} and not list(loss.parameters())
     assert all(buffer.is_meta for buffer in loss.to("meta").buffers())
     stray = [v for part in loss.modules() for v in vars(part).values() if torch.is_tensor(v)]
-    assert not stray  # a tensor that is no buffer would stay behind
+    assert not stray  # a tensor that is not a buffer would stay behind
 
 
 @every_loss
@@ -214,7 +214,25 @@ def test_loss_weight_multiplies(name: str) -> None:
     torch.testing.assert_close(weighted(logits, TARGETS), 2.5 * plain(logits, TARGETS))
 
 
-def test_misspelt_names_list_the_valid_ones() -> None:
+@every_loss
+def test_every_option_is_listed_with_the_default_that_make_loss_uses(name: str) -> None:
+    options, logits = loss_options(name), draw_logits()
+    assert "freq" not in options
+    spelled_out = make_loss(name, CLASS_FREQ, N_DOCS, **options)
+    plain = make_loss(name, CLASS_FREQ, N_DOCS)
+    assert torch.equal(spelled_out(logits, TARGETS), plain(logits, TARGETS))
+    with pytest.raises(ParameterError, match=f"option of loss '{name}' 'none_such'"):
+        make_loss(name, CLASS_FREQ, N_DOCS, none_such=1)
+
+
+def test_the_losses_that_take_mu_say_so() -> None:
+    assert {name for name in LOSSES if "mu" in loss_options(name)} == {"r_fl", "db", "db_0fl"}
+    assert loss_options("zlpr") == {}
+    with pytest.raises(ParameterError, match=r"Unknown loss 'focl'\. Did you mean 'focal'\?"):
+        loss_options("focl")
+
+
+def test_misspelled_names_list_the_valid_ones() -> None:
     with pytest.raises(ParameterError, match=r"'focl'\. Did you mean 'focal'\?.* cb_ntr, db, "):
         make_loss("focl", CLASS_FREQ, N_DOCS)
     with pytest.raises(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers.utils.logging import is_progress_bar_enabled
 
 from longtail.models import classifier
 from longtail.models.classifier import Head, LabelSimilarity
 from longtail.models.encoder import load_encoder
+from longtail.models.features import extract_features
 from tests.builders.small_project import small_corpus, write_encoder
 
 LABELS = [f"label-{i}" for i in range(12)]
@@ -57,6 +61,30 @@ def test_round_trip_keeps_scores_settings_and_label_order(model, tmp_path):
     names = ("hidden", "dropout", "max_length", "label_names")
     assert [getattr(again.config, n) for n in names] == [8, 0.2, 12, True]
     assert np.array_equal(again.scores(TEXTS), model.scores(TEXTS))
+
+
+def test_saving_and_loading_print_nothing(model, tmp_path, capfd, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    write_encoder(tmp_path / "encoder")
+    capfd.readouterr()
+    classifier.save(model, tmp_path / "model")
+    classifier.load(tmp_path / "model")
+    load_encoder(str(tmp_path / "encoder"))
+    assert capfd.readouterr() == ("", "") and not caplog.records
+    assert is_progress_bar_enabled(), "bars come back for others"
+
+
+def test_features_come_in_order_and_progress_counts_the_documents(model):
+    calls: list[tuple[int, int]] = []
+    watched = extract_features(
+        model, TEXTS, batch_tokens=40, progress=lambda done, total: calls.append((done, total))
+    )
+    done = [n for n, _ in calls]
+    assert len(calls) > 2 and done == sorted(set(done)) and done[-1] == len(TEXTS)
+    assert {total for _, total in calls} == {len(TEXTS)}
+    assert np.array_equal(watched, extract_features(model, TEXTS, batch_tokens=40))
+    alone = np.concatenate([extract_features(model, [text]) for text in TEXTS])
+    np.testing.assert_allclose(watched, alone, atol=2e-6)
 
 
 @pytest.mark.parametrize("n_labels", [1, 2])
@@ -114,13 +142,13 @@ def test_mean_of_the_layers_with_names_and_of_names_alone():
     beside, alone = (one(features[:, :2]) for one in named.similarities)
     torch.testing.assert_close(beside, 4 * alone)  # they start at weights 2 and 0.5
     torch.testing.assert_close(named(features), (plain(features) + beside + alone) / 2)
-    torch.testing.assert_close(named.members(features)[0], plain(features) + beside)
-    assert torch.equal(plain.members(features)[0], plain(features))
+    torch.testing.assert_close(named.ensemble(features)[0], plain(features) + beside)
+    assert torch.equal(plain.ensemble(features)[0], plain(features))
 
 
-def test_standardise_by_train_leaves_dead_features_at_zero():
+def test_standardize_by_train_leaves_dead_features_at_zero():
     head = Head(4, 2, 0, 0.0, False)
-    head.standardise_by(torch.tensor([[1.0, 5.0, 0.0, 2.0], [3.0, 5.0, 4.0, 2.0]]))
+    head.standardize_by(torch.tensor([[1.0, 5.0, 0.0, 2.0], [3.0, 5.0, 4.0, 2.0]]))
     assert head.mean.tolist() == [2, 5, 2, 2]
     assert head.std.tolist() == pytest.approx([1, 0.075, 2, 0.075])  # a tenth of the mean, 0.75
     torch.nn.init.ones_(head.layers[-1].weight)
@@ -131,9 +159,9 @@ def test_standardise_by_train_leaves_dead_features_at_zero():
     torch.testing.assert_close(woken, torch.ones(1, 2), atol=0.01, rtol=0)
 
 
-def test_standardise_by_features_that_are_all_dead():
+def test_standardize_by_features_that_are_all_dead():
     head = Head(4, 2, 0, 0.0, False)
-    head.standardise_by(torch.ones(3, 4))
+    head.standardize_by(torch.ones(3, 4))
     assert torch.isfinite(head(torch.ones(3, 4))).all()
 
 
@@ -145,11 +173,11 @@ def test_start_from_prior_gives_smoothed_log_odds(hidden):
     assert head.layers[-1].bias.tolist() == pytest.approx([-np.log(9), np.log(9), 0], abs=1e-5)
 
 
-def test_weights_of_another_form_are_refused(model, tmp_path):
-    """Such as those of a release before the head had two members."""
+def test_weights_of_another_structure_are_rejected(model, tmp_path):
+    """Such as those of a release before there were two ensemble heads."""
     classifier.save(model, tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     older = {n.replace("similarities.0", "similarity"): w for n, w in weights.items()}
     save_file(older, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"of another form: head\.similar\S+ and 9 more"):
+    with pytest.raises(ValueError, match=r"do not match the model: head\.similar\S+ and 9 more"):
         classifier.load(tmp_path)

@@ -1,4 +1,4 @@
-"""Loading the encoder from a folder; a name that is nowhere."""
+"""Loading the encoder from a folder; a name that does not exist."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def test_a_folder_gives_its_weights_in_float32(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["no/such-encoder", "./nowhere"])
-def test_an_unknown_name_is_told_in_one_line(name):
+def test_an_unknown_name_is_reported_in_one_line(name):
     with pytest.raises(ParameterError) as caught:
         load_encoder(name)
     message = str(caught.value)
-    assert message.startswith(f"train.encoder: cannot load {name!r} (")
+    assert message.startswith(f"Cannot load the encoder {name!r} (")
     assert "all-MiniLM-L6-v2" in message and "config.json" in message
     assert "\n" not in message and caught.value.__suppress_context__

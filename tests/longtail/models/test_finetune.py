@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,13 +38,19 @@ from tests.builders.small_project import LABELS, small_corpus, write_encoder
 
 # In float32 on every device: the tests compare runs to the sixth digit.
 HOW = FineTuning(
-    epochs=2,
-    batch_tokens=512,
     learning_rate=1e-3,
     head_learning_rate=1e-2,
+    weight_decay=0.01,
+    warmup=0.1,
+    epochs=2,
+    patience=4,
+    batch_tokens=512,
+    accumulation=1,
     frozen_layers=-1,
+    dropout=0.0,
     bf16=False,
 )
+STILL = replace(HOW, learning_rate=0.0, head_learning_rate=0.0, weight_decay=0.0)
 
 
 def bce():
@@ -84,7 +91,7 @@ def test_the_model_ends_with_its_best_epoch(encoder_folder, tmp_path, objective)
     model, train, val, corpus = model_and_documents(encoder_folder)
     # Taught the opposite of the truth, so that a later epoch is worse than an earlier one.
     train.targets = sp.csr_matrix(1 - train.targets.toarray())
-    how = FineTuning(**{**vars(HOW), "epochs": 4, "patience": 9})
+    how = replace(HOW, epochs=4, patience=9)
     history = fine_tune(
         model, bce(), train, val, how=how, checkpoints=tmp_path, objective=objective
     )
@@ -112,19 +119,28 @@ def test_two_epochs_learn_and_leave_the_weights_of_the_best_checkpoint(encoder_f
     )
 
 
+def test_progress_counts_the_optimizer_steps_and_changes_nothing(encoder_folder, tmp_path, capfd):
+    calls, ends = [], []
+    for folder, options in (
+        ("silent", {}),
+        ("watched", {"progress": lambda done, total: calls.append((done, total))}),
+    ):
+        model, train, val, _ = model_and_documents(encoder_folder)
+        history = fine_tune(
+            model, bce(), train, val, how=HOW, checkpoints=tmp_path / folder, **options
+        )
+        ends.append((weights(model), [row["train_loss"] for row in history]))
+    n_steps = calls[-1][0]
+    assert n_steps > HOW.epochs
+    assert calls == [(step, n_steps) for step in range(1, n_steps + 1)]
+    assert max_difference(ends[0][0], ends[1][0]) == 0 and ends[0][1] == ends[1][1]
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("patience", [1, 2])
 def test_early_stopping_waits_patience_epochs(encoder_folder, tmp_path, patience):
     model, train, val, _ = model_and_documents(encoder_folder)
-    how = FineTuning(
-        **{
-            **vars(HOW),
-            "epochs": 6,
-            "learning_rate": 0,
-            "head_learning_rate": 0,
-            "weight_decay": 0,
-            "patience": patience,
-        }
-    )
+    how = replace(STILL, epochs=6, patience=patience)
     history = fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path)
     assert len(history) == 1 + patience
 
@@ -132,7 +148,7 @@ def test_early_stopping_waits_patience_epochs(encoder_folder, tmp_path, patience
 def test_frozen_layers_keep_their_weights_bitwise(encoder_folder, tmp_path):
     model, train, val, _ = model_and_documents(encoder_folder)
     before = weights(model)
-    how = FineTuning(**{**vars(HOW), "epochs": 1, "frozen_layers": 1})
+    how = replace(HOW, epochs=1, frozen_layers=1)
     fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path)
     changed = {n for n, value in weights(model).items() if not torch.equal(value, before[n])}
     frozen = ("encoder.embeddings.", "encoder.encoder.layer.0.")
@@ -169,19 +185,20 @@ def test_accumulating_two_halves_equals_one_larger_batch(encoder_folder, tmp_pat
         model, train, val, _ = model_and_documents(encoder_folder, texts)
         assert set(train.lengths) == {16}
         model.head.layers[2].p = 0.0  # dropout would draw other masks for other shapes
-        how = FineTuning(
+        how = replace(
+            HOW,
+            learning_rate=5e-5,
+            head_learning_rate=2e-4,
             epochs=3,
             batch_tokens=tokens,
             accumulation=accumulation,
-            frozen_layers=-1,
             warmup=0.0,
-            bf16=False,
         )
         history = fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path / name)
         state = json.loads(
             (Path(_last_checkpoint(tmp_path / name)) / "trainer_state.json").read_text()
         )
-        assert state["global_step"] == 3, "one optimiser step an epoch"
+        assert state["global_step"] == 3, "one optimizer step per epoch"
         ends.append((weights(model), [row["train_loss"] for row in history]))
     assert max_difference(ends[0][0], ends[1][0]) < 1e-5
     assert ends[0][1] == pytest.approx(ends[1][1], abs=1e-5)
@@ -229,7 +246,7 @@ def test_the_encoder_computes_in_bf16_where_the_device_does(
     dense.register_forward_hook(lambda module, given, out: computed.add(out.dtype))
     loss = bce()
     loss.register_forward_pre_hook(lambda module, given: logits_in_loss.add(given[0].dtype))
-    how = FineTuning(**{**vars(HOW), "epochs": 1, "bf16": asked})
+    how = replace(HOW, epochs=1, bf16=asked)
     fine_tune(model, loss, train, val, how=how, checkpoints=tmp_path)
     assert computed == {expected}
     assert logits_in_loss == {torch.float32}
@@ -249,11 +266,9 @@ def test_a_dead_feature_does_not_drown_the_others_when_it_wakes(encoder_folder, 
         model.eval()
         return torch.cat([function(*document) for document in inputs])
 
-    model.head.standardise_by(of_train(model.features))
+    model.head.standardize_by(of_train(model.features))
     before = of_train(model.logits)
-    how = FineTuning(
-        **{**vars(HOW), "epochs": 1, "learning_rate": 5e-5, "head_learning_rate": 1e-9}
-    )
+    how = replace(HOW, epochs=1, learning_rate=5e-5, head_learning_rate=1e-9)
     fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path)
     assert 0 < float((of_train(model.logits) - before).abs().max()) < 0.1
 
@@ -286,7 +301,7 @@ def test_a_half_written_checkpoint_is_passed_over(tmp_path):
 def train_whole(encoder: Path, checkpoints: Path, after_save=None):
     """Three epochs, with dropout in the head, so that the generators' states matter too."""
     model, train, val, _ = model_and_documents(encoder)
-    how = FineTuning(**{**vars(HOW), "epochs": 3, "batch_tokens": 256, "dropout": 0.1})
+    how = replace(HOW, epochs=3, batch_tokens=256, dropout=0.1)
     if after_save is not None:
         plain = TokenBudgetTrainer._save_checkpoint
 
@@ -336,20 +351,11 @@ def test_a_run_killed_after_its_first_checkpoint_ends_as_an_undisturbed_one(
 
 
 def test_patience_is_remembered_when_a_run_resumes(encoder_folder, tmp_path):
-    """Nothing learns; after three epochs the counter stands at 2 of 3, so one more is enough."""
-    still = {
-        **vars(HOW),
-        "learning_rate": 0,
-        "head_learning_rate": 0,
-        "weight_decay": 0,
-        "patience": 3,
-    }
+    """Nothing learns; after three epochs the counter is at 2 of 3, so one more is enough."""
+    how = replace(STILL, epochs=3, patience=3)
     model, train, val, _ = model_and_documents(encoder_folder)
     start = copy.deepcopy(model)
-    fine_tune(
-        model, bce(), train, val, how=FineTuning(**{**still, "epochs": 3}), checkpoints=tmp_path
-    )
-    history = fine_tune(
-        start, bce(), train, val, how=FineTuning(**{**still, "epochs": 9}), checkpoints=tmp_path
-    )
+    fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path)
+    more = replace(how, epochs=9)
+    history = fine_tune(start, bce(), train, val, how=more, checkpoints=tmp_path)
     assert len(history) == 4

@@ -1,4 +1,4 @@
-"""Two processes under torchrun (gloo) learn what one learns from the same global batches."""
+"""Two processes under torchrun (gloo) learn what one process learns from the same batches."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ train(Path(sys.argv[1]), Path(sys.argv[2]), accumulation=int(sys.argv[3]))
 
 
 def train(encoder: Path, folder: Path, *, accumulation: int) -> None:
-    """Five epochs of four optimiser steps; a step is two batches of unequal size, no dropout.
+    """Five epochs of four optimizer steps; a step is two batches of unequal size, no dropout.
 
-    20 documents of 14 tokens and 20 of 20 make 8 batches of 9, 9, 2 and 5 × 4 documents an epoch.
+    20 documents of 14 tokens and 20 of 20 make 8 batches per epoch: of 9, 9, 2 and 5 × 4 documents.
     """
     corpus = small_corpus(60)
     torch.manual_seed(0)
@@ -46,13 +46,16 @@ def train(encoder: Path, folder: Path, *, accumulation: int) -> None:
         Documents(cut[:40], targets[:40]),
         Documents(cut[40:], targets[40:]),
         how=FineTuning(
+            learning_rate=1e-3,
+            head_learning_rate=1e-2,
+            weight_decay=0.01,
+            warmup=0.1,
             epochs=5,
             patience=9,
             batch_tokens=144,
             accumulation=accumulation,
-            learning_rate=1e-3,
-            head_learning_rate=1e-2,
             frozen_layers=0,
+            dropout=0.0,
             bf16=False,
         ),
         checkpoints=folder / "checkpoints",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,6 +13,7 @@ from longtail.evaluation.selection import validation_f1
 from longtail.losses import make_loss
 from longtail.models.classifier import Head
 from longtail.models.heads import Examples, HeadTraining, predict, train_head
+from longtail.models.progress import Progress, silent
 
 
 def toy(n_docs: int, seed: int) -> Examples:
@@ -20,14 +23,15 @@ def toy(n_docs: int, seed: int) -> Examples:
 
 
 TRAIN, VAL = toy(200, 0), toy(80, 1)
+HOW = HeadTraining(learning_rate=0.05, weight_decay=0.01, epochs=8, batch_size=64)
 
 
-def trained(*, seed: int = 0, train: Examples = TRAIN, **how):
+def trained(*, seed: int = 0, progress: Progress = silent, **how):
     torch.manual_seed(0)
     head = Head(8, 3, 0, 0.0, False)
-    settings = HeadTraining(**{"epochs": 8, "learning_rate": 0.05, **how})
     loss = make_loss("bce", [100] * 3, 200)
-    return head, train_head(head, loss, train, VAL, how=settings, seed=seed)
+    settings = replace(HOW, **how)
+    return head, train_head(head, loss, TRAIN, VAL, how=settings, seed=seed, progress=progress)
 
 
 def test_learns_a_separable_toy():
@@ -47,7 +51,7 @@ def test_same_seed_same_weights_other_seed_others():
 def test_keeps_the_best_epoch():
     opposite = Examples(TRAIN.features, sp.csr_matrix(1 - TRAIN.targets.toarray()))
     head, _ = trained()  # it knows the toy, then unlearns it
-    how = HeadTraining(epochs=6, learning_rate=0.05)
+    how = replace(HOW, epochs=6)
     history = train_head(head, make_loss("bce", [100] * 3, 200), opposite, VAL, how=how)
     figures = [row["mean_f1"] for row in history]
     assert figures.index(max(figures)) < 5 and max(figures) > figures[-1]
@@ -55,16 +59,16 @@ def test_keeps_the_best_epoch():
     assert now["mean_f1"] == max(figures)
 
 
-def test_each_member_of_the_head_is_trained_with_a_loss_of_its_own():
+def test_each_ensemble_head_is_trained_with_a_loss_of_its_own():
     torch.manual_seed(0)
     head = Head(8, 3, 4, 0.0, True)
     head.name_labels(torch.randn(3, 8), torch.tensor(TRAIN.features))
     bce = torch.nn.functional.binary_cross_entropy_with_logits
     targets = torch.tensor(TRAIN.targets.toarray()).float()
-    members = head.members(torch.tensor(TRAIN.features))
-    expected = np.mean([bce(logits, targets).item() for logits in members])
+    ensemble = head.ensemble(torch.tensor(TRAIN.features))
+    expected = np.mean([bce(logits, targets).item() for logits in ensemble])
     # One batch: the first loss is that of the untrained head.
-    how = HeadTraining(epochs=1, batch_size=len(TRAIN.features))
+    how = replace(HOW, epochs=1, batch_size=len(TRAIN.features))
     loss = make_loss("bce", [100] * 3, 200)
     (row,) = train_head(head, loss, TRAIN, VAL, how=how)
     assert row["train_loss"] == pytest.approx(expected, rel=1e-5)
@@ -73,6 +77,17 @@ def test_each_member_of_the_head_is_trained_with_a_loss_of_its_own():
 def test_evaluates_every_nth_epoch_and_the_last():
     _, history = trained(epochs=8, evaluate_every=3)
     assert [row["epoch"] for row in history] == [3, 6, 8]
+
+
+def test_progress_counts_every_epoch_and_changes_nothing():
+    calls: list[tuple[int, int]] = []
+    watched, history = trained(
+        evaluate_every=3, progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(epoch, 8) for epoch in range(1, 9)]
+    plain, same = trained(evaluate_every=3)
+    assert history == same
+    assert all(map(torch.equal, watched.parameters(), plain.parameters()))
 
 
 def test_train_loss_is_the_mean_over_documents():

@@ -25,7 +25,23 @@ def fitted():
     return fit_svm(TEXTS[TRAIN], TARGETS[TRAIN], TEXTS[VAL], TARGETS[VAL], costs=(0.001, 1.0, 0.01))
 
 
-def test_rebuilt_vectoriser_and_margins_equal_sklearns(fitted):
+def test_progress_counts_the_labels_of_every_cost_and_changes_nothing(fitted):
+    calls: list[tuple[int, int]] = []
+    watched, rows = fit_svm(
+        TEXTS[TRAIN],
+        TARGETS[TRAIN],
+        TEXTS[VAL],
+        TARGETS[VAL],
+        costs=iter((0.001, 1.0, 0.01)),
+        progress=lambda done, total: calls.append((done, total)),
+    )
+    total = 3 * TARGETS.shape[1]
+    assert calls == [(done, total) for done in range(1, total + 1)]
+    model, expected = fitted
+    assert rows == expected and np.array_equal(watched.coef, model.coef)
+
+
+def test_rebuilt_vectorizer_and_margins_equal_sklearns(fitted):
     model, rows = fitted
     vectorizer = TfidfVectorizer(min_df=2, sublinear_tf=True)
     x = vectorizer.fit_transform(TEXTS[TRAIN])
@@ -64,7 +80,7 @@ def test_a_label_of_every_document_is_always_predicted():
     assert model.scores(["", "red"])[:, 0].min() > 0.999999
 
 
-def test_texts_without_a_shared_word_are_refused():
+def test_texts_without_a_shared_word_are_rejected():
     targets = encode([["a"], ["a"]], ["a"])
-    with pytest.raises(DataError, match="no word in two of the 2 train texts"):
+    with pytest.raises(DataError, match="No word occurs in two of the 2 train texts"):
         fit_svm(["one", "two"], targets, ["one"], targets[:1])

@@ -1,4 +1,4 @@
-"""Integrated gradients where the answer is known, and the over-fitted tokens built on them."""
+"""Integrated gradients where the answer is known, and the overfitted tokens built on them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 from longtail.errors import DataError
 from longtail.report.attributions import attribute
 from longtail.report.evidence import Evidence, Scored
-from longtail.report.tokens import over_fitted_tokens
+from longtail.report.tokens import overfitted_tokens
 
 VOCABULARY = {
     w: i
@@ -94,7 +94,7 @@ def test_convergence_is_measured_not_assumed():
     assert blank.pieces == [] and blank.gap < 1e-6
 
 
-def test_over_fitted_tokens_are_counted_in_training():
+def test_overfitted_tokens_are_counted_in_training():
     targets = sp.csr_matrix(np.array([[0, 1], [0, 1], [1, 0]], dtype=np.int8))
     scores = np.array([[0.9, 0.9], [0.7, 0.9], [0.9, 0.1]])
     test = pd.DataFrame(
@@ -115,7 +115,7 @@ def test_over_fitted_tokens_are_counted_in_training():
         push = {"red": 1.0, "green": 0.5, "blue": -1.0}
         return [(word, push[word]) for word in text.split()]
 
-    (row,) = over_fitted_tokens(evidence, attributed, n_labels=5, n_docs=2)
+    (row,) = overfitted_tokens(evidence, attributed, n_labels=5, n_docs=2)
     assert (row["label"], row["n_wrong"], row["n_explained"]) == (0, 2, 2)
     red, green = row["words"]
     assert red == {"word": "red", "attribution": 1.0, "with_label": 2, "without_label": 1}
@@ -129,5 +129,5 @@ def test_a_model_without_finite_logits_is_refused():
     attribute(model, "red", 1, steps=2, max_length=8)
     with torch.no_grad():
         model.weight[1] = float("nan")
-    with pytest.raises(DataError, match=r"column 1 .*not finite \(NaN\).*repro --force train"):
+    with pytest.raises(DataError, match=r"column 1 .*not finite \(NaN\).*weights are broken"):
         attribute(model, "red", 1, steps=2, max_length=8)

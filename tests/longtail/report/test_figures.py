@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from longtail.report.page.figures import history
 
 
-def test_the_history_keeps_the_epochs_of_probe_and_fine_tuning_apart():
+def test_the_history_separates_the_epochs_of_head_and_fine_tuning():
     columns = ["loss", "profile", "epoch", "micro_f1", "macro_f1"]
     rows = [
         ["db", "probe", 1, 0.3, 0.1],

@@ -155,5 +155,5 @@ def test_bad_assignments_are_refused():
         quality(LABELS, [0, 1, 2, -1, -1, 0], THREE)
     with pytest.raises(DataError, match="got 7 in row 5"):
         quality(LABELS, [0, 1, 2, 0, 0, 7], THREE)
-    with pytest.raises(DataError, match=r"`assignment` has shape \(2,\) for 6 documents"):
+    with pytest.raises(DataError, match=r"`assignment` must have shape \(6,\), .* got \(2,\)"):
         quality(LABELS, [0, 1], THREE)

@@ -9,7 +9,7 @@ from nltk.metrics import AnnotationTask, masi_distance
 from nltk.metrics.distance import binary_distance
 
 from longtail.validation.agreement import (
-    Judgements,
+    Judgments,
     annotator_agreement,
     disagreements,
     label_alphas,
@@ -19,12 +19,12 @@ from longtail.validation.agreement import (
 )
 
 
-def judgements(rows: list[tuple[int, int, set[int]]], n_labels: int) -> Judgements:
+def judgments(rows: list[tuple[int, int, set[int]]], n_labels: int) -> Judgments:
     targets = np.zeros((len(rows), n_labels), dtype=np.int8)
     for k, (_, _, labels) in enumerate(rows):
         targets[k, sorted(labels)] = 1
     document, annotator = (np.array([row[i] for row in rows]) for i in (0, 1))
-    return Judgements(document, annotator, sp.csr_matrix(targets))
+    return Judgments(document, annotator, sp.csr_matrix(targets))
 
 
 def random_rows(seed: int) -> list[tuple[int, int, set[int]]]:
@@ -42,13 +42,13 @@ def random_rows(seed: int) -> list[tuple[int, int, set[int]]]:
 def test_alpha_is_that_of_nltk(seed: int) -> None:
     rows = random_rows(seed)
     task = AnnotationTask([(w, d, frozenset(x)) for d, w, x in rows], distance=masi_distance)
-    assert overall_alpha(judgements(rows, 6)) == pytest.approx(task.alpha(), abs=1e-12)
+    assert overall_alpha(judgments(rows, 6)) == pytest.approx(task.alpha(), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_label_alphas_are_those_of_nltk(seed: int) -> None:
     rows = random_rows(seed)
-    alphas = label_alphas(judgements(rows, 6))
+    alphas = label_alphas(judgments(rows, 6))
     for label in range(6):
         task = AnnotationTask([(w, d, label in x) for d, w, x in rows], distance=binary_distance)
         assert alphas[label] == pytest.approx(task.alpha(), abs=1e-12)
@@ -56,7 +56,7 @@ def test_label_alphas_are_those_of_nltk(seed: int) -> None:
 
 def test_masi_is_that_of_nltk_and_equal_empty_sets_are_equal() -> None:
     sets = [{0}, {0, 1}, {1, 2}, {2}, {0, 1, 2}, set()]
-    targets = judgements([(0, 0, s) for s in sets], 3).targets
+    targets = judgments([(0, 0, s) for s in sets], 3).targets
     distances = masi_distances(targets, targets)
     for i, a in enumerate(sets[:5]):
         for j, b in enumerate(sets[:5]):
@@ -66,11 +66,11 @@ def test_masi_is_that_of_nltk_and_equal_empty_sets_are_equal() -> None:
 
 def test_by_hand() -> None:
     rows = [(0, 0, {0}), (0, 1, {0}), (1, 0, {0}), (1, 1, {1}), (1, 2, {0}), (2, 2, {1})]
-    given = judgements(rows, 3)
+    given = judgments(rows, 3)
     np.testing.assert_allclose(disagreements(given, 4), [0, 2 / 3, 0, 0])
     expected = {0: (2, (1 + 0.5) / 2), 1: (2, (1 + 0) / 2), 2: (1, 0.5)}
     assert annotator_agreement(given) == expected
-    # Five judgements of shared documents: four {0}, one {1}; 8 of 20 ordered pairs differ.
+    # Five judgments of shared documents: four {0}, one {1}; 8 of 20 ordered pairs differ.
     # Observed: document 0 nothing (weight 2), document 1 two thirds (weight 3): 0.4.
     assert overall_alpha(given) == pytest.approx(1 - 0.4 / 0.4)
     assert np.isnan(label_alphas(given)[2])
@@ -81,13 +81,13 @@ def test_swapped_labels() -> None:
     for document in range(4):
         rows += [(document, 0, {0, 2}), (document, 1, {1, 2})]
     rows += [(4, 0, {2}), (4, 1, {3})]
-    [swap] = swapped_labels(judgements(rows, 4))
+    [swap] = swapped_labels(judgments(rows, 4))
     assert (swap.labels, swap.count) == ((0, 1), 4)
     assert swap.lift == pytest.approx(4 / (4 * 4 / 10))
 
 
 def test_nobody_shares_a_document() -> None:
-    alone = judgements([(0, 0, {0}), (1, 1, {1})], 2)
+    alone = judgments([(0, 0, {0}), (1, 1, {1})], 2)
     assert np.isnan(overall_alpha(alone))
     assert np.isnan(label_alphas(alone)).all()
     assert annotator_agreement(alone) == {}

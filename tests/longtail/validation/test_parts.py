@@ -28,7 +28,7 @@ from longtail.validation.label_variants import (
     space_variants,
     spelling_variants,
 )
-from longtail.validation.language import language, strangers
+from longtail.validation.language import in_unusual_language, language
 from longtail.validation.shifts import periods, shifts
 from tests.builders.paths import REUTERS
 
@@ -166,11 +166,11 @@ def test_language(text: str, expected: str | None) -> None:
     assert language(text) == expected
 
 
-def test_strangers() -> None:
+def test_in_unusual_language() -> None:
     languages = ["english"] * 18 + ["german", None, "french"]
-    assert np.flatnonzero(strangers(languages, 0.1)).tolist() == [18, 20]
-    assert not strangers(languages, 0.05).any()
-    assert not strangers([None, None], 0.5).any()
+    assert np.flatnonzero(in_unusual_language(languages, 0.1)).tolist() == [18, 20]
+    assert not in_unusual_language(languages, 0.05).any()
+    assert not in_unusual_language([None, None], 0.5).any()
 
 
 def test_periods_never_cut_through_a_moment() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longtail.validation.corpus_view import Limits, Rows, Subject
+from longtail.validation.corpus_view import CorpusView, Limits, Rows
 from longtail.validation.label_cleaning import REPAIRS, clean_labels
 from longtail.validation.rules import RULES, flag_documents
 
@@ -35,14 +35,14 @@ class Corpus:
     """Columns that a fault may change; document k of the first N_FAULTS is its victim."""
 
     columns: dict[str, list[Any]]
-    judgements: list[tuple[str, str, list[str]]]
+    judgments: list[tuple[str, str, list[str]]]
     aliases: dict[str, str] = field(default_factory=lambda: {"a": "alpha"})
 
-    def subject(self, policy: dict[str, str]) -> Subject:
+    def view(self, policy: dict[str, str]) -> CorpusView:
         c = self.columns
         cleaned = clean_labels(c["labels"], policy, self.aliases)
-        ids, annotators, labels = zip(*self.judgements, strict=True)
-        return Subject(
+        ids, annotators, labels = zip(*self.judgments, strict=True)
+        return CorpusView(
             ids=c["id"],
             texts=c["text"],
             labels=cleaned.labels,
@@ -62,18 +62,18 @@ def clean_corpus() -> Corpus:
     words = ["".join(rng.choice(syllables, 3)) for _ in range(3000)]
     small = ["the", "of", "and", "is", "for", "with"]
     columns: dict[str, list[Any]] = {n: [] for n in ("id", "text", "labels", "annotator")}
-    judgements = []
+    judgments = []
     for k in range(N_DOCS):
         text = " ".join([*rng.choice(words, 24), *rng.choice(small, 6)])
         labels = sorted(rng.choice(LABELS, 1 + rng.randint(2), replace=False).tolist())
         who = rng.choice(["ada", "ben", "cleo"], 2, replace=False).tolist()
         for name, value in zip(columns, (f"doc-{k}", text, labels, who[0]), strict=True):
             columns[name].append(value)
-        judgements += [(f"doc-{k}", name, labels) for name in who]
+        judgments += [(f"doc-{k}", name, labels) for name in who]
     columns["split"] = [(None, "train", "val", "test")[k % 4] for k in range(N_DOCS)]
     start = np.datetime64("2024-01-01")
     columns["annotated_at"] = [start + np.timedelta64(int(d), "D") for d in rng.permutation(N_DOCS)]
-    return Corpus(columns, judgements)
+    return Corpus(columns, judgments)
 
 
 def _cell(name: str, change: Callable[[Any, int], Any]) -> Callable[[Corpus], None]:
@@ -108,17 +108,17 @@ def _copied(change: Callable[[str], str], conflict: bool, across: bool) -> Calla
 
 def _disagreement(corpus: Corpus) -> None:
     for k in range(N_FAULTS):
-        document, who, labels = corpus.judgements[2 * k]
-        corpus.judgements[2 * k] = (document, who, [next(x for x in LABELS if x not in labels)])
-        corpus.judgements[2 * k + 1] = (document, corpus.judgements[2 * k + 1][1], labels)
+        document, who, labels = corpus.judgments[2 * k]
+        corpus.judgments[2 * k] = (document, who, [next(x for x in LABELS if x not in labels)])
+        corpus.judgments[2 * k + 1] = (document, corpus.judgments[2 * k + 1][1], labels)
 
 
 def _annotator_shift(corpus: Corpus) -> None:
     """Ada, and only she, gives a label that nobody else knows."""
-    mine = [j for j, (_, who, _) in enumerate(corpus.judgements) if who == "ada"][:N_FAULTS]
+    mine = [j for j, (_, who, _) in enumerate(corpus.judgments) if who == "ada"][:N_FAULTS]
     for j in mine:
-        document, who, labels = corpus.judgements[j]
-        corpus.judgements[j] = (document, who, [*labels, "ada-only"])
+        document, who, labels = corpus.judgments[j]
+        corpus.judgments[j] = (document, who, [*labels, "ada-only"])
 
 
 def _period_shift(corpus: Corpus) -> None:
@@ -175,10 +175,10 @@ def clean() -> Corpus:
 def raised(corpus: Corpus, off: str | None = None, allowed: bool = False) -> dict[str, int]:
     """Rule → flagged documents, rules without any left out; repairs only warn."""
     policy = dict.fromkeys(RULES, "warn") | ({off: "off"} if off else {})
-    subject = corpus.subject(policy)
+    view = corpus.view(policy)
     if allowed:
-        object.__setattr__(subject, "allowed", frozenset(LABELS))
-    flags = flag_documents(subject, policy)
+        object.__setattr__(view, "allowed", frozenset(LABELS))
+    flags = flag_documents(view, policy)
     assert all(flag is not None for code, flag in flags.items() if code != "unknown_label")
     return {c: int(f.sum()) for c, f in flags.items() if f is not None and f.any()}
 
@@ -214,10 +214,10 @@ def test_unknown_label(clean: Corpus) -> None:
 
 def test_rule_without_its_column_does_not_apply(clean: Corpus) -> None:
     policy = dict.fromkeys(RULES, "warn")
-    subject = clean.subject(policy)
+    view = clean.view(policy)
     for name in ("splits", "annotators", "dates", "rows"):
-        object.__setattr__(subject, name, None)
-    flags = flag_documents(subject, policy)
+        object.__setattr__(view, name, None)
+    flags = flag_documents(view, policy)
     assert {code for code, flag in flags.items() if flag is None} == {
         "unknown_split",
         "unknown_label",
@@ -231,15 +231,15 @@ def test_rule_without_its_column_does_not_apply(clean: Corpus) -> None:
 
 def test_label_that_an_annotator_never_gives_flags_the_documents_without_it(clean: Corpus) -> None:
     corpus = copy.deepcopy(clean)
-    corpus.judgements = [
+    corpus.judgments = [
         (document, who, [x for x in labels if who != "ada" or x != "alpha"])
-        for document, who, labels in corpus.judgements
+        for document, who, labels in corpus.judgments
     ]
     corpus.columns["labels"] = [["bravos"] for _ in range(N_DOCS)]
-    subject = corpus.subject(dict.fromkeys(RULES, "warn"))
-    [shift] = [s for s in subject.annotator_shifts if s.group == "ada"]
+    view = corpus.view(dict.fromkeys(RULES, "warn"))
+    [shift] = [s for s in view.annotator_shifts if s.group == "ada"]
     assert (shift.count, shift.ratio < 0.01) == (0, True)
-    flags = RULES["annotator_shift"].flag(subject)
+    flags = RULES["annotator_shift"].flag(view)
     assert flags is not None
-    ada = {document for document, who, _ in corpus.judgements if who == "ada"}
-    assert set(np.array(subject.ids)[flags]) == ada
+    ada = {document for document, who, _ in corpus.judgments if who == "ada"}
+    assert set(np.array(view.ids)[flags]) == ada

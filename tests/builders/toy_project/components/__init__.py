@@ -1,1 +1,1 @@
-"""Stand-ins for the commands that the DAG names after the stages."""
+"""Stand-ins for the commands that the DAG runs besides the stages."""

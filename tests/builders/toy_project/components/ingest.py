@@ -1,4 +1,4 @@
-"""Add the incoming files to the data; refuse an empty one."""
+"""Add the incoming files to the data; reject an empty one."""
 
 import argparse
 import shutil

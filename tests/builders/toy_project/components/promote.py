@@ -1,4 +1,4 @@
-"""Promote every total that is not over a hundred; refuse the rest."""
+"""Promote every total up to a hundred; refuse the rest."""
 
 import json
 import os

@@ -1,0 +1,38 @@
+"""Objects of a JSON Lines file, one at a time; every fault names its line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from components._formats.text_file import open_text
+from longtail.errors import DataError
+
+
+def json_objects(path: Path | None, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of each line that is not blank; `path` None reads standard input."""
+    found = False
+    with open_text(path, encoding) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                found = True
+                yield number, _object(f"{path or 'stdin'}: line {number}", line)
+    if not found:
+        raise DataError(
+            f"{path or 'stdin'} has only blank lines, expected one JSON object per line."
+        )
+
+
+def _object(where: str, line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DataError(
+            f"{where} is not JSON ({error}); expected one object per line, such as "
+            '{"id": "7", "text": "…", "labels": ["a", "b"]}.'
+        ) from None
+    if not isinstance(found, dict):
+        raise DataError(f"{where}: expected a JSON object, got {type(found).__name__}.")
+    return found

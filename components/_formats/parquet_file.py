@@ -1,0 +1,29 @@
+"""Opens a Parquet file from anywhere; one that cannot be read is refused in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components._formats.text_file import checked_file
+from longtail.errors import DataError
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """The file `path`. Raises DataError if it is truncated, not Parquet, or ambiguous."""
+    try:
+        file = pq.ParquetFile(checked_file(path))
+        names = file.schema_arrow.names
+        for name in names:
+            if names.count(name) > 1:
+                raise DataError(f"{path}: column {name!r} appears twice; rename one.")
+        yield file
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path} is not a readable Parquet file ({error}); it may be truncated, copy it again."
+        ) from None

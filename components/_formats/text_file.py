@@ -1,0 +1,74 @@
+"""Opens a text file, or standard input, in its encoding; what cannot be read is one sentence."""
+
+from __future__ import annotations
+
+import codecs
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import IO
+
+from longtail.errors import DataError, ParameterError
+
+
+def checked_file(path: Path) -> Path:
+    """`path` if it is a file with content; otherwise DataError."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the path.")
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, expected a file; name the files in it.")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path} is empty (0 bytes), expected rows; deliver it again.")
+    return path
+
+
+@contextmanager
+def open_text(path: Path | None, encoding: str, newline: str | None = None) -> Iterator[IO[str]]:
+    """The file `path`, or standard input for None, as text.
+
+    Raises:
+        DataError: the file is missing, empty, or not in `encoding`.
+        ParameterError: `encoding` does not exist.
+    """
+    name = codec(encoding)
+    with (
+        nullcontext(sys.stdin)
+        if path is None
+        else open(checked_file(path), encoding=name, newline=newline)
+    ) as lines:
+        try:
+            yield lines
+        except UnicodeError as error:
+            if path is None:
+                raise DataError(f"stdin is not {encoding} ({error}); convert it first.") from None
+            raise _wrong_encoding(path, encoding) from None
+
+
+def codec(encoding: str) -> str:
+    """The encoding to open a file with: UTF-8 with or without its mark, or the one named."""
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise ParameterError(f"--encoding: unknown encoding {encoding!r}.") from None
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def _wrong_encoding(path: Path, encoding: str) -> DataError:
+    """The error for a file that is not in `encoding`: names the first byte that cannot be read."""
+    with open(path, "rb") as file:
+        before = 0
+        for number, line in enumerate(file, start=1):
+            if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
+                return DataError(f"{path} is UTF-16, not {encoding}; give --encoding utf-16.")
+            try:
+                line.decode(encoding)
+            except UnicodeDecodeError as error:
+                byte = before + error.start
+                return DataError(
+                    f"{path}: line {number}, byte {byte:,} of the file (0x{line[error.start]:02x}) "
+                    f"is not {encoding}; name the file's encoding, for example --encoding latin-1 "
+                    "or --encoding cp1252."
+                )
+            before += len(line)
+    return DataError(f"{path} is not {encoding}; name the file's encoding with --encoding.")

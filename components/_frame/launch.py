@@ -1,0 +1,69 @@
+"""Runs a command: a user's mistake becomes one sentence and an exit code, a bug a traceback."""
+
+from __future__ import annotations
+
+import errno
+import re
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+import click
+
+from components._frame.exit_codes import (
+    BAD_DATA,
+    BAD_PARAMETERS,
+    BUG,
+    GATE_NOT_PASSED,
+    OK,
+    TEMPORARY,
+    GateNotPassed,
+    TemporaryError,
+)
+from longtail.errors import DataError, ParameterError
+
+# How every command line of the project looks.
+CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code that an exception means; orchestrators retry 75 only."""
+    if isinstance(error, ParameterError):
+        return BAD_PARAMETERS
+    if isinstance(error, DataError):
+        return BAD_DATA
+    if isinstance(error, GateNotPassed):
+        return GATE_NOT_PASSED
+    return TEMPORARY if isinstance(error, TemporaryError) or _disk_is_full(error) else BUG
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    # numpy's short write and safetensors carry no errno, only these words.
+    message = r"No space left on device|\d+ requested and \d+ written"
+    return re.search(message, str(error)) is not None
+
+
+def guarded(name: str, action: Callable[[], Any]) -> NoReturn:
+    """Run `action` and exit with its code; a user's mistake shows no traceback."""
+    try:
+        action()
+    except click.ClickException as error:
+        error.show()
+        sys.exit(BAD_PARAMETERS)
+    except Exception as error:
+        code = exit_code(error)
+        if code == BUG:
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        sys.exit(code)
+    sys.exit(OK)
+
+
+def launch(command: click.Command, argv: Sequence[str] | None = None) -> NoReturn:
+    """Entry point of `python -m components.<command>`."""
+    name = str(command.name)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    prog = f"python -m components.{name}"
+    guarded(name, lambda: command.main(arguments, prog, standalone_mode=False))

@@ -1,0 +1,130 @@
+"""The contest that the gate judges: the test set as challenger, baseline and champion see it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from components._frame.progress import progress
+from components._registry import client as registry
+from components._registry import evidence
+from components._registry.evidence import IncomparableError
+from components._registry.worker import Served, ServedError
+from longtail import gate
+from longtail.errors import DataError
+from longtail.evaluation.metrics import apply_thresholds, compute
+from longtail.label_matrix import encode
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+BATCH = 256
+
+
+def prepare(
+    challenger: ModelVersion, champion: ModelVersion | None, max_int8_loss: dict[str, float]
+) -> tuple[gate.Contest, list[gate.Line]]:
+    """The contest on the workspace's test set, and the lines of what went wrong on the way.
+
+    The test set is read once. The champion is scored now, on the documents that it has not seen;
+    where that cannot be done the contest has no champion and a line says why.
+    """
+    contest, ids = _against_baseline()
+    lines: list[gate.Line] = []
+    quantized = challenger.tags[registry.RUNTIME] == "onnx_int8"
+    texts = evidence.texts_of(ids) if quantized or champion is not None else []
+    if quantized:
+        contest, lines = _quantized(contest, challenger, texts, max_int8_loss)
+    if champion is not None:
+        try:
+            contest = replace(contest, champion=_champion(champion, ids, texts))
+        except (ServedError, IncomparableError) as error:
+            lines = [*lines, gate.fact("champion", False, f"It cannot be compared: {error}")]
+    return contest, lines
+
+
+def _against_baseline() -> tuple[gate.Contest, list[str]]:
+    """Challenger and baseline on the workspace's test set, and its documents' ids."""
+    model, baseline = evidence.test_scores()
+    thresholds = evidence.read_json(evidence.THRESHOLDS)["models"]
+    frequencies = evidence.read_json(evidence.FREQUENCIES)
+    if not (model.labels == baseline.labels == frequencies["labels"]):
+        raise DataError("Scores and frequencies differ in their labels; run `dvc repro`.")
+    contest = gate.Contest(
+        labels=model.labels,
+        groups=frequencies["groups"],
+        targets=model.targets,
+        challenger=apply_thresholds(model.scores, thresholds["model"]["thresholds"]),
+        baseline=apply_thresholds(baseline.scores, thresholds["baseline"]["thresholds"]),
+    )
+    return contest, model.ids
+
+
+def _quantized(
+    contest: gate.Contest,
+    challenger: ModelVersion,
+    texts: Sequence[str],
+    max_loss: dict[str, float],
+) -> tuple[gate.Contest, list[gate.Line]]:
+    """The challenger as it is served, and what that costs against the model it was made of."""
+    try:
+        predicted, _ = _predictions(challenger, texts)
+    except ServedError as error:
+        return contest, [gate.fact("int8", False, f"It does not answer: {error}")]
+    lines = gate.quantized(predicted, contest.challenger, contest.targets, max_loss)
+    return replace(contest, challenger=predicted), lines
+
+
+def _champion(champion: ModelVersion, ids: Sequence[str], texts: Sequence[str]) -> gate.Champion:
+    """The champion's answers on the documents that it has not seen; empty rows for the others."""
+    digest = champion.tags.get("train_ids_digest")
+    if not digest:
+        raise IncomparableError("its tag train_ids_digest is missing; decide with --rebase.")
+    known = evidence.read_seen_ids(str(champion.run_id), digest)
+    seen = np.array([evidence.hashed(identifier) in known for identifier in ids], dtype=bool)
+    fresh = np.flatnonzero(~seen)
+    answers, labels = _predictions(champion, [texts[row] for row in fresh.tolist()])
+    place = sp.csr_matrix(
+        (np.ones(len(fresh), dtype=np.int8), (fresh, np.arange(len(fresh)))),
+        shape=(len(ids), len(fresh)),
+    )
+    return gate.Champion((place @ answers).tocsr(), labels, seen)
+
+
+def _predictions(version: ModelVersion, texts: Sequence[str]) -> tuple[sp.csr_matrix, list[str]]:
+    """0/1 CSR `(n_docs, n_labels)` of the version as it is served, and its labels."""
+    found: list[list[str]] = []
+    with (
+        Served(f"models:/{version.name}/{version.version}") as model,
+        progress(f"scoring version {version.version}", "documents") as show,
+    ):
+        for start in range(0, len(texts), BATCH):
+            found += model.ask(texts[start : start + BATCH]).labels
+            show(len(found), len(texts))
+        labels = list(model.labels)
+    return encode(found, labels), labels
+
+
+def challenger_metrics(contest: gate.Contest) -> dict[str, float]:
+    """Micro and macro F1 of the challenger: `metric` on all labels, `GROUP/metric` on a group."""
+    found = {}
+    for group in (gate.ALL, *dict.fromkeys(contest.groups)):
+        columns = np.flatnonzero(np.isin(contest.groups, group) | (group == gate.ALL))
+        for metric in ("micro_f1", "macro_f1"):
+            key = metric if group == gate.ALL else f"{group}/{metric}"
+            predicted, targets = contest.challenger[:, columns], contest.targets[:, columns]
+            found[key] = compute(metric, predicted, targets)
+    return found
+
+
+def champion_metrics(lines: Sequence[gate.Line]) -> dict[str, float]:
+    """The champion's figures on the shared labels and the documents it has not seen."""
+    return {
+        line.metric if line.slice == gate.ALL else f"{line.slice}/{line.metric}": line.champion
+        for line in lines
+        if line.rule in ("gain", "loss") and line.champion is not None
+    }

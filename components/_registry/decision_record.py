@@ -1,0 +1,89 @@
+"""The decision as files: JSON, Markdown, and the report page with the decision at its head."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components._frame.files import written
+from components._registry import evidence
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+DECISION, MARKDOWN = Path("reports/decision.json"), Path("reports/decision.md")
+DETAILS, PAGE = Path("reports/report.json"), Path("reports/decision.html")
+DRIFT = Path("reports/drift.json")
+
+
+def read() -> dict[str, Any]:
+    """The last decision; an empty dict where there is none."""
+    return evidence.read_json(DECISION) if DECISION.exists() else {}
+
+
+def write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, Any]) -> None:
+    """Write all three files; the version's description and its run get the decision too."""
+    with written(DECISION) as path:
+        path.write_text(json.dumps(decision, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    text = markdown(decision)
+    with written(MARKDOWN) as path:
+        path.write_text(text, encoding="utf-8")
+    if decision["verdict"] != "unchanged":
+        client.update_model_version(challenger.name, challenger.version, text)
+    if DETAILS.exists():
+        _render(decision)
+        client.log_artifact(str(challenger.run_id), str(PAGE))
+
+
+def refresh_page(decision: dict[str, Any]) -> None:
+    """Render the page again where the report was made again after it."""
+    if not DETAILS.exists():
+        return
+    if not PAGE.exists() or PAGE.stat().st_mtime < DETAILS.stat().st_mtime:
+        _render(decision)
+
+
+def _render(decision: dict[str, Any]) -> None:
+    """The report page with the decision at its head, beside the page that the stage made."""
+    from longtail.report.page.render import page
+
+    drift = evidence.read_json(DRIFT) if DRIFT.exists() else None
+    with written(PAGE) as path:
+        text = page(evidence.read_json(DETAILS), decision, drift)
+        path.write_text(text, encoding="utf-8")
+
+
+def markdown(decision: dict[str, Any]) -> str:
+    """The decision as a table, one row per rule."""
+    challenger, champion = decision["challenger"], decision["champion"]
+    against = f"version {champion['version']}" if champion else "no champion"
+    lines = [
+        f"# Version {challenger['version']} against {against}: {decision['verdict']}",
+        "",
+        decision["summary"],
+        "",
+        "| rule | metric | slice | champion | challenger | difference | interval | limit "
+        "| verdict | reason |",
+        "|---|---|---|---:|---:|---:|---|---:|---|---|",
+    ]
+    lines += [_row(rule) for rule in decision["rules"]]
+    if decision["labels_added"] or decision["labels_removed"]:
+        lines += ["", f"Labels added: {', '.join(decision['labels_added']) or 'none'}."]
+        lines += ["", f"Labels removed: {', '.join(decision['labels_removed']) or 'none'}."]
+    if decision["overlap"]:
+        lines += ["", f"{decision['overlap']} test documents left out: the champion has seen them."]
+    return "\n".join([*lines, "", f"Decided {decision['decided_at']}, {decision['decision_id']}."])
+
+
+def _row(rule: dict[str, Any]) -> str:
+    interval = "–".join(_cell(bound) for bound in rule["interval"] or ())
+    numbers = (_cell(rule[name]) for name in ("champion", "challenger", "difference"))
+    cells = [rule["rule"], rule["metric"], rule["slice"], *numbers, interval]
+    cells += [_cell(rule["limit"]), rule["verdict"], rule["reason"]]
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

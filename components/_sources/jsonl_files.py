@@ -1,0 +1,32 @@
+"""JSON Lines: one object per line, `labels` a list of strings."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+from components._formats.json_lines import json_objects
+from components._sources.rows import FileFormat, Rows, named, typed
+from components._sources.source import column_option, encoding_option, file_source, option
+
+
+def read_jsonl(path: Path, file_format: FileFormat) -> Rows:
+    """The objects as rows; a key that some objects lack is null there. Blank lines are skipped."""
+    lines, objects = array("q"), []
+    for number, item in json_objects(path, file_format.encoding):
+        objects.append(item)
+        lines.append(number)
+    names = dict.fromkeys(name for item in objects for name in item)
+    columns = {name: [item.get(name) for item in objects] for name in names}
+    return typed(named(Rows(str(path), columns, lines), file_format), file_format)
+
+
+JSONL = file_source(
+    "JSON Lines, labels as a list of strings",
+    read_jsonl,
+    column_option("id"),
+    column_option("text"),
+    column_option("labels"),
+    option("--label-separator", help="separates labels that are one string", metavar="CHAR"),
+    encoding_option(),
+)

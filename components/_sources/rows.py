@@ -1,0 +1,197 @@
+"""Rows as a file gave them become typed columns, or one sentence says which value does not fit."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from components._formats.csv_rows import MAX_CELL
+from longtail.errors import DataError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How a file names and writes the contract's columns; the same for every file of one call."""
+
+    id_column: str = "id"
+    text_column: str = "text"
+    labels_column: str = "labels"
+    label_separator: str | None = None
+    separator: str | None = None
+    encoding: str = "utf-8"
+    metadata_columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one source: columns of equal length, and where each row is in its file."""
+
+    source: str
+    columns: dict[str, list[Any]]
+    lines: Sequence[int] | None = None
+
+    @classmethod
+    def of_records(cls, source: str, records: Sequence[dict[str, Any]]) -> Rows:
+        """Records of one shape as rows, with their `source` as a column."""
+        columns = {name: [record[name] for record in records] for name in records[0]}
+        return cls(source, {**columns, "source": [source] * len(records)})
+
+    def __len__(self) -> int:
+        return len(self.columns["id"]) if "id" in self.columns else 0
+
+    def where(self, i: int) -> str:
+        """Row i (from 0) in words, counted from 1, with its line where the file has lines."""
+        line = "" if self.lines is None else f" (line {self.lines[i]})"
+        return f"{self.source}: row {i + 1}{line}"
+
+
+class _Fault(Exception):  # noqa: N818 - always caught here
+    """What is wrong with one value; the caller adds where."""
+
+
+def named(
+    rows: Rows, file_format: FileFormat, wanted: Sequence[str] = ("id", "text", "labels")
+) -> Rows:
+    """`rows` with the file's column names turned into the contract's."""
+    columns = dict(rows.columns)
+    for name in wanted:
+        given = getattr(file_format, f"{name}_column")
+        if given not in columns:
+            raise DataError(
+                f"{rows.source}: no column {given!r} for the {name}; columns found: "
+                f"{', '.join(map(repr, rows.columns))}. Name it with --{name}-column"
+                f"{', and check --separator' if len(columns) == 1 else ''}."
+            )
+        if given != name and name in columns:
+            raise DataError(
+                f"{rows.source}: --{name}-column names {given!r}, but a column {name!r} is there "
+                "too; rename or drop one of them."
+            )
+        columns[name] = columns.pop(given)
+    return Rows(rows.source, columns, rows.lines)
+
+
+def typed(rows: Rows, file_format: FileFormat) -> Rows:
+    """`rows` with every contract column checked and of its type; DataError at the first fault."""
+    columns = {}
+    readers: dict[str, Callable[[Any], Any]] = {
+        **READERS,
+        "labels": lambda value: _labels(value, file_format.label_separator),
+    }
+    for name, values in rows.columns.items():
+        if name in readers:
+            columns[name] = _column(rows, name, values, readers[name])
+        else:
+            columns[name] = one_type(rows.source, name, values)
+    first: dict[str, int] = {}
+    for i, identity in enumerate(columns["id"]):
+        if first.setdefault(identity, i) != i:
+            raise DataError(
+                f"{rows.where(i)}, column 'id': {identity!r} appears in row "
+                f"{first[identity] + 1} too; ids must be unique."
+            )
+    return Rows(rows.source, columns, rows.lines)
+
+
+def _column(rows: Rows, name: str, values: list[Any], read: Callable[[Any], Any]) -> list[Any]:
+    found = []
+    for i, value in enumerate(values):
+        try:
+            found.append(read(value))
+        except _Fault as fault:
+            raise DataError(f"{rows.where(i)}, column {name!r}: {fault}") from None
+    return found
+
+
+def one_type(source: str, name: str, values: list[Any]) -> list[Any]:
+    """A column of the user's own: any one type that Arrow can hold."""
+    try:
+        pa.array(values)
+    except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+        raise DataError(
+            f"{source}, column {name!r}: its values are not of one type ({error}); "
+            "convert or drop it."
+        ) from None
+    return values
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        kind = "nothing (null)" if value is None else f"{type(value).__name__} {value!r:.60}"
+        raise _Fault(f"expected a string, got {kind}.")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise _Fault("holds half a surrogate pair, which UTF-8 cannot express; fix it.") from None
+    return value
+
+
+def _id(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if value is None or not _string(value).strip():
+        raise _Fault("the id is missing; every document needs one.")
+    return value
+
+
+def _text(value: Any) -> str:
+    if len(_string(value)) > MAX_CELL:
+        raise _Fault(
+            f"the text has {len(value):,} characters, at most {MAX_CELL:,} are read; cut it, or "
+            "look for a stray quote before it."
+        )
+    return value
+
+
+def _labels(value: Any, separator: str | None) -> list[str]:
+    if isinstance(value, str) and separator is not None:
+        return [label.strip() for label in _string(value).split(separator)] if value else []
+    if not isinstance(value, list):
+        hint = " For labels in one string give --label-separator." if isinstance(value, str) else ""
+        got = "nothing (null)" if value is None else f"{type(value).__name__} {value!r:.60}"
+        raise _Fault(f"expected a list of strings, got {got}.{hint}")
+    return [_string(label) for label in value]
+
+
+def _optional(value: Any) -> str | None:
+    if value is None or value == "":
+        return None
+    return _id(value) if isinstance(value, int) else _string(value)
+
+
+def _split(value: Any) -> str | None:
+    if value not in (None, "", *SPLITS):
+        raise _Fault(f"expected {', '.join(SPLITS)} or nothing, got {value!r:.60}.")
+    return value or None
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    """A moment without time zone; one with a zone is turned into UTC."""
+    if value is None or value == "":
+        return None
+    if hasattr(value, "to_pydatetime"):  # pandas' moment: cut to the contract's microseconds
+        value = value.to_pydatetime(warn=False)
+    if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)
+    try:
+        moment = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise _Fault(f"expected a date such as 2026-01-31T08:00, got {value!r:.60}.") from None
+    return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "id": _id,
+    "text": _text,
+    "group": _optional,
+    "annotator": _optional,
+    "annotated_at": _moment,
+    "split": _split,
+    "source": _optional,
+}

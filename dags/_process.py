@@ -1,0 +1,72 @@
+"""Runs a step as a child process of the Airflow worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from dags import _xcom
+from dags._settings import Settings
+from dags._steps import Step, private_environment, raise_for_exit_code
+
+
+class ProcessOperator(BaseOperator):
+    """Runs a step in its run's workspace, with the workspace's own code."""
+
+    template_fields: Sequence[str] = ("argv", "cwd", "env")
+
+    def __init__(
+        self,
+        *,
+        argv: Any,  # a list by the time it runs
+        cwd: str,
+        env: dict[str, str],
+        private: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.argv, self.cwd, self.env, self.private = argv, cwd, env, private or {}
+
+    def execute(self, context: Any) -> None:
+        python = os.environ.get("LONGTAIL_PYTHON", sys.executable)
+        argv = [python if argument == "python" else argument for argument in self.argv]
+        self.log.info("In %s: %s", self.cwd, argv)
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
+        inherited.pop("PYTHONPATH", None)
+        env = {**inherited, **self.private, **self.env}
+        self.child = subprocess.Popen(
+            argv, cwd=self.cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors="replace", start_new_session=True,
+        )  # fmt: skip
+        last: deque[str] = deque(maxlen=5)
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
+            self.log.info("%s", line.rstrip())
+            last.append(line.rstrip())
+        raise_for_exit_code(self.child.wait(), last)
+
+    def on_kill(self) -> None:
+        """Terminate the step and its workers, which share its process group."""
+        if getattr(self, "child", None) is not None and self.child.poll() is None:
+            os.killpg(self.child.pid, signal.SIGTERM)
+
+
+def process_operator(
+    settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
+) -> ProcessOperator:
+    """The child process of one step."""
+    return ProcessOperator(
+        task_id=step.task_id,
+        argv=step.arguments,
+        cwd=_xcom.PATH,
+        env=dict(env),
+        private=private_environment(settings),
+        **kwargs,
+    )

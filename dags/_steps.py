@@ -1,0 +1,92 @@
+"""A step: one task that runs the project's own code, its environment, and its exit codes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import XComArg
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+
+from components._frame.exit_codes import GATE_NOT_PASSED, OK, TEMPORARY
+from dags import _xcom
+from dags._settings import Settings
+
+# Killed from outside (memory, node lost): the next try may well succeed.
+KILLED = (128 + signal.SIGKILL, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
+# The environment variables that steps need; Airflow's own secrets are not among them.
+PASSED_ON = ("MLFLOW_", "AWS_", "HF_", "SSL_CERT_", "REQUESTS_CA_", "OMP_")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to run, in which image, with which resources.
+
+    Attributes:
+        task_id: Name of the Airflow task.
+        argv: Arguments, or the output of an earlier task that names them at run time.
+        image: Dockerfile target whose image has the libraries.
+        memory: Limit that Docker and Kubernetes both read, such as `4G`.
+        gpu: Whether it needs a GPU.
+    """
+
+    task_id: str
+    argv: tuple[str, ...] | XComArg
+    image: str
+    memory: str | None = None
+    gpu: bool = False
+
+    @property
+    def arguments(self) -> Any:
+        """`argv` as operators take it: a list, or the earlier task's output."""
+        return list(self.argv) if isinstance(self.argv, tuple) else self.argv
+
+
+def raise_for_exit_code(code: int, last_lines: Iterable[str] = ()) -> None:
+    """Raise what an exit code means to Airflow; only temporary failures are retried.
+
+    Args:
+        code: Exit code of a container or, negative for a signal, of a child process.
+        last_lines: The last lines of output, quoted in the exception.
+
+    Raises:
+        AirflowSkipException: The gate was not passed.
+        AirflowException: Temporary failure, or killed from outside; Airflow retries it.
+        AirflowFailException: Any other failure; Airflow does not retry it.
+    """
+    output = "\n".join(line for line in last_lines if line.strip())
+    if code == OK:
+        return
+    if code == GATE_NOT_PASSED:
+        raise AirflowSkipException(output or "The gate was not passed.")
+    if code in KILLED:
+        cause = f"Killed from outside (exit code {code}), usually for lack of memory; retryable."
+        raise AirflowException(f"{cause} {output}")
+    if code == TEMPORARY:
+        raise AirflowException(f"Temporary failure (exit code {code}); retryable. {output}")
+    raise AirflowFailException(f"Exit code {code}; not retried. {output}")
+
+
+def private_environment(settings: Settings) -> dict[str, str]:
+    """What a step gets besides `step_environment`; may hold secrets and is never shown."""
+    env = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+    env["MLFLOW_TRACKING_URI"] = settings.tracking_uri
+    if settings.artifact_root:
+        # Without a server this is the only way to set it; else MLflow uses `mlruns` of the cwd.
+        env["_MLFLOW_SERVER_ARTIFACT_ROOT"] = settings.artifact_root
+    return env
+
+
+def step_environment(settings: Settings, step: Step) -> dict[str, str]:
+    """What every step needs to know about its run; Airflow shows it with the task."""
+    in_container = settings.runner != "process"
+    return {
+        "LONGTAIL_CACHE": f"{settings.state}/cache",
+        "LONGTAIL_DATA_REVISION": "{{ ti.xcom_pull(task_ids='record') or '' }}",
+        "LONGTAIL_GIT_COMMIT": _xcom.FIELD % "commit",
+        "LONGTAIL_IMAGE_DIGEST": settings.image(step.image) if in_container else "",
+        "LONGTAIL_LOGICAL_DATE": _xcom.FIELD % "key",
+    }

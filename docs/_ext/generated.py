@@ -1,0 +1,187 @@
+"""Tables made while the site is built, so that they cannot drift from the code.
+
+A page asks for one with a comment on a line of its own: `<!-- generated: parameters -->`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import click
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from components._cli.main import longtail
+from components._frame.pipeline import load_stages
+from longtail.validation.rules import RULES
+
+ROOT = Path(__file__).parents[2]
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def stages() -> str:
+    """The stages of `dvc.yaml`: what each does, reads and writes, and its image."""
+    lines = ["| stage | does | writes | image |", "|---|---|---|---|"]
+    table = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    for stage in load_stages(ROOT / "dvc.yaml"):
+        written = [
+            f"`{next(iter(out)) if isinstance(out, dict) else out}`"
+            for kind in ("outs", "metrics", "plots")
+            for out in table[stage.name].get(kind, [])
+        ]
+        lines.append(f"| `{stage.name}` | {stage.desc} | {'<br>'.join(written)} | {stage.image} |")
+    return "\n".join(lines)
+
+
+def api(room: str) -> str:
+    """The public names of every module in a folder below `longtail/`, from their docstrings."""
+    files = sorted((ROOT / "longtail" / room).rglob("*.py") if room else ROOT.glob("longtail/*.py"))
+    return "\n\n".join(
+        f"## {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```"
+        for module in map(_module, filter(_is_public, files))
+    )
+
+
+def _is_public(file: Path) -> bool:
+    """Not an empty `__init__.py`, nor the top one, which only says what the package is."""
+    if file.name == "__init__.py":
+        return file.parent.name != "longtail" and file.stat().st_size > 0
+    return not file.name.startswith("_")
+
+
+def _module(file: Path) -> str:
+    return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def rules() -> str:
+    """The validation rules: what each finds, and its policy in `params.yaml`."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    policy = {
+        code: chosen
+        for room in values["validate"]["policy"].values()
+        for code, chosen in room.items()
+    }
+    lines = ["| code | flags a document because | policy |", "|---|---|---|"]
+    lines += [f"| `{code}` | {rule.finds} | {policy[code]} |" for code, rule in RULES.items()]
+    return "\n".join(lines)
+
+
+def commands() -> str:
+    """The help of every sub-command of `longtail`, as the terminal shows it."""
+    return "\n\n".join(_help("longtail", longtail, 1))
+
+
+def _help(path: str, command: click.Command, level: int) -> Iterator[str]:
+    context = click.Context(command, info_name=path, terminal_width=88)
+    if level > 1:
+        yield f"{'#' * level} {path}"
+    yield f"```text\n{command.get_help(context)}\n```"
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _help(f"{path} {name}", inner, level + 1)
+
+
+def parameters() -> str:
+    """Every parameter by section: its value in `params.yaml`, what is allowed, what it means."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    return "\n\n".join(_section(name, values[name]) for name in values)
+
+
+def _section(name: str, values: dict[str, Any]) -> str:
+    module = importlib.import_module(f"components.{name}")
+    model = getattr(module, "Params", None) or typing.get_type_hints(module.run)["params"]
+    lines = [
+        f"## {name}\n\n{(module.__doc__ or '').splitlines()[0]}\n",
+        "| parameter | value | allowed | meaning |",
+        "|---|---|---|---|",
+    ]
+    for path, field, value in _fields(model, values):
+        cells = (f"`{path}`", _shown(value), _allowed(field), _sentence(field.description or ""))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _fields(
+    model: type[BaseModel], values: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, FieldInfo, Any]]:
+    """Path, field and value of every parameter, nested ones too, in the order of the model."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _fields(inner, values[name], f"{prefix}{name}.")
+        elif field.description is None:
+            raise ValueError(f"{model.__module__}.{model.__name__}.{name} has no description")
+        else:
+            yield prefix + name, field, values[name]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".").replace("|", r"\|")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict) and value:
+        return "<br>".join(f"`{key}: {item}`" for key, item in value.items())
+    if value is None or isinstance(value, bool):
+        return f"`{yaml.safe_dump(value).split()[0]}`"
+    return f"`{value}`" if not isinstance(value, list) else f"`[{', '.join(map(str, value))}]`"
+
+
+def _allowed(field: FieldInfo) -> str:
+    bounds = [
+        f"{sign} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, sign in BOUNDS.items()
+        if hasattr(rule, name)
+    ]
+    return ", ".join([_type(field.annotation), *bounds])
+
+
+def _type(hint: Any) -> str:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        return ", ".join(f"`{choice}`" for choice in inner)
+    if origin is Annotated:
+        return _type(inner[0])
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_type(choice) for choice in inner)
+    if origin in (list, tuple):
+        return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return f"{_type(inner[1])} by name"
+    return {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}.get(
+        hint, "`null`" if hint is type(None) else getattr(hint, "__name__", str(hint))
+    )
+
+
+TABLES: dict[str, Callable[..., str]] = {
+    "api": api,
+    "commands": commands,
+    "parameters": parameters,
+    "rules": rules,
+    "stages": stages,
+}
+COMMENT = re.compile(r"^<!-- generated: (\w+) ?(\w*) -->$", re.M)
+
+
+def _fill_in(app: Any, page: str, source: list[str]) -> None:
+    def table(match: re.Match[str]) -> str:
+        name, argument = match.groups()
+        return TABLES[name](argument) if name == "api" else TABLES[name]()
+
+    source[0] = COMMENT.sub(table, source[0])
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Fill in the tables when Sphinx reads a page."""
+    app.connect("source-read", _fill_in)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,14 @@
+# The documentation site.
+.PHONY: docs
+
+$(VENV)/.docs: $(VENV)/.run
+	@echo "Installing what the documentation needs ..."
+	$(PIP) -e '.[data,train,registry,onnx,pipeline,docs]'
+	@touch $@
+
+# From scratch every time: a page that Sphinx had cached would keep its warnings to itself.
+docs: $(VENV)/.docs ## Build the documentation site into build/site; warnings are errors
+	@rm -rf build/site
+	$(RUN) python -m sphinx --builder html --fresh-env --quiet \
+	  --fail-on-warning --nitpicky --doctree-dir build/doctrees docs build/site
+	@echo "Open build/site/index.html."
