@@ -38,11 +38,16 @@ myst_heading_anchors = 4
 autodoc_default_options = {
     "members": True,
     "ignore-module-all": True,  # a name is documented where it is defined
-    "show-inheritance": True,
 }
 add_module_names = False
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {
+    "npt.ArrayLike": "ArrayLike",
+    "Floats": "Floats",
+    "Binary": "Binary",
+    "LabelMasks": "LabelMasks",
+}
 maximum_signature_line_length = 88
 # A single backtick means code, as in the rest of the project.
 default_role = "literal"

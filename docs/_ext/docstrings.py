@@ -13,7 +13,7 @@ def _as_restructured_text(
     for number, line in enumerate(lines):
         parts = re.split(r"(?<!`)`([^`]+)`(?!`)", line)
         parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
-        parts[1::2] = [f"``{part}``" for part in parts[1::2]]
+        parts[1::2] = [f"``{part.strip()}``" for part in parts[1::2]]
         lines[number] = "".join(parts)
 
 

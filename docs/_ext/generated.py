@@ -23,7 +23,7 @@ from components._frame.pipeline import load_stages
 from longtail.validation.rules import RULES
 
 ROOT = Path(__file__).parents[2]
-BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def stages() -> str:
@@ -79,7 +79,8 @@ def commands() -> str:
 
 
 def _help(path: str, command: click.Command, level: int) -> Iterator[str]:
-    context = click.Context(command, info_name=path, terminal_width=88)
+    settings = {**command.context_settings, "terminal_width": 88}
+    context = click.Context(command, info_name=path, **settings)
     if level > 1:
         yield f"{'#' * level} {path}"
     yield f"```text\n{command.get_help(context)}\n```"
@@ -101,12 +102,14 @@ def _section(name: str, values: dict[str, Any]) -> str:
     model = getattr(module, "Params", None) or typing.get_type_hints(module.run)["params"]
     lines = [
         f"## {name}\n\n{(module.__doc__ or '').splitlines()[0]}\n",
-        "| parameter | value | allowed | meaning |",
-        "|---|---|---|---|",
+        "| parameter | value | meaning |",
+        "|---|---|---|",
     ]
     for path, field, value in _fields(model, values):
-        cells = (f"`{path}`", _shown(value), _allowed(field), _sentence(field.description or ""))
-        lines.append(f"| {' | '.join(cells)} |")
+        meaning = (
+            f'{_sentence(field.description or "")} <span class="allowed">{_allowed(field)}</span>'
+        )
+        lines.append(f"| `{path}` | {_shown(value)} | {meaning} |")
     return "\n".join(lines)
 
 
@@ -137,19 +140,23 @@ def _shown(value: Any) -> str:
 
 
 def _allowed(field: FieldInfo) -> str:
-    bounds = [
-        f"{sign} {getattr(rule, name):g}"
+    bounds = {
+        name: getattr(rule, name)
         for rule in field.metadata
-        for name, sign in BOUNDS.items()
+        for name in BOUNDS
         if hasattr(rule, name)
-    ]
-    return ", ".join([_type(field.annotation), *bounds])
+    }
+    if bounds.keys() == {"ge", "le"}:
+        limits = [f"{bounds['ge']:,} to {bounds['le']:,}"]
+    else:
+        limits = [f"{BOUNDS[name]} {value:,}" for name, value in bounds.items()]
+    return ", ".join([_type(field.annotation), *limits])
 
 
 def _type(hint: Any) -> str:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return ", ".join(f"`{choice}`" for choice in inner)
+        return " or ".join(", ".join(f"`{choice}`" for choice in inner).rsplit(", ", 1))
     if origin is Annotated:
         return _type(inner[0])
     if origin in (typing.Union, types.UnionType):
@@ -158,7 +165,7 @@ def _type(hint: Any) -> str:
         return f"list of {_type(inner[0])}"
     if origin is dict:
         return f"{_type(inner[1])} by name"
-    return {int: "integer", float: "number", str: "text", bool: "`true`, `false`"}.get(
+    return {int: "integer", float: "number", str: "text", bool: "`true` or `false`"}.get(
         hint, "`null`" if hint is type(None) else getattr(hint, "__name__", str(hint))
     )
 

@@ -110,17 +110,8 @@ def build(
     return {
         "format": FORMAT,
         "models": [{"name": m.name, "title": m.title} for m in evidence.models],
-        "totals": {
-            "n_docs": n_docs,
-            "n_labels": n_labels,
-            "support": evidence.targets.nnz,
-            "head": evidence.head,
-            "tail": evidence.tail,
-            "level": options.level,
-            "n_draws": options.n_draws,
-            "truncated": int((lengths > max_length).sum()),
-            "max_length": max_length,
-        },
+        "totals": _totals(evidence, options)
+        | {"truncated": int((lengths > max_length).sum()), "max_length": max_length},
         "headline": sections.headline(slices),
         "metrics": sections.flat_metrics(slices, predicted),
         "slices": slices,
@@ -141,6 +132,19 @@ def build(
         "findings": facts.findings,
         "summary": facts.summary,
         "lineage": facts.lineage,
+    }
+
+
+def _totals(evidence: Evidence, options: Options) -> dict[str, Any]:
+    n_docs, n_labels = evidence.targets.shape
+    return {
+        "n_docs": n_docs,
+        "n_labels": n_labels,
+        "support": evidence.targets.nnz,
+        "head": evidence.head,
+        "tail": evidence.tail,
+        "level": options.level,
+        "n_draws": options.n_draws,
     }
 
 

@@ -1,10 +1,10 @@
-"""How far annotators agree who labelled the same documents.
+"""Measures how far annotators of the same documents agree.
 
-Krippendorff's alpha (Krippendorff 2011, "Computing Krippendorff's alpha-reliability"): 1 −
-observed / expected disagreement; 1 is full agreement, 0 what chance gives. Distance between label
-sets: MASI (Passonneau 2006), 1 − Jaccard index × monotonicity (1 equal, 2/3 subset, 1/3 overlap).
-nltk's `AnnotationTask` with `masi_distance` gives the same alpha (tested) but compares label sets
-one by one in Python; here all pairs go through sparse products.
+Krippendorff's alpha (Krippendorff 2011, "Computing Krippendorff's alpha-reliability") is 1 −
+observed / expected disagreement: 1 is full agreement, 0 is chance. The distance between label sets
+is MASI (Passonneau 2006): 1 − Jaccard index × monotonicity (1 if equal, 2/3 for a subset, 1/3 for
+an overlap). nltk's `AnnotationTask` with `masi_distance` gives the same alpha (tested), but it
+compares label sets one by one in Python; here all pairs go through sparse products.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ LEAST_SWAPS = 2
 
 @dataclass(frozen=True)
 class Judgments:
-    """One row per (document, annotator): who gave which labels.
+    """Who gave which labels, one row per document and annotator.
 
-    `document` and `annotator` are `(n_rows,)` int codes, `targets` `(n_rows, n_labels)` 0/1 CSR.
+    Attributes:
+        document: `(n_rows,)` int codes.
+        annotator: `(n_rows,)` int codes.
+        targets: 0/1 CSR `(n_rows, n_labels)`.
     """
 
     document: np.ndarray
@@ -29,7 +32,7 @@ class Judgments:
     targets: sp.csr_matrix
 
     def shared(self) -> Judgments:
-        """Only documents that at least two rows judge."""
+        """Only the rows of documents that have at least two."""
         several = np.bincount(self.document)[self.document] > 1 if len(self.document) else []
         rows = np.flatnonzero(several)
         return Judgments(self.document[rows], self.annotator[rows], self.targets[rows])
@@ -37,7 +40,7 @@ class Judgments:
 
 @dataclass(frozen=True)
 class Swap:
-    """Two labels of which one annotator gives the one where another gives the other."""
+    """Two labels where one annotator gives the first and another gives the second."""
 
     labels: tuple[int, int]
     count: int
@@ -45,9 +48,20 @@ class Swap:
 
 
 def masi_distances(targets: sp.csr_matrix, others: sp.csr_matrix) -> np.ndarray:
-    """MASI distance of each row of `targets` to each row of `others`, `(n, m)` float in [0, 1].
+    """MASI distance between each row of `targets` and each row of `others`.
 
     Two empty sets are equal (distance 0); nltk divides by zero there.
+
+    Args:
+        targets: 0/1 `(n_rows, n_labels)`.
+        others: 0/1 `(n_others, n_labels)`.
+
+    Returns:
+        `(n_rows, n_others)` float in [0, 1].
+
+    >>> sets = sp.csr_matrix([[1, 1, 0], [1, 0, 0], [0, 0, 1]])
+    >>> masi_distances(sets[:1], sets).round(2).tolist()  # equal, a subset, nothing in common
+    [[0.0, 0.67, 1.0]]
     """
     a, b = (m.astype(np.float64).tocsr() for m in (targets, others))
     size_a, size_b = np.asarray(a.sum(axis=1)), np.asarray(b.sum(axis=1)).T
@@ -64,9 +78,9 @@ def _masi(common: np.ndarray, size_a: np.ndarray, size_b: np.ndarray) -> np.ndar
 
 
 def overall_alpha(judgments: Judgments) -> float:
-    """Krippendorff's alpha over label sets with MASI distance; NaN where nobody shares a document.
+    """Krippendorff's alpha over label sets with MASI distance; NaN if nobody shares a document.
 
-    Where every judgment is the same set, alpha is 1, as nltk has it.
+    If every judgment is the same set, alpha is 1, as in nltk.
     """
     shared = judgments.shared()
     if not len(shared.document):
@@ -83,7 +97,7 @@ def overall_alpha(judgments: Judgments) -> float:
 def label_alphas(judgments: Judgments) -> np.ndarray:
     """Nominal alpha of each label taken alone (given or not), `(n_labels,)` float.
 
-    NaN for a label that no shared document has or all have: chance expects no disagreement.
+    NaN for a label that no shared document has, or all have: chance expects no disagreement.
     """
     shared = judgments.shared()
     n_labels = judgments.targets.shape[1]
@@ -100,7 +114,7 @@ def label_alphas(judgments: Judgments) -> np.ndarray:
 
 
 def annotator_agreement(judgments: Judgments) -> dict[int, tuple[int, float]]:
-    """Annotator → (documents shared, mean MASI similarity with the others' sets for them)."""
+    """Annotator to (documents shared, mean MASI similarity to what others gave to them)."""
     shared = judgments.shared()
     similarity = 1 - _mean_to_others(shared)
     who, row, n = np.unique(shared.annotator, return_inverse=True, return_counts=True)
@@ -109,17 +123,20 @@ def annotator_agreement(judgments: Judgments) -> dict[int, tuple[int, float]]:
 
 
 def disagreements(judgments: Judgments, n_docs: int) -> np.ndarray:
-    """Mean MASI distance between each document's judgments, `(n_docs,)`, 0 with fewer than 2."""
+    """Mean MASI distance between each document's judgments, `(n_docs,)`; 0 with fewer than two."""
     shared = judgments.shared()
     total = np.bincount(shared.document, _mean_to_others(shared), minlength=n_docs)
     return total / np.maximum(np.bincount(shared.document, minlength=n_docs), 1)
 
 
 def swapped_labels(judgments: Judgments) -> list[Swap]:
-    """Label pairs of which one annotator gives the one and another only the other, most first.
+    """Label pairs where one annotator gives only the first and another only the second.
 
-    `lift` compares the count with what the two labels' disputes would give by chance; pairs with
-    a lift of 1 or less are left out, and so are those seen once.
+    `lift` compares the count with what chance would give, given how often the two labels are
+    disputed. Pairs with a lift of 1 or less, or seen only once, are left out.
+
+    Returns:
+        The pairs, most frequent first.
     """
     shared = judgments.shared()
     pairs = _pairs(shared)
@@ -138,7 +155,7 @@ def swapped_labels(judgments: Judgments) -> list[Swap]:
 
 
 def _pairs(shared: Judgments) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of rows that judge one document, as two `(n_pairs,)` arrays of rows."""
+    """All pairs of rows about the same document, as two `(n_pairs,)` arrays of rows."""
     order = np.argsort(shared.document, kind="stable")
     document = shared.document[order]
     found = []
@@ -150,7 +167,7 @@ def _pairs(shared: Judgments) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mean_to_others(shared: Judgments) -> np.ndarray:
-    """Mean MASI distance of each row to the other rows of its document, `(n_rows,)`."""
+    """Mean MASI distance from each row to the other rows of its document, `(n_rows,)`."""
     first, second = _pairs(shared)
     targets = shared.targets.astype(np.float64)
     size = np.asarray(targets.sum(axis=1)).ravel()
@@ -162,7 +179,7 @@ def _mean_to_others(shared: Judgments) -> np.ndarray:
 
 
 def _per_document(shared: Judgments) -> tuple[sp.csr_matrix, np.ndarray]:
-    """How often each document was given each label, and by how many rows it was judged."""
+    """How often each document was given each label, and its number of rows."""
     _, code = np.unique(shared.document, return_inverse=True)
     member = sp.csr_matrix((np.ones(len(code)), (code, np.arange(len(code)))))
     return sp.csr_matrix(member @ shared.targets), np.bincount(code)
@@ -182,7 +199,7 @@ def _distinct(targets: sp.csr_matrix) -> tuple[sp.csr_matrix, np.ndarray]:
 
 
 def _mean_distance(kinds: sp.csr_matrix, count: np.ndarray, block: int = 1000) -> float:
-    """Mean MASI distance between two different judgments out of all, in blocks of rows."""
+    """Mean MASI distance between any two different judgments, in blocks of rows."""
     weight = np.asarray(count, dtype=float)
     total = 0.0
     for start in range(0, len(weight), block):

@@ -1,4 +1,4 @@
-"""What the rules look at: the corpus in columns, with what several of them need computed once."""
+"""The corpus as the rules look at it: columns, and whatever several rules need, computed once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,20 @@ from longtail.validation.shifts import Shift, periods, shifts
 
 @dataclass(frozen=True)
 class Limits:
-    """Where the rules draw their lines; `components/validate.py` documents each."""
+    """Where the rules draw their lines.
+
+    Attributes:
+        least_words: words of a text, at least.
+        most_characters: characters of a text, at most.
+        most_labels: labels of a document, at most.
+        least_support: documents of a label, at least.
+        near_similarity: Jaccard index of two texts' word triples from which they are near-copies.
+        usual_language_share: share of the documents from which a language is usual, 0 to 1.
+        most_disagreement: mean MASI distance between annotators of a document, at most.
+        periods: parts of equal size that the dates are cut into.
+        significance: p-value of a shift, corrected for the number of tests.
+        least_rate_ratio: rate of a label in a shifted cell over its rate elsewhere, or the inverse.
+    """
 
     least_words: int
     most_characters: int
@@ -42,7 +55,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Judgments as they stand in `annotations.parquet`, one per document and annotator."""
+    """Judgments of annotators, one per document and annotator, beside the corpus's own labels."""
 
     ids: list[str]
     annotators: list[str]
@@ -51,9 +64,21 @@ class Rows:
 
 @dataclass(frozen=True)
 class CorpusView:
-    """The corpus, labels already repaired as far as the policy allows. None: no such column.
+    """The corpus, with labels already repaired as far as the policy allows.
 
-    `dates` is `(n_docs,)` datetime64; `flags` holds what the repairs found.
+    None stands for a column that the corpus does not have.
+
+    Attributes:
+        ids: of the documents.
+        texts: of the documents.
+        labels: of the documents, after repairs.
+        limits: where the rules draw their lines.
+        flags: what the repairs found, code to `(n_docs,)` bool.
+        allowed: labels that may occur; None allows any.
+        splits: frozen part of each document.
+        annotators: who labeled each document.
+        dates: `(n_docs,)` datetime64, when it was labeled.
+        rows: judgments of several annotators per document.
     """
 
     ids: list[str]
@@ -68,22 +93,22 @@ class CorpusView:
     rows: Rows | None = None
 
     def each(self, test: Callable[[list[str]], bool]) -> np.ndarray:
-        """`test` of every document's labels, `(n_docs,)` bool."""
+        """Whether each document's labels pass `test`, `(n_docs,)` bool."""
         return np.fromiter((test(labels) for labels in self.labels), bool, len(self.labels))
 
     @cached_property
     def keys(self) -> list[str]:
-        """The texts as duplicates are compared, see `text_keys`."""
+        """The texts in the form in which duplicates are compared, see `text_keys`."""
         return text_keys(self.texts)
 
     @cached_property
     def n_words(self) -> np.ndarray:
-        """Words of each text, `(n_docs,)` int."""
+        """Number of words in each text, `(n_docs,)` int."""
         return np.array([key.count(" ") + 1 if key else 0 for key in self.keys], dtype=np.int64)
 
     @cached_property
     def duplicates(self) -> np.ndarray:
-        """Group of equal texts, −1 where there is no other, `(n_docs,)` int."""
+        """Group of equal texts, −1 for a text that occurs once, `(n_docs,)` int."""
         return duplicate_groups(self.keys)
 
     @cached_property
@@ -92,7 +117,7 @@ class CorpusView:
         return near_duplicate_pairs(self.keys, self.limits.near_similarity)
 
     def differing(self, values: Sequence[Hashable | None]) -> np.ndarray:
-        """Near-duplicate pairs whose two values are known and differ, `(n, 2)` int."""
+        """Near-duplicate pairs whose two values are known and differ, `(n_pairs, 2)` int."""
         unlike = [
             values[a] is not None and values[b] is not None and values[a] != values[b]
             for a, b in self.near_duplicates
@@ -101,7 +126,7 @@ class CorpusView:
 
     @cached_property
     def label_sets(self) -> list[frozenset[str]]:
-        """Each document's labels without order."""
+        """Each document's labels as a set."""
         return [frozenset(labels) for labels in self.labels]
 
     @cached_property
@@ -116,27 +141,27 @@ class CorpusView:
 
     @cached_property
     def targets(self) -> sp.csr_matrix:
-        """Labels as 0/1, `(n_docs, n_labels)`."""
+        """The labels as a 0/1 matrix `(n_docs, n_labels)`."""
         return encode(self.labels, self.vocabulary)
 
     @cached_property
     def languages(self) -> list[str | None]:
-        """The language of each text, None where it is unclear."""
+        """The language of each text, None if it is unclear."""
         return [language(text) for text in self.texts]
 
     @cached_property
     def case_variants(self) -> Variants:
-        """Label → more frequent label that differs by case."""
+        """Label to the more frequent label that differs only in case."""
         return case_variants(self.label_freq)
 
     @cached_property
     def space_variants(self) -> Variants:
-        """Label → more frequent label that differs by white space, hyphen or underscore."""
+        """Label to the more frequent label that differs only in space, hyphen or underscore."""
         return space_variants(self.label_freq)
 
     @cached_property
     def spelling_variants(self) -> Variants:
-        """Rare label → frequent label one edit away."""
+        """Rare label to the frequent label one edit away."""
         columns = {label: set(rows) for label, rows in self._documents_by_label().items()}
         return spelling_variants(
             self.label_freq, lambda a, b: not columns[a].isdisjoint(columns[b])
@@ -151,7 +176,7 @@ class CorpusView:
 
     @cached_property
     def period_shifts(self) -> list[Shift]:
-        """Labels that a period uses unlike the others; empty without dates."""
+        """Labels that are used differently in one period; empty without dates."""
         if self.dates is None:
             return []
         number, names = self.period_names
@@ -160,16 +185,16 @@ class CorpusView:
 
     @cached_property
     def period_names(self) -> tuple[np.ndarray, list[str]]:
-        """Each document's period, −1 without a date, and the periods' names."""
+        """Each document's period, −1 without a date, and the names of the periods."""
         assert self.dates is not None
         return periods(self.dates, self.limits.periods)
 
     @cached_property
     def judged(self) -> tuple[list[str], list[str], Judgments] | None:
-        """Annotators' names, labels and who gave what to which document (its index).
+        """Names of the annotators, labels, and who gave which labels to which document.
 
-        From `annotations.parquet` where there is one, else from the corpus's own column; None
-        where neither names an annotator. Rows about documents that the corpus lacks are left out.
+        Taken from `rows` if there are any, else from the corpus's own annotators; None without
+        either. Rows about documents that are not in the corpus are left out.
         """
         position = {document: k for k, document in enumerate(self.ids)}
         if self.rows is not None:
@@ -192,7 +217,7 @@ class CorpusView:
 
     @cached_property
     def annotator_shifts(self) -> list[Shift]:
-        """Labels that an annotator uses unlike the others; empty without annotators."""
+        """Labels that one annotator uses differently; empty without annotators."""
         if self.judged is None:
             return []
         names, _, judgments = self.judged

@@ -1,4 +1,4 @@
-"""The same text twice: exactly (but for case and punctuation) or nearly, and what it shows."""
+"""Finds texts that occur twice, exactly (except for case and punctuation) or nearly."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.feature_extraction.text import HashingVectorizer
 
-CHARACTERS_READ = 50_000  # of each text, for near duplicates: the cost per document has a ceiling
+CHARACTERS_READ = 50_000  # of each text, for near duplicates: bounds the cost per document
 SHINGLE = 3  # words
 BANDS, ROWS = 16, 8  # two texts that share 80 % of their shingles meet with probability 0.947
 _PRIME = np.uint64((1 << 31) - 1)
 
 
 def text_keys(texts: Sequence[str]) -> list[str]:
-    """Texts in lower case with every run of non-word characters as one space, `n_docs` of them.
+    """Texts in lower case, with every run of non-word characters as one space.
 
-    A text without a single word character gets the key "" and is nobody's duplicate.
+    A text without a single word character gets the key "" and is not a duplicate of any other.
+
+    >>> text_keys(["Hello, world!", "hello world", "?"])
+    ['hello world', 'hello world', '']
     """
     return [re.sub(r"\W+", " ", text.lower()).strip() for text in texts]
 
 
 def duplicate_groups(keys: Sequence[str]) -> np.ndarray:
-    """Number of each document's group of equal keys, −1 where it stands alone, `(n_docs,)` int."""
+    """Each document's group of equal keys, −1 if its key is unique or empty, `(n_docs,)` int."""
     codes = _codes(keys)
     blank = np.array([key == "" for key in keys], dtype=bool)
     alone = (np.bincount(codes)[codes] == 1) | blank
@@ -34,13 +37,13 @@ def duplicate_groups(keys: Sequence[str]) -> np.ndarray:
 
 
 def _codes(values: Sequence[Hashable]) -> np.ndarray:
-    """Equal values to equal numbers from 0, `(n,)` int."""
+    """Number equal values alike, starting from 0; `(n,)` int."""
     seen: dict[Hashable, int] = {}
     return np.array([seen.setdefault(value, len(seen)) for value in values], dtype=np.int64)
 
 
 def mixed_groups(group: np.ndarray, values: Sequence[Hashable | None]) -> np.ndarray:
-    """Documents of a group (≥ 0) in which `values` differ, `(n_docs,)` bool; None is left out."""
+    """Flag documents of groups (≥ 0) whose `values` differ, `(n_docs,)` bool; None is ignored."""
     known = (group >= 0) & np.array([value is not None for value in values], dtype=bool)
     pairs = np.unique(np.stack([group, _codes(values)])[:, known], axis=1)
     kinds = np.bincount(pairs[0], minlength=int(group.max(initial=-1)) + 2)
@@ -48,14 +51,22 @@ def mixed_groups(group: np.ndarray, values: Sequence[Hashable | None]) -> np.nda
 
 
 def near_duplicate_pairs(keys: Sequence[str], similarity: float, seed: int = 0) -> np.ndarray:
-    """Pairs of documents whose sets of three-word shingles have a Jaccard index ≥ `similarity`.
+    """Find pairs of documents whose sets of three-word shingles are similar.
 
-    MinHash with locality-sensitive hashing (Broder 1997; Indyk and Motwani 1998): candidates
-    share one of 16 bands of 8 hashes and are then compared exactly. Within a bucket each document
-    is compared with the first one and with its neighbor only, so that the cost grows with the
-    number of documents however many copies of one form letter there are; the pairs found still
-    connect the bucket. Exact duplicates of an earlier document are left out, as are texts of
-    fewer than three words. Returns `(n_pairs, 2)` int, first index < second.
+    MinHash with locality-sensitive hashing (Broder 1997; Indyk and Motwani 1998): candidates share
+    one of 16 bands of 8 hashes and are then compared exactly. Within a bucket, each document is
+    compared only with the first one and with its neighbor, so the cost grows with the number of
+    documents no matter how many copies of a form letter there are; the pairs found still connect
+    the bucket. Exact duplicates of an earlier document and texts of fewer than three words are left
+    out.
+
+    Args:
+        keys: see `text_keys`.
+        similarity: least Jaccard index, 0 to 1.
+        seed: of the hashes.
+
+    Returns:
+        `(n_pairs, 2)` int, first index < second.
     """
     first = np.unique(_codes(keys), return_index=True)[1] if len(keys) else np.zeros(0, int)
     kept = np.array([i for i in sorted(first) if keys[i].count(" ") >= SHINGLE - 1], dtype=np.int64)
@@ -85,7 +96,7 @@ def _word_triples(key: str) -> list[str]:
 
 
 def _min_hashes(shingles: sp.csr_matrix, seed: int) -> np.ndarray:
-    """The least of each random hash over a row's shingles, `(n_docs, BANDS · ROWS)` uint64."""
+    """The minimum of each random hash over a row's shingles, `(n_docs, BANDS · ROWS)` uint64."""
     rng = np.random.default_rng(seed)
     factor = rng.integers(1, int(_PRIME), BANDS * ROWS, dtype=np.uint64)
     shift = rng.integers(0, int(_PRIME), BANDS * ROWS, dtype=np.uint64)
@@ -99,7 +110,7 @@ def _min_hashes(shingles: sp.csr_matrix, seed: int) -> np.ndarray:
 
 
 def _candidates(hashes: np.ndarray) -> np.ndarray:
-    """Pairs that share a band: each bucket's members with its first one and with the next one."""
+    """Pairs that share a band: each document of a bucket with its first and with the next one."""
     mix = np.random.default_rng(0).integers(1, 2**63, ROWS, dtype=np.uint64)
     found = []
     for band in range(BANDS):

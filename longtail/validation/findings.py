@@ -1,4 +1,4 @@
-"""The findings as a record for JSON: bounded in size whatever the corpus."""
+"""Turns the findings into a record for JSON, bounded in size whatever the corpus."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from longtail.validation.shifts import Shift
 from longtail.validation.verdict import status
 
 EXAMPLES = 20  # entries of every list
-ROWS = 200  # labels and annotators in the tables of agreement
+ROWS = 200  # labels and annotators in the agreement tables
 EXCERPT = 160  # characters
 
 
 def excerpt(text: str, length: int = EXCERPT) -> str:
-    """The beginning of `text` in one line, cut at `length` characters with an ellipsis."""
+    """The beginning of `text` on one line, cut to `length` characters with an ellipsis.
+
+    >>> excerpt("A title\\nand more", 12)
+    'A title and…'
+    """
     line = " ".join(text[: 4 * length].split())
     return line if len(line) <= length and len(text) <= 4 * length else line[: length - 1] + "…"
 
@@ -35,7 +39,7 @@ def excerpt(text: str, length: int = EXCERPT) -> str:
 def rule_findings(
     view: CorpusView, flags: Mapping[str, Flags], policy: Mapping[str, str]
 ) -> list[dict[str, Any]]:
-    """Each rule with policy, status, count, share and up to 20 documents."""
+    """Every rule with its policy, status, count, share and up to 20 documents."""
     found = []
     for code, rule in RULES.items():
         flag = flags.get(code)
@@ -64,7 +68,7 @@ def _document(view: CorpusView, k: int) -> dict[str, Any]:
 
 
 def statistics(view: CorpusView) -> dict[str, Any]:
-    """Documents, labels, and how they are spread."""
+    """Number of documents and labels, and their distributions."""
     per_document = np.array([len(labels) for labels in view.label_sets])
     per_label = np.array(list(view.label_freq.values()))
     languages = Counter(name or "unclear" for name in view.languages)
@@ -90,7 +94,7 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
 
 
 def duplicate_findings(view: CorpusView) -> dict[str, Any]:
-    """Groups of equal texts: how many, with conflicting labels, across splits; 20 conflicts."""
+    """Counts of equal texts, of conflicts among them, and up to 20 conflicts."""
     copies: dict[int, list[int]] = {}
     for k in np.flatnonzero(view.duplicates >= 0):
         copies.setdefault(int(view.duplicates[k]), []).append(int(k))
@@ -112,7 +116,7 @@ def duplicate_findings(view: CorpusView) -> dict[str, Any]:
 
 
 def variant_findings(view: CorpusView) -> list[dict[str, Any]]:
-    """Labels that look like another, most frequent first."""
+    """Labels that look like another one, the most frequent of those first."""
     kinds: dict[str, Variants] = {
         "case": view.case_variants,
         "space": view.space_variants,
@@ -128,7 +132,7 @@ def variant_findings(view: CorpusView) -> list[dict[str, Any]]:
 
 
 def shift_findings(shifts: list[Shift], labels: list[str]) -> dict[str, Any]:
-    """The number of shifted cells and the worst of them."""
+    """The number of shifted cells, and the worst of them."""
     return {
         "count": len(shifts),
         "worst": [
@@ -146,7 +150,7 @@ def shift_findings(shifts: list[Shift], labels: list[str]) -> dict[str, Any]:
 
 
 def agreement_findings(view: CorpusView) -> dict[str, Any] | None:
-    """Alpha overall and by label, annotators against the rest, swapped pairs; None without any."""
+    """Alpha overall and per label, annotators against the rest, swapped pairs; None without any."""
     if view.judged is None or not len(view.judged[2].shared().document):
         return None
     names, labels, judgments = view.judged
@@ -173,7 +177,7 @@ def agreement_findings(view: CorpusView) -> dict[str, Any] | None:
 def all_findings(
     view: CorpusView, flags: Mapping[str, Flags], policy: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Everything above in one record; None for a section whose column the corpus lacks."""
+    """All findings in one record; None for a section whose column the corpus lacks."""
     dated = view.dates is not None and not np.isnat(view.dates).all()
     judged = view.judged
     return {
@@ -181,9 +185,7 @@ def all_findings(
         "statistics": statistics(view),
         "duplicates": duplicate_findings(view),
         "label_variants": variant_findings(view),
-        "period_shifts": (
-            shift_findings(view.period_shifts, view.vocabulary) if dated else None
-        ),
+        "period_shifts": (shift_findings(view.period_shifts, view.vocabulary) if dated else None),
         "annotator_shifts": (
             shift_findings(view.annotator_shifts, judged[1])
             if judged and len(judged[0]) > 1

@@ -1,4 +1,4 @@
-"""Faults of single label names that have one safe repair; all other faults are left to people."""
+"""Repairs the faults of label names that have one safe repair; the rest is left to people."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ LabelLists = list[list[str]]
 
 @dataclass(frozen=True)
 class Cleaned:
-    """Label lists after the allowed repairs, and a flag `(n_docs,)` bool per rule that ran."""
+    """Label lists after the allowed repairs, and flags `(n_docs,)` bool for each rule that ran."""
 
     labels: LabelLists
     flags: dict[str, np.ndarray]
 
 
 def drop_blank(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
-    """Without labels that are empty or white space only."""
+    """Drop labels that are empty or only white space."""
     return [label for label in labels if label.strip()]
 
 
 def collapse_space(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
-    """Without white space around a label, and one space for each run of it inside."""
+    """Strip white space around labels and collapse runs of it inside to one space."""
     return [" ".join(label.split()) if label.strip() else label for label in labels]
 
 
 def replace_alias(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
-    """With every alias replaced by the label that it stands for."""
+    """Replace every alias by its label."""
     return [aliases.get(label, label) for label in labels]
 
 
 def drop_repeated(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
-    """Without second mentions of a label, in the order of the first ones."""
+    """Drop repeated labels, in the order of their first mention."""
     return list(dict.fromkeys(labels))
 
 
-# In this order: a label is found among the aliases once its white space is in order, and two
-# spellings of one label are a repetition once both are replaced.
+# The order matters: a label is found among the aliases once its white space is clean, and two
+# spellings of a label are a repetition once both are replaced.
 REPAIRS: dict[str, Callable[[Sequence[str], Mapping[str, str]], list[str]]] = {
     "blank_label": drop_blank,
     "label_white_space": collapse_space,
@@ -53,9 +53,16 @@ def clean_labels(
     policy: Mapping[str, str],
     aliases: Mapping[str, str],
 ) -> Cleaned:
-    """Apply each repair whose policy is `repair`; flag what it would change unless it is `off`.
+    """Apply each repair whose policy is `repair`, and flag what every repair would change.
 
-    A null label counts as the blank label "". `policy` maps the codes in REPAIRS to policies.
+    Args:
+        label_lists: the labels of each document; a null label counts as the blank label "".
+        policy: policies of the codes in REPAIRS; a repair that is `off` flags nothing.
+        aliases: alias to label.
+
+    >>> policy = dict.fromkeys(REPAIRS, "repair")
+    >>> clean_labels([[" net ", "", "www", "net"]], policy, {"www": "web"}).labels
+    [['net', 'web']]
     """
     current = [["" if label is None else label for label in labels] for labels in label_lists]
     flags = {}

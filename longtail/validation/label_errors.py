@@ -1,11 +1,11 @@
-"""Labels that are probably wrong or missing, by what two simple models expect of the text.
+"""Finds labels that are probably wrong or missing, given what two simple models expect.
 
 Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating Uncertainty
-in Dataset Labels", eq. 2), applied to each label by itself as a yes/no question. Our scores are
+in Dataset Labels", eq. 2), applied to each label separately as a yes/no question. The scores are
 the mean of two predictions that leave the document out, both on TF-IDF reduced by SVD: ridge
-regression of the 0/1 labels, and the labels of the 30 most similar documents. One linear solve
-and one matrix product give them for every label and document, where cross-validation would fit
-each label five times; docs/benchmarks/label_errors.md compares the variants.
+regression of the 0/1 labels, and the labels of the 30 most similar documents. One linear solve and
+one matrix product give them for all labels and documents, while cross-validation would fit each
+label five times; docs/benchmarks/label_errors.md compares the variants.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 CHARACTERS_READ = 50_000  # of each text
 MAX_FEATURES = 50_000
 RIDGE = 10.0
-LEAST_SUPPORT = 5  # documents; a label with fewer cannot be predicted, so nothing is said about it
+LEAST_SUPPORT = 5  # documents; a label with fewer cannot be predicted and is skipped
 BLOCK = 256  # labels scored at a time
 NEIGHBORS = 30
 ROWS = 1000  # documents compared with all others at a time
@@ -29,11 +29,15 @@ ROWS = 1000  # documents compared with all others at a time
 
 @dataclass(frozen=True)
 class Suspect:
-    """One label of one document. `score` orders the suspects of one kind, higher is worse.
+    """One label of one document that is probably an error.
 
-    kind "wrong": the document has the label; score = how far the prediction is under its mean for
-    documents with the label, in standard deviations over documents without it. kind "missing": it
-    has not; score = the prediction.
+    Attributes:
+        kind: "wrong" if the document has the label, "missing" if it does not.
+        document: row.
+        label: column.
+        score: orders the suspects of one kind; higher is worse. If "missing", the prediction; if
+            "wrong", how far the prediction is below its mean over documents with the label, in
+            standard deviations over documents without it.
     """
 
     kind: str
@@ -45,10 +49,20 @@ class Suspect:
 def suspects(
     texts: Sequence[str], targets: sp.csr_matrix, top: int, n_features: int, seed: int
 ) -> list[Suspect]:
-    """The `top` wrong and the `top` missing labels, wrong ones first, each worst first.
+    """Find the most suspicious labels.
 
-    `targets` is `(n_docs, n_labels)` 0/1. A label with fewer than five documents, or with fewer
-    than five documents without it, is passed over.
+    A label with fewer than five documents, or with fewer than five documents without it, is
+    skipped.
+
+    Args:
+        texts: the documents.
+        targets: 0/1 `(n_docs, n_labels)`.
+        top: suspects of each kind, at most.
+        n_features: dimensions of the reduced TF-IDF.
+        seed: of the reduction.
+
+    Returns:
+        The wrong labels, then the missing ones, each worst first.
     """
     support = np.asarray(targets.sum(axis=0)).ravel()
     n_docs = targets.shape[0]
@@ -69,11 +83,15 @@ def suspects(
 
 
 def text_features(texts: Sequence[str], n_features: int, seed: int) -> np.ndarray:
-    """TF-IDF of each text reduced to `n_features` at most, rows of length 1, and a constant 1."""
+    """TF-IDF of each text, reduced by SVD.
+
+    Returns:
+        `(n_docs, n + 1)` float32 with n <= `n_features`: rows of length 1, and a constant 1.
+    """
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=MAX_FEATURES, dtype=np.float32)
     try:
         tfidf = vectorizer.fit_transform([text[:CHARACTERS_READ] for text in texts])
-    except ValueError:  # not one word in the whole corpus
+    except ValueError:  # not a single word in the whole corpus
         return np.ones((len(texts), 1), dtype=np.float32)
     rank = min(n_features, min(tfidf.shape) - 1)
     if rank >= 1:
@@ -88,10 +106,18 @@ def text_features(texts: Sequence[str], n_features: int, seed: int) -> np.ndarra
 def leave_one_out(
     features: np.ndarray, targets: sp.csr_matrix, columns: np.ndarray, ridge: float = RIDGE
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Blocks of `columns` with what ridge regression fitted without a document predicts for it.
+    """Predict labels by ridge regression, each document by a fit without it.
 
     Exact: with hat matrix H, the prediction without document k is (ŷ_k − H_kk y_k) / (1 − H_kk).
-    Yields the block's columns and predictions `(n_docs, n_block)`.
+
+    Args:
+        features: `(n_docs, n_features)`.
+        targets: 0/1 `(n_docs, n_labels)`.
+        columns: labels to predict.
+        ridge: strength of the penalty.
+
+    Yields:
+        A block of `columns`, and its predictions `(n_docs, n_block)`.
     """
     gram = features.T @ features + ridge * np.eye(features.shape[1], dtype=features.dtype)
     projected = np.linalg.solve(gram, features.T).T
@@ -103,10 +129,16 @@ def leave_one_out(
 
 
 def nearest(features: np.ndarray, n_neighbors: int = NEIGHBORS) -> sp.csr_matrix:
-    """Row k: weights, of sum 1, of the documents most similar to k, without k itself.
+    """Weights of the documents most similar to each document, other than itself.
 
-    Weight is the squared cosine similarity (negative counts as 0). `features` has rows of length 1
-    and the constant; returns `(n_docs, n_docs)` with at most `n_neighbors` entries a row.
+    A weight is the squared cosine similarity (negative counts as 0), scaled to a sum of 1.
+
+    Args:
+        features: `(n_docs, n_features + 1)`, rows of length 1 and the constant.
+        n_neighbors: entries per row, at most.
+
+    Returns:
+        CSR `(n_docs, n_docs)`.
     """
     vectors, n_docs = features[:, :-1], len(features)
     n = min(n_neighbors, n_docs - 1)
@@ -127,11 +159,17 @@ def nearest(features: np.ndarray, n_neighbors: int = NEIGHBORS) -> sp.csr_matrix
 
 
 def doubts(scores: np.ndarray, given: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Kind → (rank, candidate), both `(n_docs, n_labels)`.
+    """Which labels are in doubt, and how much, by the thresholds of confident learning.
 
-    A given label is doubted where its score is at most the label's mean over documents without
-    it; an absent one where its score is at least the mean over documents with it (the thresholds
-    of confident learning). Both classes of every label must occur.
+    A given label is in doubt if its score is at most the label's mean over documents without it; an
+    absent one if its score is at least the mean over documents with it.
+
+    Args:
+        scores: `(n_docs, n_labels)`.
+        given: `(n_docs, n_labels)` bool; every label must be given to some documents, not to all.
+
+    Returns:
+        Kind ("wrong" or "missing") to (rank, candidate), both `(n_docs, n_labels)`.
     """
     n_given = given.sum(axis=0)
     mean_given = (scores * given).sum(axis=0) / n_given
@@ -145,7 +183,7 @@ def doubts(scores: np.ndarray, given: np.ndarray) -> dict[str, tuple[np.ndarray,
 
 
 def _best(rank: np.ndarray, candidate: np.ndarray, top: int) -> list[tuple[int, int, float]]:
-    """The `top` candidates of highest rank as (document, label, rank)."""
+    """The `top` candidates with the highest rank, as (document, label, rank)."""
     rows, columns = np.nonzero(candidate)
     values = rank[rows, columns]
     order = np.argsort(-values, kind="stable")[:top]

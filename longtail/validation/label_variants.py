@@ -1,4 +1,4 @@
-"""Labels that are probably one label written in several ways."""
+"""Finds labels that are probably one label written in several ways."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def _space_key(label: str) -> str:
 
 
 def case_variants(label_freq: Mapping[str, int]) -> Variants:
-    """Label → the more frequent label that differs from it only in case (or Unicode form)."""
+    """Label to the more frequent label that differs only in case (or Unicode form)."""
     return _by_key(label_freq, _case_key)
 
 
 def space_variants(label_freq: Mapping[str, int]) -> Variants:
-    """Label → the more frequent one that differs only in white space, hyphens or underscores."""
+    """Label to the more frequent one that differs only in white space, hyphens or underscores."""
     by_case = case_variants(label_freq)
     found = _by_key(label_freq, _space_key)
     return {label: to for label, to in found.items() if label not in by_case}
@@ -47,13 +47,22 @@ def _by_key(label_freq: Mapping[str, int], key: Callable[[str], str]) -> Variant
 def spelling_variants(
     label_freq: Mapping[str, int], together: Callable[[str, str], bool]
 ) -> Variants:
-    """Rare label → frequent label that is one edit away inside a word of at least five letters.
+    """Find rare labels that are one edit away from a frequent label.
 
-    An edit is one letter more, less or other, or two neighbors swapped. `together(a, b)` says
-    whether a document has both: then they are two labels. Words with digits are left alone
-    (2024 and 2025 are no misspelling), and so are labels that differ by case or space only.
-    Cost is linear in the labels' letters: labels meet where they are equal once each has lost one
-    letter.
+    An edit inserts, deletes or replaces one letter, or swaps two neighbors, inside a word of at
+    least five letters. Words with digits are left alone (2024 is not a misspelling of 2025), and so
+    are labels that differ only in case or space. The cost is linear in the number of letters:
+    candidates are labels that become equal when each loses at most one letter.
+
+    Args:
+        label_freq: documents of each label.
+        together: whether some document has both labels, which makes them two labels.
+
+    Returns:
+        Rare label to frequent label.
+
+    >>> spelling_variants({"printing": 100, "pritning": 2}, lambda a, b: False)
+    {'pritning': 'printing'}
     """
     meeting = defaultdict(set)
     for label in label_freq:
@@ -74,7 +83,7 @@ def spelling_variants(
 
 
 def one_edit(a: str, b: str) -> bool:
-    """Whether `a` and `b` differ by one edit inside one word of letters (see above)."""
+    """Whether `a` and `b` differ by one edit inside one word, see `spelling_variants`."""
     words_a, words_b = (re.split(r"([\W_]+)", _case_key(label)) for label in (a, b))
     if len(words_a) != len(words_b):
         return False

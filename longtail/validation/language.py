@@ -1,6 +1,6 @@
-"""A guess at each text's language from its script and its most frequent small words.
+"""Guesses a text's language from its script and its most frequent function words.
 
-Rough on purpose: enough to find the German letter in an English corpus, without a model.
+Rough on purpose: good enough to find a German letter in an English corpus, without a model.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 CHARACTERS_READ = 5000  # of each text: enough to tell its language
-LEAST_MATCHES = 3  # small words of the winner, fewer say nothing
+LEAST_MATCHES = 3  # function words of the winner; fewer mean nothing
 LEAST_SHARE = 0.05  # of all words; running text has about 0.2
 LEAST_LETTERS = 10
 
-_SMALL_WORDS = {
+_FUNCTION_WORDS = {
     "english": "the of and to is that for with this from are was which by it",
     "german": "der die und das ist nicht mit von den ein eine für auf dem sich",
     "french": "le les des est une dans que pour qui pas sur avec du et au",
@@ -26,7 +26,7 @@ _SMALL_WORDS = {
     "dutch": "het een van en dat niet op voor met zijn de aan ook bij naar",
     "polish": "nie się na że jest do to jak za od po przez są lub oraz",
 }
-SMALL_WORDS = {name: frozenset(words.split()) for name, words in _SMALL_WORDS.items()}
+FUNCTION_WORDS = {name: frozenset(words.split()) for name, words in _FUNCTION_WORDS.items()}
 SCRIPTS: dict[str, re.Pattern[str]] = {
     "latin": re.compile(r"[A-Za-z\u00c0-\u024f]"),
     "cyrillic": re.compile(r"[\u0400-\u052f]"),
@@ -42,17 +42,20 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 
 def language(text: str) -> str | None:
-    """The language of `text`, its script where that is not Latin, or None where it is unclear.
+    """The language of `text`, its script if that is not Latin, or None if it is unclear.
 
-    Latin text belongs to the language whose small words are most frequent, if there are at least
-    three of them, one word in twenty, and a quarter more than the runner-up's.
+    Latin text is in the language whose function words are most frequent, if there are at least
+    three of them, one in twenty words, and a quarter more than the runner-up's.
+
+    >>> language("The tools of this package are for the analysis of data from the web")
+    'english'
     """
     text = text[:CHARACTERS_READ]
     script = _script(text)
     if script != "latin":
         return script
     words = Counter(_WORD.findall(text.lower()))
-    hits = sorted((sum(words[w] for w in small), name) for name, small in SMALL_WORDS.items())
+    hits = sorted((sum(words[w] for w in own), name) for name, own in FUNCTION_WORDS.items())
     (second, _), (first, name) = hits[-2:]
     least = max(LEAST_MATCHES, LEAST_SHARE * words.total(), 1.25 * second)
     return name if first >= least else None

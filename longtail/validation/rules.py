@@ -1,7 +1,7 @@
-"""The rules: each looks at the corpus and flags documents; RULES is all that there are.
+"""The rules of validation: each looks at the corpus and flags documents.
 
-A rule returns `(n_docs,)` bool, or None where the corpus lacks the column that it needs. To add a
-rule, write one function and one line of RULES; its policy then belongs to the parameters.
+A rule returns `(n_docs,)` bool, or None if the corpus lacks the column that it needs. To add a
+rule, write a function and list it in RULES; its policy then belongs in the parameters.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Rule:
     """One rule.
 
     Attributes:
-        about: what the rule looks at: the group of its policy in the parameters.
+        about: what the rule looks at; groups its policy in the parameters.
         finds: what it finds, in words.
         flag: the function that finds it.
-        repairs: the finding has one safe repair (`label_cleaning`), which a policy may ask for.
+        repairs: whether there is one safe repair (`label_cleaning`), which a policy may ask for.
     """
 
     about: str
@@ -123,7 +123,7 @@ def _duplicate_conflict(view: CorpusView) -> Flags:
 
 
 def _near_duplicate_conflict(view: CorpusView) -> Flags:
-    return _members(view, view.differing(view.label_sets))
+    return _paired(view, view.differing(view.label_sets))
 
 
 def _duplicate_across_splits(view: CorpusView) -> Flags:
@@ -135,10 +135,11 @@ def _duplicate_across_splits(view: CorpusView) -> Flags:
 def _near_duplicate_across_splits(view: CorpusView) -> Flags:
     if view.splits is None:
         return None
-    return _members(view, view.differing(view.splits))
+    return _paired(view, view.differing(view.splits))
 
 
-def _members(view: CorpusView, pairs: np.ndarray) -> np.ndarray:
+def _paired(view: CorpusView, pairs: np.ndarray) -> np.ndarray:
+    """Flag every document of `pairs` `(n_pairs, 2)`."""
     flags = np.zeros(len(view.ids), dtype=bool)
     flags[pairs.ravel()] = True
     return flags
@@ -175,7 +176,7 @@ def _period_shift(view: CorpusView) -> Flags:
 
 
 def _suspicious(cell: Shift, targets: sp.csr_matrix) -> np.ndarray:
-    """Rows with a label that is given too often, rows without one that is given too seldom."""
+    """Rows with a label that is given too often, or without one that is given too rarely."""
     has = targets[:, [cell.label]].toarray().ravel() > 0
     return has if cell.ratio > 1 else ~has
 
@@ -200,17 +201,17 @@ RULES: dict[str, Rule] = {
     "blank_label": Rule("labels", "a label is null or blank", _repair("blank_label"), repairs=True),
     "label_white_space": Rule(
         "labels",
-        "a label has white space around it or twice in it",
+        "a label has white space around it or a run of it inside",
         _repair("label_white_space"),
         repairs=True,
     ),
     "label_alias": Rule(
-        "labels", "a label is an alias in labels.yaml", _repair("label_alias"), repairs=True
+        "labels", "a label is an alias of another one", _repair("label_alias"), repairs=True
     ),
     "repeated_label": Rule(
-        "labels", "a label is given twice", _repair("repeated_label"), repairs=True
+        "labels", "a label is listed twice", _repair("repeated_label"), repairs=True
     ),
-    "unknown_label": Rule("labels", "a label is not in labels.yaml", _unknown_label),
+    "unknown_label": Rule("labels", "a label is not among the allowed ones", _unknown_label),
     "no_label": Rule("labels", "the document has no label", _no_label),
     "many_labels": Rule("labels", "the document has too many labels", _many_labels),
     "case_variant": Rule(
@@ -222,7 +223,7 @@ RULES: dict[str, Rule] = {
     "spelling_variant": Rule(
         "vocabulary", "a far more frequent label is one letter away", _variant("spelling")
     ),
-    "rare_label": Rule("vocabulary", "a label has too few documents to be learned", _rare_label),
+    "rare_label": Rule("vocabulary", "a label has too few documents to learn from", _rare_label),
     "duplicate_conflict": Rule(
         "duplicates", "the same text has other labels elsewhere", _duplicate_conflict
     ),
@@ -241,14 +242,22 @@ RULES: dict[str, Rule] = {
         "annotators", "annotators of the document disagree", _annotators_disagree
     ),
     "annotator_shift": Rule(
-        "annotators", "a label that this annotator uses unlike the others", _annotator_shift
+        "annotators", "this annotator uses a label unlike the others do", _annotator_shift
     ),
     "period_shift": Rule(
-        "annotators", "a label that this period uses unlike the others", _period_shift
+        "annotators", "in this period a label is used unlike in the others", _period_shift
     ),
 }
 
 
 def flag_documents(view: CorpusView, policy: Mapping[str, str]) -> dict[str, Flags]:
-    """Code → flags `(n_docs,)` bool, None where the rule does not apply; rules `off` are absent."""
+    """Apply every rule that is not `off`.
+
+    Args:
+        view: the corpus.
+        policy: code to policy, for every rule.
+
+    Returns:
+        Code to flags `(n_docs,)` bool, None where the rule does not apply.
+    """
     return {code: rule.flag(view) for code, rule in RULES.items() if policy[code] != "off"}

@@ -1,4 +1,4 @@
-"""Labels that one annotator, or one period, uses far more or far less than the others do."""
+"""Finds labels that one annotator, or one period, uses far more or far less than the others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control
 
 @dataclass(frozen=True)
 class Shift:
-    """One label in one group of judgments; `ratio` is its rate there over its rate elsewhere."""
+    """One label in one group of rows; `ratio` is its rate there over its rate elsewhere."""
 
     group: str
     label: int
@@ -24,10 +24,18 @@ class Shift:
 
 
 def periods(times: np.ndarray, n_periods: int) -> tuple[np.ndarray, list[str]]:
-    """Cut documents by date into `n_periods` of about equal size, never through one moment.
+    """Cut documents by date into periods of about equal size, never through one moment.
 
-    `times` is `(n_docs,)` datetime64, NaT allowed. Returns the period's number, −1 for NaT,
-    `(n_docs,)` int, and each period's name "first day … last day".
+    Args:
+        times: `(n_docs,)` datetime64; NaT is allowed.
+        n_periods: number of periods, at most.
+
+    Returns:
+        Each document's period, `(n_docs,)` int with −1 for NaT, and the periods' names
+        "first day … last day".
+
+    >>> periods(np.array(["2024-01-01", "2024-01-02", "NaT"], dtype="datetime64[s]"), 2)
+    (array([ 0,  1, -1]), ['2024-01-01 … 2024-01-01', '2024-01-02 … 2024-01-02'])
     """
     known = ~np.isnat(times)
     moments, rank, counts = np.unique(times[known], return_inverse=True, return_counts=True)
@@ -48,16 +56,22 @@ def shifts(
     significance: float,
     least_ratio: float,
 ) -> list[Shift]:
-    """Cells (group, label) whose count does not fit the label's overall rate, worst first.
+    """Find cells (group, label) whose count does not match the label's overall rate.
 
-    Under no shift each of a label's n_i positives falls into group g with probability N_g/N, so
-    the count is binomial (an upper bound of the hypergeometric spread, hence careful). Two-sided
-    p-values; Benjamini–Hochberg (1995) over all cells at `significance`; and the rate must be at
-    least `least_ratio` times the rate elsewhere, or its inverse, so that a large corpus does not
-    report every small difference.
+    Without a shift, each of a label's n_i positives falls into group g with probability N_g/N, so
+    the count is binomial (an upper bound of the hypergeometric spread, hence conservative). The
+    p-values are two-sided and corrected after Benjamini and Hochberg (1995) over all cells.
 
-    `targets` is `(n_docs, n_labels)` 0/1; `group` `(n_docs,)` int with −1 for "unknown", which is
-    left out; `names` one per group.
+    Args:
+        targets: 0/1 `(n_rows, n_labels)`.
+        group: `(n_rows,)` int, −1 for unknown, which is left out.
+        names: of the groups.
+        significance: corrected p-value at most, in (0, 1).
+        least_ratio: the rate must be at least this many times the rate elsewhere, or the inverse,
+            so that a large corpus does not report every small difference.
+
+    Returns:
+        The shifted cells, worst first.
     """
     known = group >= 0
     targets, group = targets[known], group[known]
@@ -90,7 +104,7 @@ def _two_sided(count: np.ndarray, total: np.ndarray, chance: np.ndarray) -> np.n
 
 
 def _rate_ratio(count: np.ndarray, total: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Rate in the group over rate elsewhere, half a document added to both counts."""
+    """Rate in the group over rate elsewhere, with half a document added to both counts."""
     here = (count + 0.5) / (size[:, None] + 1)
     elsewhere = (total - count + 0.5) / (size.sum() - size[:, None] + 1)
     return here / elsewhere

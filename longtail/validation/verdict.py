@@ -1,8 +1,7 @@
-"""From flags and policy to a verdict: what is kept, what is set aside and why, what stops the run.
+"""Turns flags and policy into a verdict: what is kept, what is set aside, what stops the run.
 
-Policies: `error` stops the run where a document is flagged; `quarantine` sets the flagged
-documents aside; `repair` (some label rules) has already fixed them; `warn` only reports; `off`
-does not check.
+Policies: `error` stops the run if a document is flagged; `quarantine` sets flagged documents aside;
+`repair` (some label rules) has already fixed them; `warn` only reports; `off` does not check.
 """
 
 from __future__ import annotations
@@ -22,7 +21,13 @@ _STATUS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of the corpus: `kept` `(n_docs,)` bool, reason codes of the others, refusal."""
+    """What becomes of the corpus.
+
+    Attributes:
+        kept: `(n_docs,)` bool.
+        reasons: codes of the rules that set each document aside.
+        refusal: why the run stops; None if it does not.
+    """
 
     kept: np.ndarray
     reasons: list[list[str]]
@@ -35,10 +40,16 @@ def judge(
     labels: Sequence[Sequence[str]],
     quarantine_share: float,
 ) -> Verdict:
-    """Apply `policy` (code → policy) to `flags` (code → `(n_docs,)` bool or None).
+    """Apply the policy to the flags.
 
-    Refused are: a rule of policy `error` with a flagged document, more than `quarantine_share` of
-    the documents set aside, no document left, and a corpus that is left with a single label.
+    The run stops if a rule with policy `error` flags a document, if more than `quarantine_share` of
+    the documents are set aside, if no document is left, or if fewer than two labels are left.
+
+    Args:
+        flags: code to `(n_docs,)` bool, or None where the rule does not apply.
+        policy: code to policy.
+        labels: the labels of each document.
+        quarantine_share: share of the documents that may be set aside, 0 to 1.
     """
     n_docs = len(labels)
     reasons: list[list[str]] = [[] for _ in range(n_docs)]
@@ -68,7 +79,8 @@ def _refusal(
         sentences.append(f"no document left after validation ({len(kept)} read)")
     elif share > quarantine_share:
         sentences.append(
-            f"{share:.1%} of the documents would be quarantined, at most {quarantine_share:.1%} may"
+            f"{share:.1%} of the documents would be quarantined, but at most "
+            f"{quarantine_share:.1%} may be"
         )
     if len(left) == 1:
         sentences.append(f"the corpus has one label, {next(iter(left))!r}; at least two are needed")
@@ -78,7 +90,7 @@ def _refusal(
 
 
 def status(code: str, flag: Flags, policy: Mapping[str, str]) -> str:
-    """One word for a rule's outcome: off, not applicable, passed, or what its policy did."""
+    """A rule's outcome in a word or two: off, not applicable, passed, or what its policy did."""
     if policy[code] == "off":
         return "off"
     if flag is None:

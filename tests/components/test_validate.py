@@ -126,7 +126,7 @@ def test_too_large_a_quarantine_is_refused(stage: Stage) -> None:
     rows = records()
     for row in rows[:3]:
         row["text"] = ""
-    stage.refused(rows, "7.5% of the documents would be quarantined, at most 5.0% may")
+    stage.refused(rows, "7.5% of the documents would be quarantined, but at most 5.0% may be")
 
 
 def test_labels_are_repaired_as_the_policy_says(stage: Stage) -> None:

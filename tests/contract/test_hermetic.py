@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from components._frame.pipeline import load_stages
+from tests.builders.import_closure import is_code
 from tests.builders.paths import ROOT
 from tests.builders.small_project import environment, files_in, make_project
 
@@ -26,7 +27,7 @@ def copy(source: Path, to: Path) -> None:
 
 def run_alone(stage, inputs_from: Path, folder: Path, cache: Path) -> dict[str, str]:
     """Run `stage` in an empty folder with its declared inputs; return the files it left."""
-    inputs = ["params.yaml", *(dep for dep in stage.deps if not dep.endswith(".py"))]
+    inputs = ["params.yaml", *(dep for dep in stage.deps if not is_code(dep))]
     for name in inputs:
         copy(inputs_from / name, folder / name)
     before = files_in(folder)

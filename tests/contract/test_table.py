@@ -15,6 +15,11 @@ from pydantic import BaseModel
 
 from components._frame.component import paths_of
 from components._frame.pipeline import Stage, load_stages
+from components._registry.client import RegisterParams
+from components._registry.rules import Params as PromoteParams
+from components.drift import Params as DriftParams
+from components.predict import Params as PredictParams
+from tests.builders.import_closure import is_code
 from tests.builders.paths import ROOT
 
 COMMANDS = {"ingest", "register", "promote", "predict", "drift"}
@@ -47,7 +52,7 @@ def test_flags_are_the_arguments_of_run(stage: Stage) -> None:
         flags = {"--" + name.replace("_", "-") for name in paths_of(module.run, kind)}
         assert flags <= given.keys(), f"{stage.name}: {kind} flags missing in dvc.yaml"
         paths = {path for flag, path in given.items() if flag in flags}
-        files = {path for path in declared if not path.endswith(".py")}
+        files = {path for path in declared if not is_code(path)}
         assert paths == files, f"{stage.name}: {kind}s of cmd and of dvc.yaml differ"
     assert len(given) == len(paths_of(module.run, "input") + paths_of(module.run, "output"))
     assert stage.argv[:3] == ("python", "-m", f"components.{stage.name}")
@@ -67,10 +72,27 @@ def test_a_section_of_params_for_each_stage() -> None:
     assert set(NAMES) <= params().keys() <= set(NAMES) | COMMANDS
 
 
-@pytest.mark.parametrize("name", NAMES)
+def models() -> dict[str, type[BaseModel]]:
+    """Section of params.yaml → the model that reads it."""
+    found: dict[str, type[BaseModel]] = {
+        name: get_type_hints(importlib.import_module(f"components.{name}").run)["params"]
+        for name in NAMES
+    }
+    return found | {
+        "register": RegisterParams,
+        "promote": PromoteParams,
+        "predict": PredictParams,
+        "drift": DriftParams,
+    }
+
+
+def test_every_section_of_params_has_a_model() -> None:
+    assert sorted(models()) == sorted(params())
+
+
+@pytest.mark.parametrize("name", params())
 def test_params_section_has_every_field_and_no_other(name: str) -> None:
-    model = get_type_hints(importlib.import_module(f"components.{name}").run)["params"]
-    section = params()[name]
+    model, section = models()[name], params()[name]
     model.model_validate(section)
     assert_same_fields(model, section, name)
 
@@ -81,6 +103,7 @@ def assert_same_fields(model: type[BaseModel], section: dict[str, Any], where: s
     assert len(section) <= 12, f"{where} has more than 12 fields; nest them"
     for name, field in model.model_fields.items():
         kind = field.annotation
+        assert field.is_required(), f"{where}.{name}: its value lives in params.yaml alone"
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             assert_same_fields(kind, section[name], f"{where}.{name}")
         else:

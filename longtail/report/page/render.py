@@ -39,7 +39,8 @@ MATRIX_METRICS = (
     "micro_precision", "micro_recall", "micro_f1", "macro_precision", "macro_recall", "macro_f1",
 )  # fmt: skip
 DOCUMENT_METRICS = ("micro_precision", "micro_recall", "micro_f1", "macro_f1")
-# The page's own templates, style sheet and script: package data, not data that a caller gives.
+# The page's own templates, style sheet and script. They are package data, which together with the
+# training loop's checkpoints makes the only files that `longtail` opens.
 HERE = Path(__file__).parent
 
 

@@ -1,0 +1,84 @@
+"""A version that was registered before the rooms were rebuilt still loads, serves and wins.
+
+tests/builders/old_versions holds one, made by the code of commit 2ce1068: its files, its evidence
+and its tags.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from components import promote, register
+from components._registry import client as registry
+from components._registry import evidence
+from components._registry.decision import decide
+from components._registry.rules import Params
+from components._registry.smoke import smoke
+from components._registry.worker import Served
+from tests.builders.paths import ROOT
+from tests.builders.registry_workspace import PARAMS, build
+
+ARCHIVE = ROOT / "tests" / "builders" / "old_versions" / "2ce1068.tar.gz"
+URI = "models:/longtail/1"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A registry whose version 1, the champion, is the old one, and a better workspace."""
+    home = tmp_path_factory.mktemp("old")
+    build(home, wrong=0)
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(home / "old", filter="data")
+    [old] = (home / "old").iterdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
+        client = registry.connect()
+        mlflow.set_experiment("longtail")
+        with mlflow.start_run() as run:
+            mlflow.log_artifacts(str(old / "evidence"), "evidence")
+        tags = json.loads((old / "tags.json").read_text())
+        client.create_registered_model("longtail")
+        source = (old / "model").as_uri()
+        client.create_model_version("longtail", source, run.info.run_id, tags=tags)
+        yield home
+
+
+def version() -> registry.ModelVersion:
+    found = registry.by_number(registry.connect(), "longtail", "1")
+    assert found is not None
+    return found
+
+
+def test_it_loads_and_answers_with_its_own_code(home: Path) -> None:
+    with Served(URI) as model:
+        answer = model.ask(["the ant and the bee", "of the fox"], top_k=3)
+    assert [row[0] for row in answer.labels] == ["ant", "fox"] or answer.labels[1][0] == "fox"
+    sample = evidence.read_sample(str(version().run_id))
+    assert smoke(URI, sample, version().tags[registry.FILES]).faults == []
+
+
+def test_it_is_the_champion_that_a_new_version_is_compared_with(home: Path) -> None:
+    client = registry.connect()
+    registry.move_alias(client, "longtail", registry.CHAMPION, "1")
+    register.run()
+    decision = decide(client, Params.model_validate(PARAMS["promote"]))
+    assert decision["champion"]["version"] == "1"
+    assert 0 < decision["champion"]["metrics"]["micro_f1"] <= 1
+    assert not [rule for rule in decision["rules"] if rule["rule"] == "champion"]
+
+
+def test_one_can_roll_back_to_it(home: Path) -> None:
+    client = registry.connect()
+    registry.move_alias(client, "longtail", registry.CHAMPION, "2")
+    registry.move_alias(client, "longtail", registry.PREVIOUS, "1")
+    promote.run_rollback("the new one is slow")
+    champion = registry.by_alias(client, "longtail", registry.CHAMPION)
+    assert registry.number(champion) == "1"
