@@ -1,4 +1,4 @@
-# Plain `make` prints what there is. Every target installs what it needs, in .venv.
+# Plain `make` lists the targets. Every target installs what it needs into .venv.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -19,14 +19,14 @@ export TOKENIZERS_PARALLELISM := false
 
 .PHONY: help run test test-slow test-gpu lint ui clean
 
-help: ## Show the targets
+help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "longtail needs Python 3.11 or newer; name one: make PYTHON=python3.12 run")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "longtail needs Python 3.11 or newer; pass one: make PYTHON=python3.12 run")'
 	$(PYTHON) -m venv $(VENV)
 
-# torch is named exactly: a plain `torch` may bring gigabytes of CUDA.
+# torch is pinned exactly: plain `torch` may pull in gigabytes of CUDA.
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the pipeline into $(VENV) (about 1.5 GB) ..."
 	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
@@ -38,34 +38,34 @@ $(VENV)/.test: $(VENV)/.run
 	$(PIP) -e '.[data,train,registry,onnx,pipeline,orchestrate,dev]'
 	@touch $@
 
-run: $(VENV)/.run ## From nothing to a registered model, a decision and a report; PROFILE=full fine-tunes
+run: $(VENV)/.run ## Run everything, from data to a decision and a report; PROFILE=full fine-tunes
 	@$(RUN) longtail run $(if $(filter full,$(PROFILE)),--profile finetune)
 
-ui: $(VENV)/.run ## MLflow's pages on http://127.0.0.1:5000
+ui: $(VENV)/.run ## Start the MLflow UI on http://127.0.0.1:5000
 	$(RUN) mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
 
-test: $(VENV)/.test ## The fast tests
+test: $(VENV)/.test ## Run the fast tests
 	$(RUN) python -m pytest -q -rs
 
-# The page tests need a browser and npm (for axe-core): Debian's packages, where apt can install.
+# The page tests need a browser and npm (for axe-core), from Debian if apt can install them.
 $(VENV)/.browser: | $(VENV)/.test
 	@if command -v chromium >/dev/null && command -v npm >/dev/null; then touch $@; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium npm >/dev/null && touch $@; \
-	else echo "chromium or npm is missing: the tests of the page will be skipped"; fi
+	else echo "chromium or npm is missing: the page tests will be skipped"; fi
 
-test-slow: $(VENV)/.test $(VENV)/.browser ## The slow tests
+test-slow: $(VENV)/.test $(VENV)/.browser ## Run the slow tests
 	$(RUN) python -m pytest -q -rs -m slow
 
-test-gpu: $(VENV)/.test ## The tests that need a CUDA device
+test-gpu: $(VENV)/.test ## Run the tests that need a CUDA device
 	$(RUN) python -m pytest -q -rs -m gpu
 
-lint: $(VENV)/.test ## Style and types
+lint: $(VENV)/.test ## Check style and types
 	$(RUN) ruff check
 	$(RUN) ruff format --check
 	$(RUN) mypy
 
-clean: ## Remove what runs and tests left; data, models and the registry stay
+clean: ## Remove build output and caches; data, models and the registry stay
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 include mk/*.mk

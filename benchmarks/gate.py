@@ -1,15 +1,15 @@
-"""How often the gate promotes: simulated contests on the test scores of two really trained models.
+"""How often the gate promotes: simulated contests on the test scores of two trained models.
 
-Run after `dvc repro` in the project's root: `python -m benchmarks.gate [--trials 1000]`. The scores
+Run `python -m benchmarks.gate [--trials 1000]` in the project's root after `dvc repro`. The scores
 are those of the registered model (blended) and of the same head trained with BCE.
 
 - equal: each document's two predictions are swapped at random, so neither side is better.
-- better: as equal, then a random share of the challenger's errors is mended, +1 point micro-F1.
-- medium: as better, but its true positives on MEDIUM are dropped until MEDIUM lost 10 points.
+- better: like equal, then a random share of the challenger's errors is fixed: +1 point of micro-F1.
+- medium: like better, but true positives on MEDIUM are dropped until MEDIUM has lost 10 points.
 
-`--speed 45000 18211 15` times one judgement on simulated predictions instead.
+`--speed 45000 18211 15` times one decision on simulated predictions instead.
 
-Beside the gate stands what templates do: promote on the higher macro-F1 (or micro-F1).
+For comparison, what templates do: promote on the higher macro-F1 (or micro-F1).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from scipy.stats import beta
 from components._formats.scores import read_scores
 from components._frame.params import load_params
 from components._registry import evidence
-from components._registry.decision import Params
+from components._registry.rules import Params
 from longtail import gate
 from longtail.evaluation.metrics import apply_thresholds, compute
 
@@ -39,7 +39,7 @@ GAIN, LOSS = 0.01, 0.10
 
 
 class Material:
-    """Two real models' predictions on one test set."""
+    """The predictions of two real models on one test set."""
 
     def __init__(self) -> None:
         table = evidence.read_json(evidence.THRESHOLDS)["models"]
@@ -54,13 +54,13 @@ class Material:
         )
 
     def f1(self, predicted: sp.csr_matrix, group: str | None = None) -> float:
-        """micro-F1, of one label group or of all."""
+        """Micro-F1 of one label group, or of all labels."""
         columns = np.flatnonzero(self.groups == group) if group else slice(None)
         return compute("micro_f1", predicted[:, columns], self.targets[:, columns])
 
 
 def equal(material: Material, rng: np.random.Generator) -> Pair:
-    """Both sides get each document's predictions of either model with the same chance."""
+    """Each side gets either model's predictions for a document, with equal probability."""
     swap = sp.diags_array(
         (rng.random(material.targets.shape[0]) < 0.5).astype(np.int8), dtype=np.int8
     )
@@ -69,20 +69,20 @@ def equal(material: Material, rng: np.random.Generator) -> Pair:
 
 
 def better(material: Material, rng: np.random.Generator, gain: float = GAIN) -> Pair:
-    """`equal`, then errors of the challenger mended at random until its F1 rose by `gain`."""
+    """`equal`, then random errors of the challenger are fixed until its F1 has risen by `gain`."""
     challenger, champion = equal(material, rng)
     errors = (challenger != material.targets).tocoo()
     order = rng.permutation(errors.nnz)
     aim = material.f1(challenger) + gain
 
-    def mended(count: int) -> sp.csr_matrix:
+    def fixed(count: int) -> sp.csr_matrix:
         return _flipped(challenger, errors, order[:count])
 
-    return mended(_first(lambda n: material.f1(mended(n)) >= aim, errors.nnz)), champion
+    return fixed(_first(lambda n: material.f1(fixed(n)) >= aim, errors.nnz)), champion
 
 
 def medium(material: Material, rng: np.random.Generator) -> Pair:
-    """Better overall by 1 point, though MEDIUM lost 10."""
+    """Better by 1 point overall, although MEDIUM lost 10."""
     challenger, champion = equal(material, rng)
     hits = challenger.multiply(material.targets).tocsc()
     columns = np.flatnonzero(material.groups == "MEDIUM")
@@ -100,10 +100,10 @@ def medium(material: Material, rng: np.random.Generator) -> Pair:
     elsewhere = rng.permutation(np.flatnonzero(~np.isin(errors.col, columns)))
     goal = material.f1(challenger) + GAIN
 
-    def mended(count: int) -> sp.csr_matrix:
+    def fixed(count: int) -> sp.csr_matrix:
         return _flipped(worse, errors, elsewhere[:count])
 
-    return mended(_first(lambda n: material.f1(mended(n)) >= goal, len(elsewhere))), champion
+    return fixed(_first(lambda n: material.f1(fixed(n)) >= goal, len(elsewhere))), champion
 
 
 def _binary(matrix: sp.spmatrix) -> sp.csr_matrix:
@@ -113,14 +113,14 @@ def _binary(matrix: sp.spmatrix) -> sp.csr_matrix:
 
 
 def _flipped(predicted: sp.csr_matrix, cells: sp.coo_matrix, chosen: np.ndarray) -> sp.csr_matrix:
-    """`predicted` with the chosen cells turned from 0 to 1 or from 1 to 0."""
+    """`predicted` with the chosen cells flipped."""
     ones = np.ones(len(chosen), dtype=np.int8)
     place = (cells.row[chosen], cells.col[chosen])
     return _binary(predicted != sp.csr_matrix((ones, place), shape=predicted.shape))
 
 
 def _first(reached: Callable[[int], bool], most: int) -> int:
-    """The smallest count at which `reached` holds (it stays so from there on)."""
+    """The smallest count from which on `reached` holds."""
     low, high = 0, most
     while low < high:
         middle = (low + high) // 2
@@ -141,7 +141,7 @@ def contest(material: Material, pair: Pair) -> gate.Contest:
 
 
 def bounds(hits: int, trials: int) -> str:
-    """A rate with its exact (Clopper-Pearson) 95 % interval, in per cent."""
+    """A rate with its exact (Clopper-Pearson) 95% interval, in percent."""
     low = beta.ppf(0.025, hits, trials - hits + 1) if hits else 0.0
     high = beta.ppf(0.975, hits + 1, trials - hits) if hits < trials else 1.0
     return f"{100 * hits / trials:.1f} ({100 * low:.1f} to {100 * high:.1f})"
@@ -173,7 +173,7 @@ def simulate(material: Material, scenario: str, rules: gate.Rules, trials: int) 
 
 
 def speed(n_docs: int, n_labels: int, per_document: int) -> str:
-    """Seconds and peak memory of one judgement on simulated predictions, a third of them wrong."""
+    """Seconds and peak memory of one decision on simulated predictions, a third of them wrong."""
     rng = np.random.default_rng(0)
 
     def matrix() -> sp.csr_matrix:
@@ -216,7 +216,7 @@ def main() -> None:
         return print(speed(*arguments.speed))
     rules = load_params("promote", Params).rules()
     material = Material()
-    table = Table(title="Promoted, per cent of the trials (95 % interval)")
+    table = Table(title="Promoted, percent of the trials (95% interval)")
     for column in (
         "challenger is",
         "trials",

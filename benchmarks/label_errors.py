@@ -1,4 +1,4 @@
-"""Precision of the suspected label errors when 5 % of the labels are swapped at random.
+"""Precision of the suspected label errors when 5% of the labels are swapped at random.
 
 python -m benchmarks.label_errors [data/corpus.parquet]
 """
@@ -20,7 +20,7 @@ SWAPPED, CUTS = 0.05, (100, 500, 1000)
 
 
 def swap(targets: sp.csr_matrix, seed: int) -> tuple[sp.csr_matrix, dict[str, np.ndarray]]:
-    """Move 5 % of the ones to random other labels of their rows; where errors are, by kind."""
+    """Move 5% of the ones to random other labels of their rows; also returns the errors."""
     rng = np.random.default_rng(seed)
     dirty = targets.toarray().astype(bool)
     clean = dirty.copy()
@@ -41,7 +41,7 @@ def variants(features: np.ndarray, targets: sp.csr_matrix) -> dict[str, np.ndarr
     blocks = le.leave_one_out(features, targets, columns)
     ridge = np.hstack([scores for _, scores in blocks])
     near = (le.nearest(features) @ targets).toarray()
-    return {"ridge": ridge, "30 neighbours": near, "mean of both (in use)": (ridge + near) / 2}
+    return {"ridge": ridge, "30 neighbors": near, "mean of both (in use)": (ridge + near) / 2}
 
 
 def precision(rank: np.ndarray, candidate: np.ndarray, truth: np.ndarray) -> tuple[float, ...]:

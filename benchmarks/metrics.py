@@ -20,8 +20,8 @@ NAMES = ["micro_f1", "macro_f1"]
 LOOP_DRAWS = 20
 
 
-def labelled(n_docs: int, n_labels: int, per_document: float, seed: int) -> sp.csr_matrix:
-    """Targets (n_docs, n_labels) with Zipf frequencies, sparse throughout."""
+def labeled(n_docs: int, n_labels: int, per_document: float, seed: int) -> sp.csr_matrix:
+    """Targets `(n_docs, n_labels)` with Zipf frequencies, sparse throughout."""
     rng = np.random.default_rng(seed)
     share = 1 / np.arange(1, n_labels + 1)
     rows = np.repeat(np.arange(n_docs), rng.poisson(per_document, n_docs))
@@ -57,7 +57,7 @@ def loop_of_scikit_learn(predicted: np.ndarray, targets: np.ndarray) -> None:
 
 
 def main() -> None:
-    targets = labelled(3019, 90, 1.235, 0)
+    targets = labeled(3019, 90, 1.235, 0)
     a, b = (predicted_from(targets, share, 1) for share in (0.85, 0.8))
     dense, dense_a = targets.toarray(), a.toarray()
     print("| 3,019 x 90 | s, best of 3 | scikit-learn s | ratio |\n|---|---|---|---|")
@@ -82,7 +82,7 @@ def main() -> None:
     spent = timed(lambda: paired_differences(a, b, targets, NAMES, n_draws=1000))
     print(f"| 1,000 paired draws of both | {spent:.4f} | | |")
 
-    targets = labelled(45_000, 18_211, 12.3, 0)
+    targets = labeled(45_000, 18_211, 12.3, 0)
     a, b = (predicted_from(targets, share, 1) for share in (0.7, 0.6))
     freq = np.bincount(targets.indices, minlength=18_211)
     masks = {"all": freq >= 0, "HEAD": freq >= 35, "TAIL": freq <= 8}

@@ -1,13 +1,13 @@
 """Consecutive nights on the default corpus: documents arrive, models are trained, the gate decides.
 
-`python -m benchmarks.nights --workspace FOLDER` after `dvc repro`. The corpus arrives in ten
+Run `python -m benchmarks.nights --workspace FOLDER` after `dvc repro`. The corpus arrives in ten
 portions (by a hash of the source package). Each night runs the real commands as processes:
 `ingest`, which freezes yesterday's assignment, `split`, `frequencies`, `baseline`, `train`,
 `thresholds`, `register`, `promote decide`, `promote apply`. The models are small (SMALL below), and
-`validate` is left out: the corpus has passed it.
+`validate` is left out because the corpus has passed it.
 
 The encoder is frozen, so its features are computed once for all nights and put where `train` looks
-for them. A line a night goes to `FOLDER/nights.jsonl`; nights that are there are not run again.
+for them. Each night adds a line to `FOLDER/nights.jsonl`; recorded nights are not run again.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PORTIONS = 10
 STAGES = ("split", "frequencies", "baseline", "train", "thresholds")
 SMALL: dict[str, Any] = {
     "train": {
-        "profile": "probe",
+        "profile": "head",
         "losses": ["db"],
         "head": {"hidden": 128, "epochs": 8, "learning_rate": 2.0e-3},
     },
@@ -50,7 +50,7 @@ SMALL: dict[str, Any] = {
 
 
 class Nights:
-    """One workspace that lives through all nights, with its own registry and cache."""
+    """One workspace for all nights, with its own registry and cache."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.log = folder, folder / "nights.jsonl"
@@ -107,7 +107,7 @@ class Nights:
         return read_assignment(path) if path.exists() else pd.Series(dtype=str)
 
     def _arrive(self, night: int) -> None:
-        """Tonight's portion comes in through `ingest`."""
+        """Bring in tonight's portion through `ingest`."""
         new = self.folder / "new.parquet"
         write_corpus(self.corpus[self.portion == night - 1], new)
         self._command("python", "-m", "components.ingest", "parquet", str(new))
@@ -116,18 +116,18 @@ class Nights:
         shutil.copyfile(self.folder / "data/corpus.parquet", clean)
 
     def _remember_features(self) -> None:
-        """Put tonight's features where `train` looks for them, out of those of all documents."""
+        """Put tonight's features, out of those of all documents, where `train` looks for them."""
         artifacts = self.folder / "artifacts"
         labels, parts = read_parts(
             artifacts / "validate/corpus.parquet", artifacts / "split/assignment.parquet"
         )
-        model = _profiles.pretrained(labels, self.train, "cpu")
+        model = _profiles.pretrained(labels, self.train)
         texts = self.corpus["text"].tolist()
         whole = Part(self.corpus["id"].tolist(), texts, parts["train"].targets)
         known = _profiles.features_of(model, whole, self.train)
         row = {text: i for i, text in enumerate(texts)}
         extract = _profiles.extract_features
-        _profiles.extract_features = lambda _, asked: known[[row[text] for text in asked]]
+        _profiles.extract_features = lambda _, asked, **__: known[[row[text] for text in asked]]
         try:
             for part in parts.values():
                 _profiles.features_of(model, part, self.train)
@@ -155,7 +155,7 @@ def _merged(section: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(nights: list[dict[str, Any]]) -> Table:
-    """The log of decisions, a row a night."""
+    """The log of decisions, one row per night."""
     table = Table("night", "train / val / test", "labels", "F1 then", "F1 now", "difference")
     for name in ("verdict", "champion", "failed"):
         table.add_column(name)

@@ -24,6 +24,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from components import report
 from components._formats.corpus import write_corpus
+from components._frame.params import load_params
 from longtail import label_matrix
 from longtail.frequency import class_frequencies, cooccurrence, statistics
 from longtail.models import classifier
@@ -51,7 +52,7 @@ INPUTS = {
 def label_lists(
     n_docs: int, n_labels: int, per_doc: float, rng: np.random.Generator
 ) -> list[list[str]]:
-    """Labels with a Zipf tail, every label at least once."""
+    """Labels with a Zipf tail, each at least once."""
     share = 1 / (10 + np.arange(n_labels))
     share /= share.sum()
     sizes = 1 + rng.poisson(per_doc - 1, n_docs)
@@ -67,7 +68,7 @@ def label_lists(
 
 
 def network(labels: list[str]) -> classifier.Classifier:
-    """The default encoder's size with random weights: what attributions cost, not what they say."""
+    """A model of the default encoder's size with random weights, to time attributions."""
     vocabulary = {w: i for i, w in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS))}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -157,11 +158,12 @@ def write_json(
 
 
 def measure(root: Path, n_draws: int) -> None:
-    """Run the stage on the files in `root`; called in a process of its own."""
+    """Run the stage on the files in `root`; called in its own process."""
     torch.set_num_threads(2)
     paths = {name: root / file for name, file in {**INPUTS, **OUTPUTS}.items()}
     start, cpu = time.perf_counter(), time.process_time()
-    report.run(**paths, params=report.Params(n_draws=n_draws))
+    params = load_params("report", report.Params).model_copy(update={"n_draws": n_draws})
+    report.run(**paths, params=params)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     size = paths["page"].stat().st_size / 2**20

@@ -1,4 +1,4 @@
-"""The published comparison on Reuters-21578 under its protocol: SVM, all losses, what does best.
+"""The published comparison on Reuters-21578 under its protocol: SVM, all losses, the best model.
 
     python -m components.ingest --out FOLDER reuters ARCHIVE --val 1000 --val-seed 123
     python -m benchmarks.reuters heads FOLDER/corpus.parquet --tokens 128   # SVM; encoder frozen
@@ -7,10 +7,10 @@
     python -m benchmarks.reuters best FOLDER/corpus.parquet --heads fine-tuned --losses db bce
     python -m benchmarks.reuters_table                           # write the tables into the docs
 
-Every run appends one JSON line to `benchmarks/results/reuters.jsonl` and is not repeated; what was
-killed goes on. For each (head, loss) the learning rate with the best mean val micro-F1 is taken,
-and only its runs are looked at on test (lines with `test`). LONGTAIL_CACHE holds features, scores
-and checkpoints.
+Every run appends one JSON line to `benchmarks/results/reuters.jsonl` and is not repeated; a killed
+run resumes. For each (head, loss) the learning rate with the best mean val micro-F1 is taken, and
+only its runs are scored on test (lines with `test`). LONGTAIL_CACHE holds features, scores and
+checkpoints.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import datetime
 import json
 import os
 import time
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from longtail import thresholds
 from longtail.evaluation import metrics
 from longtail.frequency import class_frequencies, frequency_groups
 from longtail.label_matrix import encode, vocabulary
-from longtail.losses import LOSSES, make_loss, suggest_mu
+from longtail.losses import LOSSES, loss_options, make_loss, suggest_mu
 from longtail.models.blending import best_weight, blend
 from longtail.models.classifier import Classifier, Head, build
 from longtail.models.encoder import BUNDLED, load_encoder
@@ -47,10 +48,23 @@ CACHE = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail
 N_SEEDS = 5
 RATES = (3e-4, 1e-3, 3e-3)
 PARTS = ("train", "val", "test")
-NEEDS_MU = ("db", "db_0fl", "r_fl")
 # Hidden units and label names of the heads; all losses are compared on the linear one.
 HEADS = {"linear": (0, False), "linear + names": (0, True), "hidden + names": (512, True)}
 HEAD_DROPOUT = 0.3
+HEAD_TRAINING = HeadTraining(learning_rate=1e-3, weight_decay=0.01, epochs=30, batch_size=64)
+FINE_TUNING = FineTuning(
+    learning_rate=5e-5,
+    head_learning_rate=2e-4,
+    weight_decay=0.01,
+    warmup=0.1,
+    epochs=8,
+    patience=4,
+    batch_tokens=4096,
+    accumulation=1,
+    frozen_layers=0,
+    dropout=0.0,
+    bf16=True,
+)
 FINE_TUNED = "fine-tuned"
 SVM = {"head": "svm"}
 Row = dict[str, Any]
@@ -97,14 +111,14 @@ class Reuters:
         )
 
     def loss(self, name: str) -> torch.nn.Module:
-        options: dict[str, Any] = {"mu": self.mu} if name in NEEDS_MU else {}
+        options: dict[str, Any] = {"mu": self.mu} if "mu" in loss_options(name) else {}
         return make_loss(name, self.class_freq, self.train_num, **options)
 
     def texts_of(self, part: str) -> list[str]:
         return [self.texts[row] for row in self.rows[part]]
 
     def figures(self, predicted: sp.csr_matrix, part: str) -> dict[str, float]:
-        """Micro and macro F1 in %, of all labels and of each group."""
+        """Micro- and macro-F1 in percent, of all labels and of each group."""
         found = {}
         for name in ("all", "HEAD", "MEDIUM", "TAIL"):
             mask = self.groups == name if name != "all" else np.ones(len(self.labels), bool)
@@ -148,9 +162,8 @@ def kept_scores(run: Row) -> Scores:
     path = scores_path(run)
     if not path.exists():
         raise SystemExit(
-            f"{path} is missing, though {RESULTS} has the run {run}: set "
-            "LONGTAIL_CACHE to the folder that it was made with, or delete its lines "
-            "and repeat it."
+            f"{path} is missing, although {RESULTS} has the run {run}: set LONGTAIL_CACHE to the "
+            "folder that it was made with, or delete its lines and repeat it."
         )
     return dict(np.load(path))
 
@@ -184,10 +197,9 @@ def train_one(data: Reuters, run: Row) -> tuple[Head, Row]:
         data.loss(run["loss"]),
         Examples(features["train"], data.targets["train"]),
         Examples(features["val"], data.targets["val"]),
-        how=HeadTraining(learning_rate=run["rate"]),
+        how=replace(HEAD_TRAINING, learning_rate=run["rate"]),
         objective="micro_f1",
         seed=run["seed"],
-        name=f"{run}",
     )
     keep_scores(run, {part: predict(head, features[part]) for part in PARTS})
     return head, max(history, key=lambda row: row["micro_f1"])
@@ -206,10 +218,7 @@ def head_runs(tokens: int, head: str, loss: str, n_seeds: int = N_SEEDS) -> list
 
 
 def best_rate(tokens: int, head: str, loss: str) -> float:
-    """The rate with the best mean val micro-F1 over the seeds.
-
-    Exits where none was tried.
-    """
+    """The rate with the best mean val micro-F1 over the seeds; exits if none was tried."""
     runs = head_runs(tokens, head, loss)
     rows = [row for row in read_rows() if row["run"] in runs and "val" in row]
     if not rows:
@@ -225,7 +234,7 @@ def best_rate(tokens: int, head: str, loss: str) -> float:
 
 
 def chosen_runs(tokens: int, head: str, loss: str) -> list[Row]:
-    """The runs at the best rate that were made; of `fine-tuned`, all."""
+    """The finished runs at the best rate, or all runs that were fine-tuned."""
     if head == FINE_TUNED:
         runs = [row["run"] for row in read_rows() if "finetuned" in row["run"]]
         return [run for run in runs if (run["tokens"], run["loss"]) == (tokens, loss)]
@@ -257,7 +266,8 @@ def cross_fitted(
 ) -> sp.csr_matrix:
     """Predictions for val, each fold with the weight and thresholds tuned on the others.
 
-    Thresholds per label fit val better than one for all by construction; this compares them fairly.
+    Thresholds per label fit val better than a global one by construction; this compares them
+    fairly.
     """
     folds = np.random.default_rng(0).integers(n_folds, size=targets.shape[0])
     predicted = sp.lil_matrix(targets.shape, dtype=np.int8)
@@ -280,7 +290,7 @@ def mixed(scores: list[np.ndarray], weight: float) -> np.ndarray:
 
 
 def best(data: Reuters, kinds: list[str], loss: str) -> None:
-    """Seeds averaged, SVM mixed in or not, one threshold or one a label; val by folds."""
+    """Seeds averaged, SVM mixed in or not, one threshold or one per label; val by folds."""
     svm = kept_scores(SVM)
     models = {"": svm} | {
         kind: {
@@ -293,7 +303,7 @@ def best(data: Reuters, kinds: list[str], loss: str) -> None:
     for kind, model in models.items():
         for with_svm in (False, True) if kind else (True,):
             for objective in ("global", "per_label"):
-                members = [model, svm] if kind and with_svm else [model]
+                mixture = [model, svm] if kind and with_svm else [model]
                 run = {
                     "best": kind,
                     "loss": loss if kind else "",
@@ -302,23 +312,23 @@ def best(data: Reuters, kinds: list[str], loss: str) -> None:
                 }
                 run = {"tokens": data.tokens, **run} if kind else run
                 if not found(run, "test"):
-                    _judge(data, run, members)
+                    _judge(data, run, mixture)
 
 
-def _judge(data: Reuters, run: Row, members: list[Scores]) -> None:
-    val, truth = [member["val"] for member in members], data.targets["val"]
+def _judge(data: Reuters, run: Row, mixture: list[Scores]) -> None:
+    val, truth = [scores["val"] for scores in mixture], data.targets["val"]
     weight, limits = tuned(val, truth, run["thresholds"])
-    scores = mixed([member["test"] for member in members], weight)
+    scores = mixed([scores["test"] for scores in mixture], weight)
     on_val = data.figures(cross_fitted(val, truth, run["thresholds"]), "val")
     on_test = data.figures(metrics.apply_thresholds(scores, limits), "test")
     append(run, val=on_val, test=on_test, weight=weight)
 
 
 def finetune(data: Reuters, head: str, losses: list[str], seed: int, frozen_layers: int) -> None:
-    """Encoder and head together, from the head that the probe trained."""
+    """Train encoder and head together, starting from the head trained on the frozen encoder."""
     for loss in losses:
         rate = best_rate(data.tokens, head, loss)
-        probe = {"tokens": data.tokens, "head": head, "loss": loss, "rate": rate, "seed": seed}
+        start = {"tokens": data.tokens, "head": head, "loss": loss, "rate": rate, "seed": seed}
         run = {
             "tokens": data.tokens,
             "finetuned": head,
@@ -330,7 +340,7 @@ def finetune(data: Reuters, head: str, losses: list[str], seed: int, frozen_laye
             continue
         started = time.process_time()
         model = data.model(head)
-        model.head.load_state_dict(train_one(data, probe)[0].state_dict())
+        model.head.load_state_dict(train_one(data, start)[0].state_dict())
         documents = {
             part: Documents(model.tokenize(data.texts_of(part)), data.targets[part])
             for part in ("train", "val")
@@ -340,7 +350,7 @@ def finetune(data: Reuters, head: str, losses: list[str], seed: int, frozen_laye
             data.loss(loss),
             documents["train"],
             documents["val"],
-            how=FineTuning(frozen_layers=frozen_layers),
+            how=replace(FINE_TUNING, frozen_layers=frozen_layers),
             seed=seed,
             checkpoints=CACHE / "checkpoints" / scores_path(run).stem,
         )
@@ -360,7 +370,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["heads", "best", "finetune"])
     parser.add_argument("corpus", type=Path)
-    parser.add_argument("--tokens", type=int, default=512, help="a text is cut at so many")
+    parser.add_argument("--tokens", type=int, default=512, help="texts are truncated to this many")
     parser.add_argument("--heads", nargs="+", choices=[*HEADS, FINE_TUNED], default=["linear"])
     parser.add_argument("--losses", nargs="+", choices=LOSSES, default=list(LOSSES))
     parser.add_argument("--seeds", type=int, choices=range(1, N_SEEDS + 1), default=N_SEEDS)

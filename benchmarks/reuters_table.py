@@ -2,7 +2,7 @@
 
     python -m benchmarks.reuters_table
 
-A table stands between `<!-- name -->` and `<!-- end -->`; a test compares the page with the lines.
+A table goes between `<!-- name -->` and `<!-- end -->`; a test compares the page with the lines.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def spread(values: list[float]) -> str:
 
 
 def best(rows: list[Row]) -> list[str]:
-    """Every step towards the best; the one with the best mean of val F1s is marked."""
+    """Every step toward the best; the one with the best mean of the val F1s is marked."""
     lines = [
         "| model, seeds averaged | tokens | loss | SVM's weight | thresholds | val | "
         "test, all | gap to the published best | HEAD | MEDIUM | TAIL |",
@@ -117,7 +117,7 @@ def val_mean(row: Row) -> float:
 
 
 def finetuned(rows: list[Row]) -> list[str]:
-    """One line a run; `best / epochs` is the epoch that was kept and how many were run."""
+    """One line per run; `best / epochs` is the epoch that was kept and how many were run."""
     lines = [
         "| loss | head | frozen layers | seed | best / epochs | val | all | HEAD | MEDIUM | "
         "TAIL | published, all |",
@@ -136,7 +136,7 @@ def finetuned(rows: list[Row]) -> list[str]:
 
 
 def costs(rows: list[Row]) -> list[str]:
-    """CPU seconds of the runs, and the days they were made on."""
+    """CPU seconds of the runs, and the days when they were made."""
     lines = ["| runs | lines | CPU s, all | CPU s, median | dates |", "|---|---|---|---|---|"]
     timed = [row for row in rows if "cpu_s" in row]
     kinds = {name(row): [r for r in timed if name(r) == name(row)] for row in timed}
@@ -166,7 +166,11 @@ TABLES: dict[str, Callable[[list[Row]], list[str]]] = {
 
 
 def page(text: str, rows: list[Row]) -> str:
-    """The page `text` with each of its tables made anew; ValueError for an unknown name."""
+    """The page `text` with each of its tables remade.
+
+    Raises:
+        ValueError: the page asks for an unknown table.
+    """
 
     def fill(match: re.Match[str]) -> str:
         if match[1] not in TABLES:

@@ -1,8 +1,8 @@
 """Time and peak memory of every stage but `train` on a CSV of 0/1 columns: 40,000 × 1,500.
 
-`python -m benchmarks.scale [FOLDER]`; `train` is stood in for by simulated scores and an encoder
-of the default's size with random weights. Needs 2 GB of disk; a FOLDER is kept, and its stages
-that have run already are not run again.
+`python -m benchmarks.scale [FOLDER]`. Simulated scores, and an encoder of the default's size with
+random weights, take the place of `train`. Needs 2 GB of disk; a FOLDER is kept, and stages that
+have already run there are not run again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TABLE = "matrix.csv"
 
 
 def write_matrix(folder: Path) -> None:
-    """The synthetic corpus as one row per document and one 0/1 column per label."""
+    """Write the synthetic corpus with one row per document and one 0/1 column per label."""
     from longtail.corpora.synthetic import synthetic_corpus
 
     records, _ = synthetic_corpus(N_DOCS, N_LABELS)
@@ -41,7 +41,7 @@ def write_matrix(folder: Path) -> None:
 
 
 def simulate_train(folder: Path) -> None:
-    """What `train` leaves: scores σ(z) of val and test that rank the labels well, and a model."""
+    """Write what `train` does: scores σ(z) of val and test that rank labels well, and a model."""
     import numpy as np
 
     from benchmarks.report import network, write_scores
@@ -88,7 +88,7 @@ def main(folder: Path) -> None:
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     (folder / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     run = [sys.executable, "-m"]
-    # A child begins with the memory of its parent, so the parent stays small.
+    # A child starts with the memory of its parent, so the parent stays small.
     this = [*run, "benchmarks.scale", "--make"]
     print("stage,seconds,CPU seconds,peak GiB")
     measured("(matrix)", [*this, "matrix", str(folder)], folder)

@@ -1,11 +1,11 @@
 """What serving costs: PyTorch, ONNX Runtime and int8 on one test set; MLflow's server under load.
 
-`python -m benchmarks.serving` after `dvc repro`: exports the model, scores the test documents with
-each runtime, turn and turn about in chunks, one thread each. Documents per second of processor time
-(the machine may be busy), and F1 with the tuned thresholds (blended, as it is served).
+`python -m benchmarks.serving`, after `dvc repro`, exports the model and scores the test documents
+with each runtime, interleaved in chunks, one thread each. It reports documents per second of
+processor time (the machine may be busy), and F1 with the tuned thresholds (blended, as served).
 
-`python -m benchmarks.serving --load models:/longtail@champion [--requests 1000] [--at-once 8]`:
-starts `mlflow models serve` and asks it, one text a request.
+`python -m benchmarks.serving --load models:/longtail@champion [--requests 1000] [--at-once 8]`
+starts `mlflow models serve` and queries it, one text per request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-# One thread for each runtime; set before the libraries start theirs.
+# One thread per runtime; set before the libraries start theirs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
@@ -45,7 +45,7 @@ CHUNK = 256
 
 
 def runtimes(folder: Path) -> dict:
-    """The model of the workspace for each runtime, exported to `folder`, and its megabytes."""
+    """The workspace's model in each runtime; exports go to `folder`."""
     model = classifier.load(evidence.MODEL)
     found = {"PyTorch": model}
     for name, int8 in (("ONNX Runtime", False), ("ONNX Runtime, int8", True)):
@@ -66,7 +66,7 @@ def one_thread(
 
 
 def compare() -> Table:
-    """A row a runtime: speed over that of PyTorch, largest difference of a score, F1."""
+    """One row per runtime: speed relative to PyTorch, largest difference of a score, F1."""
     torch.set_num_threads(1)
     known, baseline = read_scores(evidence.TEST_SCORES), read_scores(evidence.BASELINE_TEST_SCORES)
     settings = evidence.read_json(evidence.THRESHOLDS)
@@ -112,7 +112,7 @@ def compare() -> Table:
 
 @contextmanager
 def server(uri: str):
-    """`mlflow models serve` of `uri` on a free port of this machine; its address."""
+    """Run `mlflow models serve` for `uri` on a free local port; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -144,7 +144,7 @@ def server(uri: str):
 
 
 def load(uri: str, n_requests: int, at_once: int) -> str:
-    """Requests, errors, requests a second, median and 95th percentile of the seconds."""
+    """Send requests; reports errors, requests per second, median and 95th percentile."""
     texts = evidence.texts_of(read_scores(evidence.TEST_SCORES).ids)
 
     def ask(number: int) -> float | None:
@@ -167,13 +167,13 @@ def load(uri: str, n_requests: int, at_once: int) -> str:
     middle, slow = np.quantile(taken, [0.5, 0.95])
     return (
         f"{uri}: {n_requests} requests, {at_once} at a time: {n_requests - len(taken)} errors, "
-        f"{n_requests / seconds:.1f} a second, median {middle:.3f} s, 95 % within {slow:.3f} s."
+        f"{n_requests / seconds:.1f} per second, median {middle:.3f} s, 95% within {slow:.3f} s."
     )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--load", metavar="URI", help="serve this version and ask it")
+    parser.add_argument("--load", metavar="URI", help="serve this version and query it")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--at-once", type=int, default=8)
     arguments = parser.parse_args()

@@ -1,7 +1,8 @@
 """Time and peak memory of real stages on a synthetic corpus of any size.
 
-`python -m benchmarks.sizes FOLDER DOCS LABELS [STAGE…]`: the stages named (all of them otherwise)
-in the order of dvc.yaml, in FOLDER, with the parameters that stand; `times.csv` is left there.
+`python -m benchmarks.sizes FOLDER DOCS LABELS [STAGE…]` runs the named stages (all of them by
+default) in FOLDER, in the order of dvc.yaml and with the parameters of params.yaml, and leaves
+`times.csv` there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The split beside scikit-multilearn and iterative-stratification: quality and seconds.
+"""The split compared with scikit-multilearn and iterative-stratification: quality and seconds.
 
 python -m benchmarks.splitting peers --reuters reuters21578.tar.gz --corpus data/corpus.parquet
-python -m benchmarks.splitting large      # simulated 224,897 x 18,211, a process for each order
-python -m benchmarks.splitting compile    # first call of a process, without and with numba's cache
-python -m benchmarks.splitting coverage   # missing labels beside exhaustive search, small corpora
+python -m benchmarks.splitting large     # simulated 224,897 x 18,211, one process per order
+python -m benchmarks.splitting compile   # first call of a process, without and with the cache
+python -m benchmarks.splitting coverage  # missing labels against exhaustive search
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MEASURES = ("label_share_deviation", "ld", "rld", "dcp")
 
 
 def iterative_stratification(labels: sp.csr_matrix, ids: list[str], seed: int) -> np.ndarray:
-    """MultilabelStratifiedShuffleSplit twice: test off first, then val off the rest."""
+    """Apply MultilabelStratifiedShuffleSplit twice: first split off test, then val."""
     dense, rows = labels.toarray(), np.arange(labels.shape[0])
     assignment = np.zeros(len(rows), np.int8)
     for j, share in ((2, FRACTIONS[2]), (1, FRACTIONS[1] / (FRACTIONS[0] + FRACTIONS[1]))):
@@ -54,7 +54,8 @@ def iterative_stratification(labels: sp.csr_matrix, ids: list[str], seed: int) -
 
 
 def read_reuters(path: str) -> tuple[sp.csr_matrix, list[str], None]:
-    columns = reuters.read_reuters(Path(path), None, 0).columns
+    [rows] = reuters.read_reuters(Path(path), None, 0)
+    columns = rows.columns
     return encode(columns["labels"], vocabulary(columns["labels"])), columns["id"], None
 
 
@@ -70,13 +71,13 @@ def peers(reuters: str | None, corpus: str | None, rounds: int) -> None:
             labels, ids, groups = read(path)
             print(f"\n{name}: {labels.shape[0]} documents x {labels.shape[1]} labels")
             compare(labels, ids, groups, rounds)
-            print(f"least rLD that whole documents allow: {least_rld(labels):.4f}")
+            print(f"lowest rLD that whole documents allow: {least_rld(labels):.4f}")
 
 
 def compare(
     labels: sp.csr_matrix, ids: list[str], groups: list[Hashable] | None, rounds: int
 ) -> None:
-    """Run all methods turn about on `rounds` seeds; print medians."""
+    """Run all methods on `rounds` seeds, interleaved; print medians."""
 
     def ours(order: int, groups: list[Hashable] | None, seed: int) -> np.ndarray:
         return iterative_split(labels, FRACTIONS, ids=ids, groups=groups, order=order, seed=seed)
@@ -124,10 +125,10 @@ def print_table(seconds: dict[str, list[float]], reports: dict[str, list[dict]])
 
 
 def least_rld(labels: sp.csr_matrix) -> float:
-    """rLD of exact sizes with each label by itself at its best counts, a bound that none reaches.
+    """The rLD of exact sizes with each label alone at its best counts, a bound nobody reaches.
 
-    The costs are convex in the counts, so giving each document to the part where it costs least
-    is best.
+    The costs are convex in the counts, so giving each document to the part where it costs least is
+    optimal.
     """
     n_docs = labels.shape[0]
     size = np.round(np.array(FRACTIONS) * n_docs)
@@ -150,7 +151,7 @@ def least_rld(labels: sp.csr_matrix) -> float:
 
 
 def coverage(n_corpora: int = 800) -> None:
-    """Missing labels of 4 to 9 documents with dense labels, beside the best of all assignments."""
+    """Missing labels of 4 to 9 documents with dense labels, against the best assignment."""
     rng = np.random.default_rng(0)
     excess = []
     for seed in range(n_corpora):
@@ -173,7 +174,7 @@ def coverage(n_corpora: int = 800) -> None:
 
 
 def missing_labels(labels: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each assignment of `parts` (n, n_docs): labels missing, and whether its sizes fit."""
+    """For each assignment of `parts` `(n, n_docs)`: labels missing, and whether its sizes fit."""
     need = coverage_need(labels.sum(axis=0), np.array(FRACTIONS))
     missing, fits = np.zeros(len(parts), int), np.ones(len(parts), bool)
     for j in range(3):
@@ -189,7 +190,7 @@ def zipf_corpus(n_docs: int, n_labels: int, mean: float, seed: int = 0) -> sp.cs
     cumulative = np.cumsum(1 / np.arange(1, n_labels + 1))
     wanted = np.maximum(1, rng.poisson(mean, n_docs))
     keys = np.empty(0, np.int64)
-    for _ in range(6):  # a label drawn twice counts once: draw again what is lacking
+    for _ in range(6):  # a label drawn twice counts once: draw what is lacking again
         lack = wanted - np.bincount(keys // n_labels, minlength=n_docs)
         row = np.repeat(np.arange(n_docs), lack)
         column = np.searchsorted(cumulative, rng.random(len(row)) * cumulative[-1])
@@ -262,7 +263,7 @@ def main() -> None:
             "| missing | sizes |"
         )
         print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
-        for order in ("1", "2"):  # a process each, so that the peak is its own
+        for order in ("1", "2"):  # one process each, so that each has its own peak
             subprocess.run(
                 [sys.executable, "-m", "benchmarks.splitting", "large", "--order", order]
             )

@@ -1,7 +1,7 @@
 """Thresholds: speed against a grid search, memory at 45,000 x 18,211, per-label against global.
 
 python -m benchmarks.thresholds speed
-python -m benchmarks.thresholds memory            # writes 1.6 GB into a temporary folder
+python -m benchmarks.thresholds memory            # writes 1.6 GB to a temporary folder
 python -m benchmarks.thresholds test CORPUS.parquet
 """
 
@@ -31,7 +31,7 @@ LARGE = (45_000, 18_211)
 
 
 def simulated(n_docs: int, n_labels: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scores float32 and targets bool (n_docs, n_labels) with a long tail of frequencies."""
+    """Scores float32 and targets bool, both `(n_docs, n_labels)`, with a long tail."""
     rng = np.random.default_rng(seed)
     frequency = np.minimum(0.35, 0.4 / np.arange(1, n_labels + 1))
     targets = rng.random((n_docs, n_labels)) < frequency
@@ -54,7 +54,7 @@ def grid_search(scores: np.ndarray, targets: np.ndarray) -> float:
 
 
 def speed() -> None:
-    print("3,019 x 90 float32, 5 rounds turn and turn about\n")
+    print("3,019 x 90 float32, 5 rounds, interleaved\n")
     print("| seed | grid search s | exact ms | ratio | grid micro-F1 | exact micro-F1 |")
     print("|---|---|---|---|---|---|")
     for seed in range(5):
@@ -74,7 +74,7 @@ def speed() -> None:
 
 
 def write_large(folder: Path) -> None:
-    """Scores float16 .npy and targets .npz of `LARGE` shape, 12.3 labels per document."""
+    """Write scores (float16 .npy) and targets (.npz) of `LARGE` shape, 12.3 labels per document."""
     n_docs, n_labels = LARGE
     rng = np.random.default_rng(0)
     share = 1 / np.arange(1, n_labels + 1)
@@ -121,7 +121,7 @@ def memory() -> None:
 def split_and_score(
     corpus: pd.DataFrame, targets: sp.csr_matrix, seed: int
 ) -> tuple[np.ndarray, ...]:
-    """Val and test rows and the baseline's scores of both; a frozen test part stays."""
+    """Val and test rows, and the baseline's scores of both; a frozen test part is kept."""
     frozen = np.full(len(corpus), -1)
     if "split" in corpus:
         frozen[corpus["split"] == "test"] = 2
@@ -147,7 +147,7 @@ def compare_on_test(path: Path, n_seeds: int = 5) -> None:
     labels = vocabulary(corpus["labels"])
     targets = encode(corpus["labels"].tolist(), labels)
     print(f"{path.name}: {targets.shape[0]:,} x {targets.shape[1]}, {n_seeds} split seeds, test\n")
-    print("| seed | thresholds | micro-F1 | macro-F1 | micro - global (95 %) | macro - global |")
+    print("| seed | thresholds | micro-F1 | macro-F1 | micro - global (95%) | macro - global |")
     print("|---|---|---|---|---|---|")
     gains: dict[str, list[list[float]]] = {"per_label": [], "SCut": []}
     for seed in range(n_seeds):

@@ -1,15 +1,15 @@
-"""Documents per second of training and inference beside the published recipe.
+"""Documents per second of training and inference, compared with the published recipe.
 
     python -m benchmarks.throughput --corpus CORPUS.parquet              # MiniLM; Reuters
     python -m benchmarks.throughput --random-init bert-base --docs 2048  # no weights needed
 
 The recipe: every text padded to 512 tokens, batches of 32, float32, all weights trained, dropout
 0.1, AdamW. Ours: `make_trainer`, which `fine_tune` runs, and `Classifier.scores`, on the same texts
-with the same encoder, head and loss (DB): once with texts cut at 512 tokens too, once at 128, the
-profile's default; training is in bf16 where the device computes in it. In each turn all peers take
-the same documents, one after the other; the ratio is the median over the turns. A GPU is used where
-there is one (CUDA_VISIBLE_DEVICES= forbids it). Evaluation and checkpoints are left out, and so is
-tokenising before training (once per run).
+with the same encoder, head and loss (DB), once with texts truncated to 512 tokens as well, once to
+128, the profile's default. Training is in bf16 if the device computes in it. In each turn all peers
+take the same documents, one after the other; the ratio is the median over the turns. A GPU is used
+if there is one (CUDA_VISIBLE_DEVICES= prevents it). Evaluation, checkpoints and tokenizing before
+training (once per run) are left out.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ import scipy.sparse as sp
 import torch
 from transformers import AutoModel, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
+from components._frame.params import load_params
+from components._train_params import Params
 from longtail.corpora.synthetic import synthetic_corpus
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode, vocabulary
@@ -42,7 +44,7 @@ Encoder = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
 
 def read_corpus(path: Path | None) -> tuple[list[str], sp.csr_matrix, list[str]]:
-    """Texts, targets (n_docs, n_labels) and labels; the synthetic corpus where `path` is None."""
+    """Texts, targets `(n_docs, n_labels)` and labels; the synthetic corpus if `path` is None."""
     frame = pd.read_parquet(path) if path else pd.DataFrame(synthetic_corpus(4000)[0])
     if "split" in frame and (frame["split"] == "train").any():
         frame = frame[frame["split"] == "train"]
@@ -52,7 +54,7 @@ def read_corpus(path: Path | None) -> tuple[list[str], sp.csr_matrix, list[str]]
 
 
 def read_encoder(random_init: bool) -> Encoder:
-    """MiniLM; or BERT-base with random weights and MiniLM's tokeniser, which has BERT's words."""
+    """MiniLM, or BERT-base with random weights and MiniLM's tokenizer, which is BERT's."""
     encoder, tokenizer = load_encoder(BUNDLED)
     return (AutoModel.from_config(BertConfig()) if random_init else encoder), tokenizer
 
@@ -78,7 +80,7 @@ class Peers:
         for module in model.encoder.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = RECIPE_DROPOUT
-        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-5)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5)
         encoded = self._padded(model, rows)
         targets = torch.from_numpy(self.targets[rows].toarray().astype(np.float32))
 
@@ -87,8 +89,8 @@ class Peers:
                 part = slice(start, start + RECIPE_BATCH)
                 logits = model.logits(*(t[part].to(self.device) for t in encoded))
                 self.loss(logits, targets[part].to(self.device)).backward()
-                optimiser.step()
-                optimiser.zero_grad()
+                optimizer.step()
+                optimizer.zero_grad()
 
         return self._seconds(train)
 
@@ -141,7 +143,8 @@ class Peers:
 
 def peers_of(peers: Peers) -> dict[str, dict[str, Callable[[np.ndarray], Seconds]]]:
     """For each task, the recipe first, then ours."""
-    how = FineTuning(epochs=1)
+    default = load_params("train", Params).finetune.model_dump()
+    how = FineTuning(**default | {"epochs": 1})
     whole = replace(how, frozen_layers=-1)
     deeper = replace(how, frozen_layers=peers.encoder[0].config.num_hidden_layers // 2)
     return {
@@ -197,7 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--corpus", type=Path, help="default: 4,000 synthetic documents")
     parser.add_argument("--random-init", choices=["bert-base"], help="default: MiniLM's weights")
-    parser.add_argument("--docs", type=int, default=256, help="documents of a turn")
+    parser.add_argument("--docs", type=int, default=256, help="documents per turn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--tasks", nargs="+", default=["training", "inference"])
     args = parser.parse_args()

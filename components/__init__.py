@@ -2,6 +2,6 @@
 
 import os
 
-# Before any library starts its threads: waiting ones sleep. On a machine with other work they
-# would spin away the time that the working ones need (2 to 4 times the CPU seconds).
+# Set before any library starts its threads, so that idle threads sleep instead of spinning. On a
+# busy machine they would take time from the working ones (2 to 4 times the CPU seconds).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

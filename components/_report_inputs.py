@@ -1,4 +1,4 @@
-"""Reads what the `report` stage is built from, and refuses parts that do not belong together."""
+"""Reads the inputs of `report`, and refuses those that do not belong together."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ from longtail.models.blending import blend
 from longtail.report.evidence import Evidence, Scored
 from longtail.spreadsheet import original
 
-SMALL = 256 * 2**20  # bytes of a score matrix that may be in memory
+SMALL = 256 * 2**20  # bytes; a larger score matrix is not kept in memory
 
 
 def read_json(path: Path) -> Any:
-    """A JSON file of an earlier stage; DataError where it is not JSON."""
+    """A JSON file of an earlier stage; DataError if it is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON ({error}); remove it and run `dvc repro`.") from None
+        raise DataError(
+            f"{path} is not valid JSON ({error}); remove it and run `dvc repro`."
+        ) from None
 
 
 def read_rows(path: Path) -> dict[str, Any]:
-    """A CSV as `columns` and `rows`; numbers become numbers."""
+    """A CSV file as `columns` and `rows`, numbers parsed."""
     with path.open(newline="", encoding="utf-8") as file:
         lines = [line for line in csv.reader(file) if line]
     if not lines:
@@ -47,7 +49,7 @@ def read_rows(path: Path) -> dict[str, Any]:
 def read_suspects(path: Path, limit: int) -> dict[str, Any]:
     """The suspected label errors as `rows`, at most `limit` // 2 of each kind, and `total`.
 
-    The guard of cells that a spreadsheet would run is taken off: here they are only shown.
+    The guards against spreadsheet formulas are removed, since cells are only shown here.
     """
     with path.open(newline="", encoding="utf-8") as file:
         found = [
@@ -81,9 +83,18 @@ def read_models(
     thresholds: dict[str, Any],
     loss: str,
 ) -> Iterator[tuple[Scores, list[Scored]]]:
-    """The registered model (blended as it is served), the baseline, and the other losses tried.
+    """Read the scores of the model (blended as it is served), the baseline, and the other losses.
 
-    A blended matrix too large for memory is kept in a temporary file while in use.
+    Args:
+        test_scores: folder of the model's scores.
+        baseline_test_scores: folder of the baseline's scores.
+        comparison: folder with a folder of scores per loss.
+        thresholds: content of thresholds.json.
+        loss: name of the model's loss.
+
+    Yields:
+        The model's scores before blending, and every model with its thresholds. A blended matrix
+        too large for memory is kept in a temporary file while in use.
     """
     own, baseline = read_scores(test_scores), read_scores(baseline_test_scores)
     found = {"baseline": (baseline_test_scores, baseline)}
@@ -136,7 +147,7 @@ def _scored(
 def read_evidence(
     corpus: Path, assignment: Path, frequencies: dict[str, Any], own: Scores, models: list[Scored]
 ) -> Evidence:
-    """The corpus joined with the scores; DataError where documents or labels do not fit."""
+    """Join the corpus with the scores; DataError if their documents or labels differ."""
     frame, parts = read_corpus(corpus), read_assignment(assignment)
     indexed = frame.set_index("id", drop=False)
     unexpected = sorted(set(own.ids) ^ set(parts.index[parts == "test"]))
@@ -147,7 +158,7 @@ def read_evidence(
             f"{(unexpected or unknown)[0]!r}; run `dvc repro`."
         )
     if frequencies["labels"] != own.labels:
-        raise DataError("frequencies.json and the test scores name other labels; run `dvc repro`.")
+        raise DataError("frequencies.json and the test scores differ in labels; run `dvc repro`.")
     train = frame[frame["id"].map(parts) == "train"].reset_index(drop=True)
     return Evidence(
         labels=own.labels,
@@ -164,7 +175,7 @@ def read_evidence(
 
 
 def file_hashes(paths: dict[str, Path]) -> dict[str, str]:
-    """sha256 of each file, for the lineage; 16 hexadecimal digits."""
+    """The SHA-256 of each file for the lineage, 16 hexadecimal digits."""
     found = {}
     for name, path in paths.items():
         with path.open("rb") as handle:

@@ -9,48 +9,52 @@ from pydantic import BeforeValidator, Field, field_validator
 from components._frame.params import Section
 from longtail.losses import LOSSES, make_loss
 
-COMPARED = "bce"  # always trained beside the chosen loss, so that the report shows the gain
+COMPARED = "bce"  # always trained too, so that the report shows the gain over it
 
 
 class HeadParams(Section):
     hidden: int = Field(ge=0, description="GELU units; 0: a linear head")
-    dropout: float = Field(ge=0, lt=1, description="share of the hidden units dropped")
-    label_names: bool = Field(description="a prototype per label, at first its name")
+    dropout: float = Field(ge=0, lt=1, description="share of hidden units dropped, 0 to 1")
+    label_names: bool = Field(description="one prototype per label, starting from its name")
     learning_rate: float = Field(gt=0, le=1, description="peak of the cosine schedule")
-    weight_decay: float = Field(ge=0, le=1, description="AdamW's")
+    weight_decay: float = Field(ge=0, le=1, description="of AdamW")
     epochs: int = Field(ge=1, description="passes over train")
-    batch_size: int = Field(ge=1, description="documents")
+    batch_size: int = Field(ge=1, description="documents per batch")
 
 
 class FineTuneParams(Section):
-    learning_rate: float = Field(gt=0, le=1, description="encoder, peak of the schedule")
-    head_learning_rate: float = Field(gt=0, le=1, description="head, peak of the schedule")
-    weight_decay: float = Field(ge=0, le=1, description="AdamW's")
-    warmup: float = Field(ge=0, lt=1, description="share of the steps")
-    epochs: int = Field(ge=1, description="passes over train at most")
-    patience: int = Field(ge=1, description="epochs without a better val score")
-    batch_tokens: int = Field(ge=16, description="tokens of a batch, padding included")
+    learning_rate: float = Field(gt=0, le=1, description="of the encoder, peak of the schedule")
+    head_learning_rate: float = Field(gt=0, le=1, description="of the head, peak of the schedule")
+    weight_decay: float = Field(ge=0, le=1, description="of AdamW")
+    warmup: float = Field(
+        ge=0, lt=1, description="share of steps with a rising learning rate, 0 to 1"
+    )
+    epochs: int = Field(ge=1, description="passes over train, at most")
+    patience: int = Field(ge=1, description="epochs without a better val score before stopping")
+    batch_tokens: int = Field(ge=16, description="tokens per batch, including padding")
     accumulation: int = Field(ge=1, description="batches per step")
-    frozen_layers: int = Field(ge=-1, description="0: embeddings only; k: k layers too; -1: none")
-    dropout: float = Field(ge=0, lt=1, description="of the encoder")
-    bf16: bool = Field(description="mixed precision, where the device computes in it")
+    frozen_layers: int = Field(ge=-1, description="0: embeddings only; k: also k layers; -1: none")
+    dropout: float = Field(ge=0, lt=1, description="of the encoder, 0 to 1")
+    bf16: bool = Field(description="mixed precision, if the device supports it")
 
 
 class Params(Section):
     profile: Annotated[
         Literal["auto", "head", "finetune"],
         BeforeValidator(lambda name: "head" if name == "probe" else name),
-    ] = Field(description="auto: finetune where there is a GPU, else head; probe means head")
-    encoder: str = Field(min_length=1, description="bundled name, folder or hub name")
-    max_length: int = Field(ge=8, le=8192, description="tokens; the rest of a text is cut")
+    ] = Field(description="auto: finetune with a GPU, else head; `probe` is accepted for head")
+    encoder: str = Field(min_length=1, description="bundled name, folder, or name on the model hub")
+    max_length: int = Field(ge=8, le=8192, description="tokens per text; the rest is cut")
     loss: str = Field(description="auto: the best of `losses` on val; or a name")
     losses: list[str] = Field(min_length=1, description="candidates of `auto`")
-    mu: float | Literal["auto"] = Field(description="of DB; auto: suggested by frequencies")
+    mu: float | Literal["auto"] = Field(
+        description="of R-FL and DB; auto: as suggested by `frequencies`"
+    )
     loss_options: dict[str, dict[str, Any]] = Field(
-        description="loss: its options, such as db: {kappa: 0.1}"
+        description="options per loss, such as db: {kappa: 0.1}"
     )
     objective: Literal["micro_f1", "macro_f1", "mean_f1"] = Field(
-        description="what `auto` and the best epoch go by, on val"
+        description="val metric by which `auto` and the best epoch are chosen"
     )
     seed: int = Field(ge=0, description="of weights, order and dropout")
     head: HeadParams
@@ -72,7 +76,7 @@ class Params(Section):
     @field_validator("loss_options")
     @classmethod
     def _known_options(cls, options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Each loss is made once over two labels, so that a bad value is found before training."""
+        """Make each loss once with two labels, so that a bad value is found before training."""
         cls._all_known(list(options))
         for name, given in options.items():
             scalars = {key: value for key, value in given.items() if key != "pos_weight"}

@@ -1,4 +1,4 @@
-"""The two profiles of `train`: a head per loss on the frozen encoder; the whole encoder."""
+"""The two profiles of `train`: one head per loss on the frozen encoder, or the whole encoder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,14 @@ SCORED = ("val", "test")
 
 @dataclass(frozen=True)
 class Trained:
-    """A model per loss, its scores per part, the one chosen on val, and the history's rows."""
+    """The result of training.
+
+    Attributes:
+        models: loss to model.
+        scores: loss to part to scores `(n_docs, n_labels)`.
+        chosen: the loss that is best on val, or the one that the parameters name.
+        history: one row per loss, profile and epoch.
+    """
 
     models: dict[str, Classifier]
     scores: dict[str, Scores]
@@ -46,7 +53,7 @@ def device() -> str:
 
 
 def make_losses(counted: dict[str, Any], mu: float, params: Params) -> dict[str, nn.Module]:
-    """The candidates and, beside them, the loss that they are compared with."""
+    """The candidate losses, and the one that they are compared with."""
     names = params.losses if params.loss == "auto" else [params.loss]
     losses: dict[str, nn.Module] = {}
     for name in dict.fromkeys([*names, COMPARED]):
@@ -57,7 +64,7 @@ def make_losses(counted: dict[str, Any], mu: float, params: Params) -> dict[str,
 
 
 def pretrained(labels: list[str], params: Params) -> Classifier:
-    """The pretrained encoder with an untrained head; always the same weights for one seed."""
+    """The pretrained encoder with an untrained head; the same seed gives the same weights."""
     torch.manual_seed(params.seed)
     encoder, tokenizer = load_encoder(params.encoder)
     model = classifier.build(
@@ -74,7 +81,7 @@ def pretrained(labels: list[str], params: Params) -> Classifier:
 
 
 def features_of(model: Classifier, part: Part, params: Params) -> np.ndarray:
-    """The part's features, computed once for each (encoder, length, texts)."""
+    """The part's features, computed once per encoder, length and texts."""
     facts = {"encoder": params.encoder, "length": params.max_length}
     path = scratch("features", facts, part.texts) / "features.npy"
     if not path.exists():
@@ -89,7 +96,7 @@ def features_of(model: Classifier, part: Part, params: Params) -> np.ndarray:
 
 
 def start_head(model: Classifier, features: np.ndarray, counted: dict[str, Any]) -> None:
-    """Where every head starts: standardised by train, from the labels' names and frequencies."""
+    """Initialize the head: standardized by train, starting from label names and frequencies."""
     on_train = torch.tensor(features)
     model.head.standardize_by(on_train)
     model.head.name_labels(torch.from_numpy(name_features(model)), on_train)
@@ -103,14 +110,14 @@ def train_heads(
     losses: dict[str, nn.Module],
     params: Params,
 ) -> Trained:
-    """One model per loss, all with `start`'s frozen encoder and from its initial head."""
+    """Train one model per loss, all with the frozen encoder and the initial head of `start`."""
     train, val = (Examples(features[name], parts[name].targets) for name in ("train", "val"))
     how = HeadTraining(**params.head.model_dump(exclude={"hidden", "dropout", "label_names"}))
     models, history = {}, []
     for name, loss in losses.items():
         torch.manual_seed(params.seed)
         models[name] = _with_own_head(start)
-        with progress(f"head of {name}", "epochs") as show:
+        with progress(f"{name} head", "epochs") as show:
             epochs = train_head(
                 models[name].head,
                 loss,
@@ -135,7 +142,7 @@ def _choice(history: Rows, params: Params) -> str:
 
 
 def best(rows: Rows, objective: str) -> dict[str, Any]:
-    """The row with the best val figure; the first of equally good ones."""
+    """The row with the best val score; the first of equally good ones."""
     return max(rows, key=lambda row: row[objective])
 
 
@@ -149,9 +156,9 @@ def _with_own_head(start: Classifier) -> Classifier:
 def finetune_best(
     heads: Trained, losses: dict[str, nn.Module], parts: Parts, params: Params
 ) -> Trained:
-    """Fine-tune the chosen loss and the one it is compared with, from their heads on.
+    """Fine-tune the chosen loss and the one it is compared with, starting from their heads.
 
-    A model that fine-tuning did not improve on val stays as its head left it.
+    A model that fine-tuning does not improve on val is left as it was.
     """
     models = {name: heads.models[name] for name in dict.fromkeys((heads.chosen, COMPARED))}
     history = list(heads.history)
@@ -161,7 +168,7 @@ def finetune_best(
         if best([before, *epochs], params.objective) is not before:
             models[name] = tuned
         history += epochs
-    # The second best head may well win once the encoder moves.
+    # The second-best head may win once its encoder is trained.
     chosen = _choice([row for row in history if row["loss"] in models], params)
     scores = {
         name: {part: model.scores(parts[part].texts) for part in SCORED}
@@ -173,7 +180,7 @@ def finetune_best(
 def finetune(
     start: Classifier, name: str, loss: nn.Module, parts: Parts, params: Params
 ) -> tuple[Classifier, Rows]:
-    """A model trained on from `start`; resumes where a killed run stopped."""
+    """Fine-tune a copy of `start`, resuming where a killed run stopped."""
     model = _with_own_head(start)
     model.encoder = copy.deepcopy(start.encoder)
     documents = {
@@ -183,7 +190,7 @@ def finetune(
     facts = {"params": params.model_dump(), "loss": name, "labels": model.labels}
     targets = str(parts["train"].targets.indices.tolist())
     checkpoints = scratch("checkpoints", facts, [*parts["train"].texts, targets])
-    with progress(f"fine-tuning with {name}", "steps") as show:
+    with progress(f"fine-tuning {name}", "steps") as show:
         rows = fine_tune(
             model,
             loss,

@@ -1,4 +1,4 @@
-"""Parameters of `validate`: the policy of every rule, and where the rules draw their lines."""
+"""The parameters of `validate`: the policy of every rule, and the limits of the rules."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RepairPolicy = Literal["error", "quarantine", "repair", "warn", "off"]
 
 
 class _ByRule(Section):
-    """error: stop · quarantine: set aside · repair: fix · warn: report · off: do not look."""
+    """error: stop · quarantine: set aside · repair: fix · warn: report · off: skip."""
 
     def by_code(self) -> Mapping[str, str]:
         """Rule code → policy."""
@@ -25,7 +25,7 @@ class _ByRule(Section):
 
 
 def _policies(about: str) -> type[Section]:
-    """A field for each rule of the group, described by what the rule finds."""
+    """One field per rule of the group, described by what the rule finds."""
     fields: dict[str, Any] = {
         code: (RepairPolicy if rule.repairs else Policy, Field(description=rule.finds))
         for code, rule in RULES.items()
@@ -39,23 +39,33 @@ PolicyByRule = create_model("PolicyByRule", __base__=_ByRule, **_groups)
 
 
 class LimitParams(Section):
-    """Where the rules draw their lines."""
+    """The limits of the rules."""
 
-    least_words: int = Field(ge=1, description="words of a text, at least")
-    most_characters: int = Field(ge=1, description="characters of a text, at most")
-    most_labels: int = Field(ge=1, description="labels of a document, at most")
-    least_support: int = Field(ge=1, description="documents of a label, at least")
-    near_similarity: float = Field(ge=0.5, le=1, description="Jaccard index of word triples")
-    usual_language_share: float = Field(ge=0, le=1, description="of documents, 0 to 1")
-    most_disagreement: float = Field(ge=0, le=1, description="mean MASI distance, 0 to 1")
-    periods: int = Field(ge=2, le=100, description="parts of equal size that dates are cut into")
-    significance: float = Field(gt=0, lt=1, description="corrected p-value of a shift")
-    least_rate_ratio: float = Field(gt=1, description="rate of a label here over elsewhere")
+    least_words: int = Field(ge=1, description="words per text, at least")
+    most_characters: int = Field(ge=1, description="characters per text, at most")
+    most_labels: int = Field(ge=1, description="labels per document, at most")
+    least_support: int = Field(ge=1, description="documents per label, at least")
+    near_similarity: float = Field(
+        ge=0.5, le=1, description="Jaccard index of word triples from which texts are near-copies"
+    )
+    usual_language_share: float = Field(
+        ge=0, le=1, description="share of documents that makes a language usual, 0 to 1"
+    )
+    most_disagreement: float = Field(
+        ge=0, le=1, description="mean MASI distance between annotators, 0 to 1, at most"
+    )
+    periods: int = Field(ge=2, le=100, description="equal parts that the dates are cut into")
+    significance: float = Field(
+        gt=0, lt=1, description="p-value of a shift, corrected for the number of tests"
+    )
+    least_rate_ratio: float = Field(
+        gt=1, description="rate of a label in a shifted cell over elsewhere, or the inverse"
+    )
 
 
 class SuspectParams(Section):
     """The list of suspected label errors."""
 
-    top: int = Field(ge=0, description="rows of each kind (wrong, missing); 0: no list")
+    top: int = Field(ge=0, description="rows of each kind (wrong, missing); 0: none")
     n_features: int = Field(ge=2, le=2000, description="dimensions of the reduced TF-IDF")
     seed: int = Field(ge=0, description="of the reduction")

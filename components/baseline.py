@@ -19,7 +19,7 @@ from longtail.models.linear import LinearModel, fit_svm
 
 class Params(Section):
     costs: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
-        min_length=1, description="values of C tried on val, each > 0"
+        min_length=1, description="values of the SVM's C tried on val, each > 0"
     )
     max_terms: int = Field(ge=1, description="most frequent terms kept")
 
@@ -35,7 +35,7 @@ def run(
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     train, val = parts["train"], parts["val"]
-    with progress("SVM", "values of C") as show:
+    with progress("SVM", "classifiers") as show:
         fitted, tried = fit_svm(
             train.texts,
             train.targets,

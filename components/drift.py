@@ -1,6 +1,6 @@
-"""Compare new documents (a Parquet file in corpus format) with what the champion learned from.
+"""Compare new documents (a Parquet file in corpus format) with the champion's training documents.
 
-Ends with exit code 4 where a limit is exceeded.
+Exits with code 4 if a limit is exceeded.
 """
 
 from __future__ import annotations
@@ -32,22 +32,38 @@ BATCH = 256
 
 
 class Params(Section):
-    """Limits of the monitor."""
+    """The limits of the monitor."""
 
-    min_psi: float = Field(gt=0, description="PSI above which a distribution counts as moved.")
-    alpha: float = Field(gt=0, lt=1, description="False discovery rate of the tests per label.")
-    max_drifted_labels: float = Field(ge=0, le=1, description="Share of labels that may move.")
-    max_unknown_tokens: float = Field(ge=0, le=1, description="Share of words new to the model.")
-    min_docs: int = Field(ge=1, description="New documents needed before anything is judged.")
+    min_psi: float = Field(gt=0, description="PSI above which a distribution counts as shifted")
+    alpha: float = Field(
+        gt=0, lt=1, description="false discovery rate of the tests per label, 0 to 1"
+    )
+    max_drifted_labels: float = Field(
+        ge=0, le=1, description="share of labels that may shift, 0 to 1"
+    )
+    max_unknown_tokens: float = Field(
+        ge=0, le=1, description="share of words new to the model, 0 to 1"
+    )
+    min_docs: int = Field(ge=1, description="new documents needed before anything is judged")
 
 
 def run(new: Path, corpus: Path, params: Params, name: str) -> dict[str, Any]:
-    """Measure drift of the corpus file `new` against the champion's part of `corpus`."""
+    """Measure the drift of new documents.
+
+    Args:
+        new: corpus file with the new documents.
+        corpus: corpus file with the documents that the champion has seen, among others.
+        params: the limits.
+        name: of the registered model.
+
+    Returns:
+        The alarms, whether anything was judged, the champion, and what was measured.
+    """
     arrived = read_corpus(new)
     client = registry.connect()
     champion = registry.by_alias(client, name, registry.CHAMPION)
     if champion is None:
-        raise DataError(f"{name} has no champion; promote a version first.")
+        raise DataError(f"{name} has no champion; promote a version first (`longtail run`).")
     seen = evidence.read_seen_ids(str(champion.run_id), champion.tags["train_ids_digest"])
     known = read_corpus(corpus)
     known = known[[evidence.hashed(identifier) in seen for identifier in known["id"]]]
@@ -78,9 +94,9 @@ def _documents(
 
 
 def _answers(model: Served, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The best score of each text, whatever the threshold, and the number of predicted labels."""
+    """The best score of each text, and the number of labels predicted for it."""
     best, predicted = [], []
-    with progress("asking the champion", "documents") as show:
+    with progress("scoring with the champion", "documents") as show:
         for start in range(0, len(texts), BATCH):
             batch = texts[start : start + BATCH]
             best += [row[0] for row in model.ask(batch, threshold=0.0, top_k=1).scores]
@@ -95,7 +111,7 @@ def _answers(model: Served, texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     "--corpus", type=Path, default=evidence.CORPUS, show_default=True, help="the clean corpus"
 )
 def command(new: Path, corpus: Path) -> None:
-    """Measure, write `reports/drift.json`, say what passed its limit."""
+    """Measure drift, write `reports/drift.json`, and report what exceeds its limit."""
     params = load_params("drift", Params)
     with registry.reachable():
         found = run(new, corpus, params, registry.model_name())
@@ -105,7 +121,7 @@ def command(new: Path, corpus: Path) -> None:
         raise GateNotPassed(" ".join(found["alarms"]))
     n_docs = found["documents"]["new"]
     few = "" if found["judged"] else f" {n_docs} documents are too few to judge."
-    print(f"No limit was passed.{few}")
+    print(f"No limit was exceeded.{few}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Count labels and label pairs in train, cut HEAD, MEDIUM and TAIL, suggest the loss's μ."""
+"""Count labels and label pairs in train; group labels into HEAD, MEDIUM and TAIL; suggest μ."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from longtail.frequency import (
 
 
 class Params(Section):
-    head: int | None = Field(ge=2, description="HEAD: train documents at least; null: by share")
-    tail: int | None = Field(ge=1, description="TAIL: train documents at most; null: by share")
+    head: int | None = Field(ge=2, description="HEAD: train documents, at least; null: by share")
+    tail: int | None = Field(ge=1, description="TAIL: train documents, at most; null: by share")
     tail_share: float = Field(
-        gt=0, lt=1, description="share of the labels in TAIL where no cut-off is given"
+        gt=0, lt=1, description="share of labels in TAIL if no cutoff is given, 0 to 1"
     )
     head_share: float = Field(
-        gt=0, lt=1, description="share of the labels in HEAD where no cut-off is given"
+        gt=0, lt=1, description="share of labels in HEAD if no cutoff is given, 0 to 1"
     )
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Params:
         if (self.head is None) != (self.tail is None):
-            raise ValueError("give both head and tail, or neither (null)")
+            raise ValueError("set both head and tail, or neither (null)")
         if self.head is not None and self.tail is not None and self.tail >= self.head:
             raise ValueError(f"tail must be below head, got {self.tail} and {self.head}")
         if self.tail_share >= 1 - self.head_share:  # as `frequency_cutoffs` compares them
@@ -83,13 +83,13 @@ def run(
     _write_plot(label_counts, sorted(zip(class_freq.tolist(), labels, groups, strict=True))[::-1])
     sizes = {group: groups.count(group) for group in FREQUENCY_GROUPS}
     return (
-        f"{len(labels):,} labels: {sizes['HEAD']:,} HEAD (from {head} train documents), "
-        f"{sizes['MEDIUM']:,} MEDIUM, {sizes['TAIL']:,} TAIL (up to {tail}); μ {result['mu']:g}"
+        f"{len(labels):,} labels: {sizes['HEAD']:,} HEAD ({head} train documents or more), "
+        f"{sizes['MEDIUM']:,} MEDIUM, {sizes['TAIL']:,} TAIL ({tail} or fewer); μ {result['mu']:g}"
     )
 
 
 def _write_plot(path: Path, rows: list[tuple[int, str, str]]) -> None:
-    """Labels from frequent to rare, for `dvc plots show`."""
+    """Write the labels from frequent to rare, for `dvc plots show`."""
     with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["rank", "documents", "label", "group"])

@@ -1,4 +1,4 @@
-"""Read labelled documents into data/corpus.parquet: append, update, replace or correct."""
+"""Read labeled documents into data/corpus.parquet: append, update, replace or correct."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from longtail.corpora.normalize import NORMALIZERS, normalizer
 from longtail.errors import DataError, ParameterError
 
 MODES = {
-    "append": "add new rows; an existing id with other content is an error (default)",
+    "append": "add new rows; an existing id with different content is an error (default)",
     "update": "add new rows, and take the new content of existing ids",
-    "replace": "start anew from these rows alone; no split is kept",
+    "replace": "start over with these rows only; no split is kept",
 }
 
 
 def read_auto() -> list[Rows]:
-    """The default corpus, or the synthetic one where it cannot be had."""
+    """The default corpus, or the synthetic one if that is not available."""
     try:
         rows = read_debian()
         print(f"auto: Debian package tags ({rows[0].source}).")
     except (ParameterError, TemporaryError, DataError) as error:
-        print(f"auto: the synthetic corpus, since Debian's package tags cannot be had: {error}")
+        print(f"auto: the synthetic corpus, because Debian package tags are not available: {error}")
         rows = default_synthetic()
     return rows
 
 
 AUTO = "auto"
 SOURCES = {
-    AUTO: Source("the default corpus, else the synthetic one; keeps what exists", read_auto),
+    AUTO: Source("the default corpus, or the synthetic one; keeps an existing corpus", read_auto),
     "debian": DEBIAN,
     "reuters": REUTERS,
     "synthetic": SYNTHETIC,
@@ -64,16 +64,26 @@ def ingest(
     assignment: Path | None = None,
     corrections: Path | None = None,
 ) -> None:
-    """Lock the folder, merge what was read, and move the corpus into place."""
+    """Lock the folder, merge the rows that were read, and move the corpus into place.
+
+    Args:
+        batches: the rows of each file or source.
+        out: folder of the corpus.
+        mode: one of `MODES`.
+        assignment: split to freeze for old rows; None takes the recorded one if it exists.
+        corrections: CSV of label corrections; None for none.
+    """
     path = out / "corpus.parquet"
     if not batches and not path.exists():
-        raise DataError(f"{path} does not exist; ingest a corpus first, for example with `auto`.")
+        raise DataError(
+            f"{path} does not exist; ingest a corpus first, such as with `longtail ingest auto`."
+        )
     try:
         with locked(out):
             found = _merged(batches, path, mode, assignment, corrections)
             print(f"{path}: {found}")
     finally:
-        with suppress(OSError):  # a folder that was made for nothing
+        with suppress(OSError):  # the folder, if nothing was written to it
             out.rmdir()
 
 
@@ -84,7 +94,7 @@ def _merged(
     assignment: Path | None,
     corrections: Path | None,
 ) -> str:
-    """Merge, correct, freeze and save; a corpus that gains nothing is left byte for byte."""
+    """Merge, correct, freeze and save; a corpus that gains nothing keeps its bytes."""
     fresh = mode == "replace" or not path.exists()
     columns = merge.empty() if fresh else merge.existing(path)
     old_ids = set(columns["id"])
@@ -95,10 +105,11 @@ def _merged(
     if corrections is not None:
         n_corrected = merge.correct(columns, corrections)
     if not columns["id"]:
-        raise DataError(f"No document in {', '.join(rows.source for rows in batches)}.")
+        sources = ", ".join(rows.source for rows in batches)
+        raise DataError(f"No documents in {sources}, expected at least one.")
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
     if not (n_added or n_changed or n_corrected):
-        return f"nothing new, left as it is ({len(old_ids):,} documents)."
+        return f"nothing new, left unchanged ({len(old_ids):,} documents)."
     recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
     if old_ids and (assignment or recorded.exists()):
         n_frozen = merge.freeze(columns, old_ids, recorded)
@@ -106,14 +117,14 @@ def _merged(
     n_docs, n_pairs = len(columns["id"]), sum(map(len, columns["labels"]))
     n_labels = len({label for labels in columns["labels"] for label in labels})
     return (
-        f"{n_docs:,} documents, {n_labels:,} labels, {n_pairs / n_docs:.2f} labels each "
+        f"{n_docs:,} documents, {n_labels:,} labels, {n_pairs / n_docs:.2f} per document "
         f"({counts}, {n_frozen:,} splits frozen)."
     )
 
 
 def _out() -> click.Option:
     return click.Option(
-        ["--out"], type=Path, metavar="FOLDER", help="holds corpus.parquet (default: data)"
+        ["--out"], type=Path, metavar="FOLDER", help="folder of corpus.parquet (default: data)"
     )
 
 
@@ -122,13 +133,13 @@ def _corrections() -> click.Option:
         ["--corrections"],
         type=Path,
         metavar="CSV",
-        help="accepted label corrections: columns id, label, action (add or remove)",
+        help="label corrections: columns id, label, action (add or remove)",
     )
 
 
 def _common(name: str) -> list[click.Parameter]:
-    """The flags that every source takes; `auto` merges nothing."""
-    steps = f"clean the new texts: any of {','.join(NORMALIZERS)}, separated by commas"
+    """The flags that all sources take, but for those of merging, which `auto` does not do."""
+    steps = f"clean new texts; comma-separated, from {', '.join(NORMALIZERS)}"
     shared: list[click.Parameter] = [
         _out(),
         _corrections(),
@@ -141,8 +152,8 @@ def _common(name: str) -> list[click.Parameter]:
         ["--assignment"],
         type=Path,
         metavar="PARQUET",
-        help="the recorded split that stays frozen for the old rows "
-        "(default: artifacts/split/assignment.parquet beside --out, if it exists)",
+        help="split to freeze for old rows "
+        "(default: artifacts/split/assignment.parquet next to --out, if it exists)",
     )
     return [*modes, recorded, *shared]
 
@@ -150,7 +161,7 @@ def _common(name: str) -> list[click.Parameter]:
 def _mode(given: dict[str, Any]) -> str:
     chosen = [mode for mode in MODES if given.pop(mode, False)]
     if len(chosen) > 1:
-        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} exclude each other.")
+        raise click.UsageError(f"--{chosen[0]} and --{chosen[1]} cannot be combined.")
     return chosen[0] if chosen else "append"
 
 
@@ -178,7 +189,7 @@ def _corrections_alone(out: Path | None, corrections: Path | None) -> None:
     context = click.get_current_context()
     if context.invoked_subcommand is None:
         if corrections is None:
-            raise click.UsageError("name a SOURCE, or --corrections for the existing corpus")
+            raise click.UsageError("pass a SOURCE, or --corrections for the existing corpus")
         ingest([], out or Path("data"), corrections=corrections)
 
 

@@ -28,15 +28,21 @@ Row = dict[str, Any]
 
 
 class Params(Section):
-    """Settings of `predict`."""
+    """The parameters of `predict`."""
 
-    batch_docs: int = Field(ge=1, le=100_000, description="Documents held in memory at a time.")
+    batch_docs: int = Field(ge=1, le=100_000, description="documents held in memory at a time")
 
 
 def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, str]]:
-    """(id, text) of each record; the id is the record's own or its number, from 0.
+    """Yield (id, text) of each record; without an id, records are numbered from 0.
 
-    Raises DataError naming the place where a record has no text.
+    Args:
+        reading: the file and how it is written.
+        kind: of the file, a key of `RECORDS`.
+        column: of the texts.
+
+    Raises:
+        DataError: a record has no text.
     """
     for number, (place, record) in enumerate(RECORDS[kind](reading)):
         if column not in record:
@@ -53,7 +59,7 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
 
 
 def kind_of(path: Path | None, given: str | None) -> str:
-    """How the input is to be read: as given, by the file's ending, or as plain lines."""
+    """The format of the input: as given, else by the file's extension, else plain lines."""
     if given is None:
         given = "txt" if path is None else SUFFIXES.get(path.suffix, path.suffix.lstrip("."))
     if given not in RECORDS:
@@ -73,7 +79,7 @@ class Workspace:
         paths = {"model": self.folder, "thresholds": THRESHOLDS, "baseline": BASELINE}
         for path in (self.folder, THRESHOLDS):
             if not path.exists():
-                raise DataError(f"{path} does not exist; run `dvc repro` or name another --model.")
+                raise DataError(f"{path} does not exist; run `dvc repro` or pass another --model.")
         self.model = LongtailModel()
         self.model.load_context(SimpleNamespace(artifacts=paths))
         return self
@@ -82,13 +88,13 @@ class Workspace:
         del self.model
 
     def ask(self, texts: Sequence[str], **options: float) -> Answer:
-        """As `Served.ask`."""
+        """See `Served.ask`."""
         found = self.model.predict(None, pd.DataFrame({"text": texts}), options)
         return Answer(found["labels"].tolist(), found["scores"].tolist(), 0.0, 0.0)
 
 
 def opened(model: str) -> Served | Workspace:
-    """The model to ask: from the registry, an MLflow model folder, or `train`'s model folder."""
+    """The model of a registry URI, of an MLflow model folder, or of `train`'s model folder."""
     if model.startswith(("models:/", "runs:/")):
         registry.connect()
         return Served(model)
@@ -99,9 +105,19 @@ def opened(model: str) -> Served | Workspace:
 def predict(
     rows: Iterable[tuple[str, str]], model: str, size: int, **options: float
 ) -> Iterator[Row]:
-    """One record per text, `size` of them in memory at a time."""
+    """Yield one record per text, with id, labels and scores.
+
+    Args:
+        rows: (id, text) of each document.
+        model: registry URI or folder.
+        size: documents held in memory at a time.
+        options: `threshold` and `top_k`, as in the model's signature.
+
+    Raises:
+        DataError: the model does not load, or refuses a text.
+    """
     batches = batched(rows, size)
-    first = next(batches, None)  # a fault in the first rows shows before the model is loaded
+    first = next(batches, None)  # a bad first row fails before the model is loaded
     if first is None:
         return
     try:
@@ -113,11 +129,11 @@ def predict(
                 ):
                     yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
     except ServedError as error:
-        raise DataError(f"{error} (`longtail history` shows the champions)") from None
+        raise DataError(f"{error} (`longtail history` lists the champions)") from None
 
 
 def batched(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
-    """The rows in lists of `size` (itertools has it from Python 3.12 on)."""
+    """The rows in lists of `size` (`itertools.batched` needs Python 3.12)."""
     rows = iter(rows)
     while batch := list(islice(rows, size)):
         yield batch
@@ -144,12 +160,16 @@ def _shown(records: Iterable[Row]) -> Iterator[Row]:
 @click.argument("input", type=Path, required=False)
 @click.option("--model", help="models:/…, or a model folder (default: the champion)")
 @click.option("--output", type=Path, help="JSON Lines file (default: stdout)")
-@click.option("--format", metavar="|".join(RECORDS), help="default: by the file's ending")
-@click.option("--column", default="text", show_default=True, help="column of the texts")
+@click.option(
+    "--format", metavar="|".join(RECORDS), help="input format (default: by file extension)"
+)
+@click.option("--column", default="text", show_default=True, help="column with the texts")
 @click.option("--encoding", default="utf-8", show_default=True, help="encoding of the input")
-@click.option("--separator", metavar="CHAR", help="of CSV cells; default: comma, for .tsv tab")
-@click.option("--threshold", type=float, help="replaces every label's own threshold")
-@click.option("--top-k", type=int, help="at most so many labels per text")
+@click.option(
+    "--separator", metavar="CHAR", help="CSV cell separator (default: comma; tab for .tsv)"
+)
+@click.option("--threshold", type=float, help="one threshold for all labels, instead of their own")
+@click.option("--top-k", type=int, help="maximum number of labels per text")
 def command(
     input: Path | None,
     model: str | None,

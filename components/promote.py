@@ -24,17 +24,17 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-KEPT = "kept in the history"
+KEPT = "recorded in the history"
 approved_by_option = click.option("--approved-by", default="", metavar="NAME", help=KEPT)
 
 
 @click.option(
     "--rebase",
     is_flag=True,
-    help="the label set was changed on purpose: floors and baseline decide alone",
+    help="the label set was changed on purpose: judge by floors and baseline only",
 )
 def run_decide(rebase: bool = False) -> None:
-    """Judge the challenger; exit 4 if it is refused."""
+    """Judge the challenger; exit with code 4 if it is refused."""
     params = load_params("promote", Params)
     client = registry.connect()
     with registry.reachable():
@@ -45,7 +45,7 @@ def run_decide(rebase: bool = False) -> None:
 @click.option("--reason", default="", metavar="TEXT", help=KEPT)
 @approved_by_option
 def run_apply(reason: str = "", approved_by: str = "") -> None:
-    """Move the alias as decided, if it still points where the decision saw it."""
+    """Move the champion alias as decided; decide again if it has moved since."""
     decision = read_json(DECISION)
     if decision["verdict"] == "unchanged":
         return print("Nothing to apply.")
@@ -58,8 +58,8 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
         champion.reconcile(client, name)
         now = registry.by_alias(client, name, registry.CHAMPION)
         if registry.number(now) == decision["challenger"]["version"]:
-            return print(f"Version {registry.number(now)} is the champion already.")
-        # The decision holds only for the champion, and the marks, that it saw.
+            return print(f"Version {registry.number(now)} is already the champion.")
+        # The decision is valid only for the champion and the marks that it saw.
         decision = decide(client, params, rebase=decision["rebase"])
         if decision["verdict"] != "promoted":
             return _report(decision)
@@ -77,10 +77,10 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
 
 
 @click.option("--reason", required=True, metavar="TEXT", help=KEPT)
-@click.option("--version", metavar="N", help="default: the previous champion")
+@click.option("--version", metavar="N", help="version to restore (default: the previous champion)")
 @approved_by_option
 def run_rollback(reason: str, version: str | None = None, approved_by: str = "") -> None:
-    """Put an earlier version back, after the same smoke test; mark the one that it replaces."""
+    """Restore an earlier version, after a smoke test, and mark the one that it replaces."""
     params = load_params("promote", Params)
     name = registry.model_name()
     client = registry.connect()
@@ -89,7 +89,7 @@ def run_rollback(reason: str, version: str | None = None, approved_by: str = "")
         now = registry.by_alias(client, name, registry.CHAMPION)
         target = _rollback_target(client, name, version)
         if registry.number(now) == registry.number(target):
-            raise ParameterError(f"Version {target.version} is the champion already.")
+            raise ParameterError(f"Version {target.version} is already the champion.")
         _refuse_unless_served(target, params)
         if now is not None:
             champion.mark(client, now, target, reason)
@@ -115,7 +115,7 @@ def _report(decision: dict[str, Any]) -> None:
 def _existing(client: MlflowClient, name: str, number: str) -> ModelVersion:
     version = registry.by_number(client, name, number)
     if version is None:
-        raise DataError(f"{name} has no version {number}; `longtail history` shows which it had.")
+        raise DataError(f"{name} has no version {number}; `longtail history` lists the champions.")
     return version
 
 
@@ -124,14 +124,14 @@ def _rollback_target(client: MlflowClient, name: str, number: str | None) -> Mod
         return _existing(client, name, number)
     previous = registry.by_alias(client, name, registry.PREVIOUS)
     if previous is None:
-        raise DataError(f"{name} has no previous champion; name one with --version N.")
+        raise DataError(f"{name} has no previous champion; pass --version N.")
     return previous
 
 
 def _refuse_unless_served(version: ModelVersion, params: Params) -> None:
     lines = smoke_lines(version, params.limits)
     if not gate.passed(lines):
-        raise GateNotPassed(f"version {version.version} stays out: {gate.summary(lines)}")
+        raise GateNotPassed(f"version {version.version} is refused: {gate.summary(lines)}")
 
 
 ACTIONS: dict[str, Callable[..., None]] = {

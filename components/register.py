@@ -1,4 +1,4 @@
-"""Log the run to MLflow and register the model as a version, once per data, code and parameters."""
+"""Log the run to MLflow and register the model, one version per data, code and parameters."""
 
 from __future__ import annotations
 
@@ -24,26 +24,29 @@ Params = registry.RegisterParams
 
 
 def register(params: Params) -> dict[str, Any]:
-    """Find the version of this data, code and parameters, or make it; it is the challenger then.
+    """Find or create the version of this data, code and parameters, and make it the challenger.
 
     A killed run is finished where it stopped: a version without its alias gets the alias, a
-    finished run without a version gets the version, an unfinished run is set aside and done again.
+    finished run without a version gets the version, an unfinished run is deleted and done again.
+
+    Returns:
+        Name, version, run and experiment, the key, and whether the version already existed.
     """
     for path in (evidence.MODEL, evidence.THRESHOLDS, evidence.ASSIGNMENT, evidence.CORPUS):
         if not path.exists():
             raise DataError(f"{path} does not exist; run `dvc repro` first.")
     table = evidence.read_json(evidence.THRESHOLDS)
-    artefacts = {"model": evidence.MODEL, "thresholds": evidence.THRESHOLDS}
+    artifacts = {"model": evidence.MODEL, "thresholds": evidence.THRESHOLDS}
     if table["blend_weight"]:
-        artefacts["baseline"] = evidence.BASELINE
+        artifacts["baseline"] = evidence.BASELINE
     summary = evidence.read_json(evidence.SUMMARY) if evidence.SUMMARY.exists() else {}
-    key = model_key(artefacts.values(), str(summary.get("profile", "")), params.runtime)
+    key = model_key(artifacts.values(), str(summary.get("profile", "")), params.runtime)
     client = registry.connect()
     with registry.exclusive(params.model_name), registry.reachable():
         version = registry.by_key(client, params.model_name, key)
         reused = version is not None
         if version is None:
-            version = _new_version(client, params, key, artefacts)
+            version = _new_version(client, params, key, artifacts)
         _challenge(client, version)
     return {
         "name": version.name,
@@ -62,12 +65,12 @@ def _challenge(client: MlflowClient, version: ModelVersion) -> None:
 
 
 def _new_version(
-    client: MlflowClient, params: Params, key: str, artefacts: dict[str, Path]
+    client: MlflowClient, params: Params, key: str, artifacts: dict[str, Path]
 ) -> ModelVersion:
     experiment_id = run_log.open_experiment(params.experiment)
     run_id = _finished_run(client, experiment_id, key)
     if run_id is None:
-        run_id = run_log.log_run(params, key, artefacts)
+        run_id = run_log.log_run(params, key, artifacts)
     run = client.get_run(run_id)
     if registry.by_model(client, params.model_name) is None:
         client.create_registered_model(params.model_name)
@@ -79,7 +82,7 @@ def _new_version(
 
 
 def _finished_run(client: MlflowClient, experiment_id: str, key: str) -> str | None:
-    """The finished run of this key; unfinished ones, left by a kill, are deleted (restorable)."""
+    """The finished run with this key; unfinished ones, left by a kill, are deleted (restorably)."""
     finished = None
     for run in client.search_runs([experiment_id], f"tags.`{registry.KEY}` = '{key}'"):
         if run.info.status == "FINISHED" and run_log.models(run):
@@ -94,7 +97,7 @@ def run() -> None:
     found = register(load_params("register", Params))
     with written(evidence.REGISTERED) as temporary:
         temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    word = "exists already, nothing registered" if found["reused"] else "is registered"
+    word = "already exists, nothing registered" if found["reused"] else "is registered"
     print(f"{found['name']} version {found['version']} {word} (key {found['key'][:12]}).")
 
 

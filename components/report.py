@@ -24,6 +24,7 @@ from components._report_inputs import (
     read_rows,
     read_suspects,
 )
+from longtail.errors import DataError
 from longtail.report.build import Facts, Options, build
 from longtail.report.page.figures import draw
 from longtail.report.plots import csv_tables
@@ -34,12 +35,14 @@ class Params(Section):
     n_draws: int = Field(ge=100, le=100_000, description="bootstrap draws over documents")
     seed: int = Field(ge=0, description="of the draws")
     level: float = Field(gt=0, lt=1, description="coverage of the intervals, 0 to 1")
-    worst_errors: int = Field(ge=0, le=500, description="errors shown with attributions")
-    attribution_steps: int = Field(ge=2, le=1000, description="integration steps, x 4 if rough")
-    token_labels: int = Field(ge=0, le=200, description="labels examined for over-fitted tokens")
+    worst_errors: int = Field(ge=0, le=500, description="worst errors shown with attributions")
+    attribution_steps: int = Field(ge=2, le=1000, description="integration steps per attribution")
+    token_labels: int = Field(ge=0, le=200, description="labels examined for overfitted tokens")
     token_docs: int = Field(ge=1, le=50, description="false positives attributed per such label")
-    confusion_pairs: int = Field(ge=0, le=1000, description="pairs of labels in the table")
-    calibration_bins: int = Field(ge=2, le=100, description="reliability bins; divides 1000")
+    confusion_pairs: int = Field(ge=0, le=1000, description="label pairs in the table")
+    calibration_bins: int = Field(
+        ge=2, le=100, description="bins of the reliability diagrams; must divide 1000"
+    )
     excerpt_chars: int = Field(ge=80, le=10_000, description="characters quoted per document")
     max_suspects: int = Field(ge=0, le=1000, description="suspects shown, half of each kind")
 
@@ -74,10 +77,10 @@ def run(
     figures: Output,
     params: Params,
 ) -> str:
-    cuts, counted, trained = read_json(thresholds), read_json(frequencies), read_json(summary)
+    tuned, counted, trained = read_json(thresholds), read_json(frequencies), read_json(summary)
     facts = Facts(
         frequencies=counted,
-        thresholds=cuts,
+        thresholds=tuned,
         cooccurrence=sp.load_npz(cooccurrence),
         split=read_json(split_report),
         findings=read_json(findings),
@@ -88,10 +91,13 @@ def run(
     )
     options = Options(**params.model_dump(exclude={"max_suspects"}))
     loss = str(trained.get("loss", "model"))
-    with read_models(test_scores, baseline_test_scores, comparison, cuts, loss) as (own, models):
+    with read_models(test_scores, baseline_test_scores, comparison, tuned, loss) as (own, models):
         evidence = read_evidence(corpus, assignment, counted, own, models)
         network = load_model(model)
-        record = build(evidence, facts, network, network.config.max_length, options)
+        try:
+            record = build(evidence, facts, network, network.config.max_length, options)
+        except DataError as error:
+            raise DataError(f"{error} Train again: `dvc repro --force train`.") from None
     _write_json(record["metrics"], metrics, indent=1)
     _write_json(record, details)
     _write_figures(record, figures)
@@ -99,7 +105,7 @@ def run(
     own, other = record["metrics"]["model"], record["metrics"]["baseline"]
     return (
         f"{len(evidence.test):,} test documents, micro/macro F1 "
-        f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, the baseline's "
+        f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, baseline "
         f"{100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}; see {page}"
     )
 

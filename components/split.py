@@ -22,15 +22,15 @@ from longtail.errors import DataError
 from longtail.splitting import iterative as splitting
 from longtail.splitting.quality import quality
 
-# Above this the dense matrix of the reference would cost more time than its figures are worth.
+# The reference needs a dense matrix; above this size it takes more time than it is worth.
 REFERENCE_BYTES = 64 << 20
 VAL, TEST = splitting.SPLITS.index("val"), splitting.SPLITS.index("test")
 
 
 class Fractions(Section):
-    train: float = Field(gt=0, lt=1, description="share of the documents")
-    val: float = Field(gt=0, lt=1, description="share of the documents")
-    test: float = Field(gt=0, lt=1, description="share of the documents")
+    train: float = Field(gt=0, lt=1, description="share of the documents, 0 to 1")
+    val: float = Field(gt=0, lt=1, description="share of the documents, 0 to 1")
+    test: float = Field(gt=0, lt=1, description="share of the documents, 0 to 1")
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Fractions:
@@ -42,10 +42,10 @@ class Fractions(Section):
 
 class Params(Section):
     method: Literal["iterative", "scikit_multilearn"] = Field(
-        description="ours, or the library's published procedure"
+        description="iterative: ours; scikit_multilearn: the published procedure"
     )
     fractions: Fractions
-    order: int = Field(ge=1, le=2, description="1: labels; 2: pairs of labels first")
+    order: int = Field(ge=1, le=2, description="1: by labels; 2: by label pairs first")
     seed: int = Field(ge=0, description="breaks ties by a hash of (seed, id)")
 
 
@@ -74,11 +74,11 @@ def _found(parts: np.ndarray, report: dict[str, Any]) -> str:
     sizes = np.bincount(parts, minlength=len(splitting.SPLITS))
     named = ", ".join(f"{n:,} {name}" for name, n in zip(splitting.SPLITS, sizes, strict=True))
     missing = sum(len(labels) for labels in report["quality"]["missing"].values())
-    return f"{named} ({report['frozen']:,} frozen); {missing:,} labels missing in a part"
+    return f"{named} ({report['frozen']:,} frozen); {missing:,} labels missing from a part"
 
 
 def frozen_parts(frame: pd.DataFrame) -> np.ndarray:
-    """Part codes `(n_docs,)` of the rows whose `split` is filled, -1 for the free ones."""
+    """Part codes `(n_docs,)` of the rows whose `split` is set, -1 for the others."""
     if "split" not in frame:
         return np.full(len(frame), -1, dtype=np.int8)
     known = {part: code for code, part in enumerate(splitting.SPLITS)}
@@ -88,19 +88,26 @@ def frozen_parts(frame: pd.DataFrame) -> np.ndarray:
         row = unknown.index[0]
         raise DataError(
             f"Document {frame['id'][row]!r}: split is {unknown[row]!r}, expected train, val, test "
-            "or nothing; correct the source and ingest it again."
+            "or nothing; fix the source and ingest it again."
         )
     return frame["split"].map(known).fillna(-1).to_numpy(dtype=np.int8)
 
 
 def val_from_train(fixed: np.ndarray, shares: list[float]) -> tuple[np.ndarray, list[float]]:
-    """Free train where every row is frozen and none is val, as in corpora published in two parts.
+    """Free train if every row is frozen and none is in val, as in corpora published in two parts.
 
-    Test keeps its rows and gets no other; train and val share the rest by their fractions.
+    Test keeps its rows and gets no others; train and val share the rest by their fractions.
+
+    Args:
+        fixed: part codes `(n_docs,)` of frozen rows, -1 for the others.
+        shares: of train, val and test; they sum to 1.
+
+    Returns:
+        `fixed` and `shares`, changed if necessary.
     """
     if not len(fixed) or (fixed < 0).any() or (fixed == VAL).any():
         return fixed, shares
-    print("Every document is frozen and none is in val: val is taken from train.")
+    print("Every document is frozen and none is in val: val will be taken from train.")
     test = float((fixed == TEST).mean())
     rest = (1 - test) / (shares[0] + shares[1])
     return np.where(fixed == TEST, fixed, -1).astype(np.int8), [
@@ -128,8 +135,8 @@ def _assign(
             order=params.order,
             seed=params.seed,
         )
-    # The library knows neither groups nor frozen rows: it gets the free ones, and what is wanted
-    # of each part beyond its frozen ones.
+    # The library supports neither groups nor frozen rows: it gets the free rows, and what each part
+    # still needs beyond its frozen ones.
     parts, free = fixed.copy(), np.flatnonzero(fixed < 0)
     if not len(free):
         return parts
@@ -148,7 +155,7 @@ def _reference(
     groups: list[Any] | None,
     seed: int,
 ) -> dict[str, Any]:
-    """The same figures for scikit-multilearn's split of all rows, or why there are none."""
+    """The quality of scikit-multilearn's split of all rows, or why it was skipped."""
     try:
         parts = splitting.scikit_multilearn_split(
             targets, shares, ids=frame["id"].tolist(), seed=seed, max_bytes=REFERENCE_BYTES

@@ -25,11 +25,11 @@ class Params(Section):
     objective: Literal["global", "per_label", "fixed"] = Field(
         description="global: exact micro-F1 optimum; per_label: tail-safe; fixed: `value`"
     )
-    value: float = Field(ge=0, le=1, description="the threshold of `fixed`")
+    value: float = Field(ge=0, le=1, description="the threshold of `fixed`, 0 to 1")
     min_support: int = Field(
         ge=1, description="val documents a label needs for a threshold of its own"
     )
-    blend: bool = Field(description="mix the SVM into the model, its weight tuned on val")
+    blend: bool = Field(description="blend the SVM into the model, with a weight tuned on val")
 
 
 def run(
@@ -63,7 +63,7 @@ def run(
     _write_curves(curves, {name: curve(s, model.targets) for name, s in candidates.items()})
     val = tuned["model"]["val"]
     return (
-        f"{params.objective}, {len(tuned)} models; SVM's weight in the blend {weight:g}, val "
+        f"{params.objective}, {len(tuned)} models; weight of the SVM {weight:g}, val "
         f"micro/macro F1 {100 * val['micro_f1']:.1f}/{100 * val['macro_f1']:.1f}"
     )
 
@@ -73,13 +73,13 @@ def _folders(comparison: Path) -> list[Path]:
 
 
 def _check_only_val(model: Scores, assignment: Path, where: Path) -> None:
-    """Thresholds tuned on a test document would make every later figure a lie."""
+    """Make sure that no threshold is tuned on a test document, which would flatter all metrics."""
     parts = read_assignment(assignment)
     wrong = sorted(set(model.ids) ^ set(parts.index[parts == "val"]))
     if wrong:
         raise DataError(
-            f"{where} holds other documents than the val part of {assignment}, such as "
-            f"{wrong[0]!r}; run `dvc repro`, which scores exactly the val documents."
+            f"{where} and the val part of {assignment} differ, for example in {wrong[0]!r}; "
+            "run `dvc repro`, which scores exactly the val documents."
         )
 
 

@@ -108,7 +108,7 @@ def _write_scores(path: Path, labels: list[str], part: Part, scores: np.ndarray)
 
 
 def _write_comparison(path: Path, labels: list[str], parts: Parts, trained: Trained) -> None:
-    """A folder of scores for each loss, the chosen one too: the model may be blended later."""
+    """Write a folder of scores per loss, including the chosen one: it may be blended later."""
     with written(path) as folder:
         folder.mkdir()
         for name, by_part in trained.scores.items():

@@ -30,13 +30,13 @@ from longtail.validation.label_cleaning import clean_labels
 from longtail.validation.rules import RULES, Flags, flag_documents
 from longtail.validation.verdict import Verdict, judge
 
-SCHEMA = "columns and types are those of the contract"
-
 
 class Params(Section):
-    """Policy by rule, limits, and the list of suspected label errors."""
+    """The policy of each rule, the limits, and the list of suspected label errors."""
 
-    quarantine_share: float = Field(ge=0, le=1, description="of documents, 0 to 1, at most")
+    quarantine_share: float = Field(
+        ge=0, le=1, description="share of documents set aside, at most; 0 to 1"
+    )
     policy: PolicyByRule
     limits: LimitParams
     suspects: SuspectParams
@@ -52,14 +52,14 @@ def run(
     suspects: Output,
     params: Params,
 ) -> str:
-    """Findings and Data Docs are always written, the other files only where nothing stops."""
+    """Write findings and Data Docs always, the other files only if the corpus is accepted."""
     for path in (corpus, quarantine, suspects):
-        path.unlink(missing_ok=True)  # none of an earlier run may be taken for this one's
+        path.unlink(missing_ok=True)  # files of an earlier run must not pass for this one's
     policy = params.policy.by_code()
     try:
         frame, view = _read(data, params, policy)
     except DataError as error:
-        _report_form(str(error), findings, data_docs)
+        _report_unreadable(str(error), findings, data_docs)
         raise
     flags = flag_documents(view, policy)
     verdict = judge(flags, policy, view.labels, params.quarantine_share)
@@ -97,12 +97,12 @@ def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.Dat
         splits=_optional(frame, "split"),
         annotators=_optional(frame, "annotator"),
         dates=frame["annotated_at"].to_numpy() if "annotated_at" in frame else None,
-        rows=_judgements(data, policy, allowed.aliases),
+        rows=_judgments(data, policy, allowed.aliases),
     )
     return frame, view
 
 
-def _judgements(data: Path, policy: Mapping[str, str], aliases: Mapping[str, str]) -> Rows | None:
+def _judgments(data: Path, policy: Mapping[str, str], aliases: Mapping[str, str]) -> Rows | None:
     table = read_annotations(data / "annotations.parquet")
     if table is None:
         return None
@@ -129,7 +129,7 @@ def _counts(verdict: Verdict) -> dict[str, int]:
 
 
 def _expectations(flags: Mapping[str, Flags], policy: Mapping[str, str]) -> list[Expectation]:
-    """One for every rule that is on and applies."""
+    """One for each rule that is on and applies."""
     return [
         Expectation(code, RULES[code].finds, policy[code], flag)
         for code, flag in flags.items()
@@ -137,8 +137,8 @@ def _expectations(flags: Mapping[str, Flags], policy: Mapping[str, str]) -> list
     ]
 
 
-def _report_form(why: str, findings: Path, data_docs: Path) -> None:
-    """The corpus cannot be read under the contract: that is the one finding."""
+def _report_unreadable(why: str, findings: Path, data_docs: Path) -> None:
+    """Report that the corpus breaks the data contract, as the only finding."""
     form = Expectation("form", "the file breaks the data contract", "error", np.array([True]))
     record: dict[str, Any] = {
         "outcome": _outcome(why),
@@ -163,7 +163,7 @@ def _write_frames(frame: pd.DataFrame, verdict: Verdict, corpus: Path, quarantin
 
 
 def _write_suspects(view: CorpusView, kept: np.ndarray, params: SuspectParams, path: Path) -> None:
-    """A table for people and annotation tools; cells that a spreadsheet would run are defused."""
+    """Write a table for people and annotation tools, its cells guarded against spreadsheets."""
     rows = np.flatnonzero(kept)
     texts = [view.texts[k] for k in rows]
     lists = [view.labels[k] for k in rows]

@@ -28,5 +28,5 @@ def hand_over(folders: Iterable[Path]) -> None:
 
 
 def network() -> str:
-    """The containers' network mode; `host` where MLflow listens on loopback."""
+    """The containers' network mode; `host` if MLflow listens on loopback."""
     return os.environ.get("LONGTAIL_NETWORK", "bridge")

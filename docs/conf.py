@@ -8,7 +8,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
-# The project's modules, for the API reference, and the directives of `_ext`.
+# The project's modules, for the API reference, and the extensions of this site.
 sys.path[:0] = [str(ROOT), str(DOCS / "_ext")]
 
 _project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -49,6 +49,9 @@ autodoc_type_aliases = {
     "LabelMasks": "LabelMasks",
 }
 maximum_signature_line_length = 88
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_attr_annotations = False
 # A single backtick means code, as in the rest of the project.
 default_role = "literal"
 
@@ -60,7 +63,7 @@ html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options = {
-    "source_repository": "https://github.com/longtail-pipeline/longtail",
+    "source_repository": _project["urls"]["Repository"],
     "source_branch": "main",
     "source_directory": "docs/",
 }

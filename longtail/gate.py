@@ -118,8 +118,8 @@ def judge(contest: Contest, rules: Rules) -> list[Line]:
     shape = contest.targets.shape
     if shape != contest.challenger.shape or shape[1] != len(contest.labels):
         raise DataError(
-            f"Shapes do not match: challenger predictions {contest.challenger.shape}, targets {shape}, "
-            f"{len(contest.labels)} labels."
+            f"Shapes do not match: challenger predictions {contest.challenger.shape}, "
+            f"targets {shape}, {len(contest.labels)} labels."
         )
     if shape[0] == 0:
         return [Line("overlap", FAILED, "There is no test document, so nothing can be judged.")]

@@ -21,7 +21,7 @@ images: ## Build the container images (Docker, else Podman)
 up: .env ## Start Airflow, MLflow, and PostgreSQL on loopback
 	$(COMPOSE) up --detach --wait
 
-down: ## Stop them and keep their volumes
+down: ## Stop the containers and keep their volumes
 	$(COMPOSE) down
 
 airflow: $(VENV)/.installed-orchestrate ## Start Airflow with the DAGs, on loopback

@@ -6,7 +6,7 @@ $(VENV)/.docs: $(VENV)/.run
 	$(PIP) -e '.[data,train,registry,onnx,pipeline,docs]'
 	@touch $@
 
-# From scratch every time: a page that Sphinx had cached would keep its warnings to itself.
+# From scratch every time: Sphinx does not repeat the warnings of a page that it has cached.
 docs: $(VENV)/.docs ## Build the documentation site into build/site; warnings are errors
 	@rm -rf build/site
 	$(RUN) python -m sphinx --builder html --fresh-env --quiet \

@@ -1,7 +1,7 @@
-# The champion over HTTP, as MLflow serves it.
+# The champion over HTTP, served by MLflow.
 SERVE_PORT ?= 5001
 
 .PHONY: serve
 
-serve: $(VENV)/.run ## The champion on http://127.0.0.1:5001 (SERVE_PORT=…)
+serve: $(VENV)/.run ## Serve the champion on http://127.0.0.1:5001 (SERVE_PORT=…)
 	@$(RUN) longtail serve --port $(SERVE_PORT)

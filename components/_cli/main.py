@@ -1,4 +1,4 @@
-"""The command `longtail`: what people type; every sub-command is loaded when it is asked for."""
+"""The command `longtail`; each subcommand is imported only when it is used."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import click
 
-# The folder that holds `components`: the checkout, or in a wheel `longtail_pipeline`. There the
-# package is not importable by its own name, so that nothing called `components` is installed.
+# The folder that contains `components`: the checkout or, in a wheel, `longtail_pipeline`. A wheel
+# installs no top-level package called `components`, so the folder is put on the path here.
 HOME = Path(__file__).resolve().parents[2]
 if str(HOME) not in sys.path:
     sys.path.insert(0, str(HOME))
 
-from components._frame.launch import CONTEXT, guarded  # noqa: E402 - found by the lines above
+from components._frame.launch import CONTEXT, guarded  # noqa: E402 - needs the path set above
 
-# Sub-command: module, and the sub-command of that module's own group where it is one.
+# Subcommand: its module, and its name in that module's group if it belongs to one.
 COMMANDS: dict[str, tuple[str, str | None]] = {
     "ingest": ("components.ingest", None),
     "run": ("components._cli.run", None),
@@ -70,7 +70,7 @@ longtail = Lazy(
     "longtail",
     context_settings=CONTEXT,
     help="Nightly retraining for long-tailed multi-label text classification.",
-    epilog="Stages run through `dvc repro`. Shell completion: docs/operations.md.",
+    epilog="Stages run through `dvc repro`. For shell completion, see docs/operations.md.",
 )
 
 

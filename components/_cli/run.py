@@ -1,4 +1,4 @@
-"""From data to a decision: ingest if there is none, every stage, register, decide, apply."""
+"""Run everything: ingest if there is no data, all stages, register, decide, apply."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from components._frame.exit_codes import GateNotPassed
 from components._frame.launch import CONTEXT
 
 DVC = [sys.executable, "-m", "dvc"]
-# What DVC prints beside the stages' own lines; errors go to stderr and stay.
+# Lines of DVC that are not shown, unlike those of the stages; errors go to stderr.
 CHATTER = (
     "> ",
+    "Verifying data sources in stage",
     "Running stage ",
     "Updating lock file",
     "To track the changes with git",
@@ -33,10 +34,10 @@ UNCHANGED = "didn't change, skipping"
 @click.option(
     "--profile",
     type=click.Choice(["head", "finetune"]),
-    help="train.profile for this run, as a DVC experiment (default: that of params.yaml)",
+    help="train.profile for this run, as a DVC experiment (default: from params.yaml)",
 )
 def command(profile: str | None) -> None:
-    """Everything in one process where that saves imports; a refusal ends with the summary too."""
+    """Run in one process where that saves imports; a refusal also ends with the summary."""
     if not Path("data/corpus.parquet").exists():
         get_data()
     repro = ["repro"]
@@ -53,7 +54,7 @@ def command(profile: str | None) -> None:
 
 
 def get_data() -> None:
-    """A remote's data if one is set, else the default corpus, which `ingest` says."""
+    """Pull the data if DVC has a remote, else ingest the default corpus."""
     remotes = subprocess.run([*DVC, "remote", "list"], capture_output=True, text=True, check=False)
     if remotes.stdout.strip():
         run_dvc(["pull", "data.dvc"])
@@ -65,7 +66,7 @@ def get_data() -> None:
 
 
 def run_dvc(argv: list[str]) -> None:
-    """Run DVC and show what the stages say; its failure ends the program with its exit code."""
+    """Run DVC and show only what the stages print; exit with its code if it fails."""
     with subprocess.Popen([*DVC, *argv], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         unchanged = 0

@@ -1,4 +1,4 @@
-"""Prints what a run ended with: model against baseline, the decision, where to look."""
+"""Prints the results of a run: model and baseline, the decision, where to look next."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ REPORTS = Path("reports")
 GROUPS = ("HEAD", "MEDIUM", "TAIL")
 
 
-def summarise(metrics: dict[str, Any], decision: dict[str, Any] | None) -> Table:
-    """A table of micro and macro F1 in per cent, overall and by label group, a row per model."""
+def summarize(metrics: dict[str, Any], decision: dict[str, Any] | None) -> Table:
+    """A table of micro and macro F1 in percent, overall and per label group, one row per model."""
     table = Table(title="Test set, F1 in %: micro / macro", title_justify="left")
     table.add_column("model")
     for column in ("all labels", *GROUPS):
@@ -47,6 +47,6 @@ def show() -> None:
     if metrics is None:
         raise DataError("reports/metrics.json does not exist; run `dvc repro` first.")
     decision = _read(REPORTS / "decision.json")
-    console.print(summarise(metrics, decision))
-    page = "decision.html, the report with the decision at its head" if decision else "report.html"
-    console.print(f"Open {REPORTS / page}.\nMLflow's pages: make ui")
+    console.print(summarize(metrics, decision))
+    page = "decision.html, the report with the decision on top" if decision else "report.html"
+    console.print(f"Open {REPORTS / page}.\nMLflow UI: make ui")

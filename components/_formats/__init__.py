@@ -1,0 +1,1 @@
+"""The project's files: one module per kind reads and writes it."""

@@ -1,4 +1,4 @@
-"""What may accompany the corpus: several annotators' judgements, and the allowed labels."""
+"""Reads the optional files beside the corpus: annotators' judgments and the allowed labels."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from longtail.errors import DataError
 
 @dataclass(frozen=True)
 class AllowedLabels:
-    """`data/labels.yaml`: allowed labels (None: any), and alias → label."""
+    """`data/labels.yaml`: the allowed labels (None allows any), and alias to label."""
 
     labels: frozenset[str] | None = None
     aliases: dict[str, str] = field(default_factory=dict)
 
 
 def read_annotations(path: Path) -> dict[str, list[Any]] | None:
-    """Columns id, annotator and labels of `annotations.parquet`; None where there is no file."""
+    """The columns id, annotator and labels of `annotations.parquet`; None if there is no file."""
     if not path.exists():
         return None
     wanted = {"id": pa.string(), "annotator": pa.string(), "labels": pa.list_(pa.string())}
@@ -37,29 +37,30 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
         columns = {name: table.column(name).cast(kind) for name, kind in wanted.items()}
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise DataError(
-            f"{path} cannot be read as judgements ({error}); expected id string, annotator "
-            "string, labels list of strings. Write it again or take it away."
+            f"{path} is not a readable file of judgments ({error}); expected id (string), "
+            "annotator (string) and labels (list of strings). Write it again or remove it."
         ) from None
     for name, column in columns.items():
         if column.null_count:
             row = column.is_null().to_pylist().index(True)
-            raise DataError(f"{path}: row {row}, column {name!r} is null; remove or fill the row.")
+            raise DataError(f"{path}: row {row}, column {name!r} is null; fill or remove the row.")
     return {name: column.to_pylist() for name, column in columns.items()}
 
 
 def read_allowed(path: Path) -> AllowedLabels:
-    """`labels.yaml`: a mapping with `labels` (a list) and `aliases` (alias: label), both optional.
+    """Read `labels.yaml`: `labels` (a list) and `aliases` (alias: label), both optional.
 
-    Raises DataError where it has another form, or an alias names a label that is not allowed.
+    Raises:
+        DataError: the file has another form, or an alias points to a label that is not allowed.
     """
     if not path.exists():
         return AllowedLabels()
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not YAML in UTF-8: {error}") from None
+        raise DataError(f"{path} is not valid YAML in UTF-8: {error}") from None
     if not isinstance(document, dict) or set(document) - {"labels", "aliases"}:
-        raise DataError(f"{path}: expected the keys 'labels' and 'aliases' only, got {document!r}.")
+        raise DataError(f"{path}: expected only the keys 'labels' and 'aliases', got {document!r}.")
     labels, aliases = document.get("labels"), document.get("aliases") or {}
     if labels is not None and not _strings(labels):
         raise DataError(f"{path}: 'labels' must be a list of strings; quote numbers, yes and no.")
@@ -71,8 +72,8 @@ def read_allowed(path: Path) -> AllowedLabels:
     for alias, label in aliases.items():
         if label in aliases or (allowed is not None and label not in allowed):
             raise DataError(
-                f"{path}: alias {alias!r} means {label!r}, which is not an allowed label; "
-                "name the label itself or add it to 'labels'."
+                f"{path}: alias {alias!r} points to {label!r}, which is not an allowed label; "
+                "point it to an allowed one or add the label to 'labels'."
             )
     return AllowedLabels(allowed, aliases)
 

@@ -1,4 +1,4 @@
-"""Joins the corpus with its train/val/test assignment; what is not assigned exactly is refused."""
+"""Joins the corpus with its train/val/test assignment; both must name the same documents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ class Part:
 def read_assignment(path: Path) -> pd.Series:
     """The part (`train`, `val`, `test`) of each document, indexed by id.
 
-    Raises DataError where `path` is not a file that `split` wrote.
+    Raises:
+        DataError: `path` is not a file that `split` wrote.
     """
     try:
         columns = pq.read_table(path, columns=["id", "split"]).to_pydict()
@@ -39,7 +40,7 @@ def read_assignment(path: Path) -> pd.Series:
     if problem:
         raise DataError(
             f"{path} is not a readable split assignment ({problem}); expected the columns id and "
-            "split as `split` writes them: run `dvc repro split`."
+            "split as `split` writes them. Run `dvc repro split`."
         )
     return pd.Series(columns["split"], index=columns["id"], name="split")
 
@@ -55,7 +56,8 @@ def _problem(ids: list[str], splits: list[str]) -> str:
 def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Part]]:
     """The label names in column order, and the documents of each part.
 
-    Raises DataError where the corpus and the assignment do not name the same documents.
+    Raises:
+        DataError: the corpus and the assignment do not name the same documents.
     """
     frame = read_corpus(corpus)
     assigned = read_assignment(assignment)

@@ -1,4 +1,4 @@
-"""The corpus file and its contract: one Parquet file, read with every fault of form named."""
+"""Reads and writes the corpus, a Parquet file; errors name what breaks the data contract."""
 
 from __future__ import annotations
 
@@ -26,17 +26,21 @@ REQUIRED = ("id", "text", "labels")
 
 
 def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
-    """The corpus as a frame: `labels` as lists of str, optional columns only if the file has them.
+    """Read the corpus, with `labels` as lists of str, and optional columns only if they exist.
 
-    null_labels: let a null inside a list of labels pass as None (`validate` fixes it).
-    Raises DataError naming the file and the column if it is unreadable or mistyped.
+    Args:
+        path: the Parquet file.
+        null_labels: whether a null inside a list of labels is allowed (`validate` removes it).
+
+    Raises:
+        DataError: the file is unreadable, or a column is missing, of a wrong type or has nulls.
     """
     table = _read_table(path)
     missing = [name for name in REQUIRED if name not in table.column_names]
     if missing:
         raise DataError(
             f"{path}: column(s) {', '.join(missing)} missing; expected {', '.join(REQUIRED)}, "
-            f"got {', '.join(table.column_names)}. Rebuild it with `python -m components.ingest`."
+            f"got {', '.join(table.column_names)}. Rebuild it with `longtail ingest`."
         )
     for name in table.column_names:
         table = _typed(path, table, name)
@@ -46,7 +50,7 @@ def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
         row = next(i for i, labels in enumerate(frame["labels"]) if None in labels)
         raise DataError(
             f"{path}: row {row}, column 'labels' has a null in its list, expected strings; "
-            "run `dvc repro validate`, which drops blank labels, and read what it writes."
+            "run `dvc repro validate`, which drops blank labels, and use its output."
         )
     return frame
 
@@ -59,19 +63,17 @@ def _read_table(path: Path) -> pa.Table:
             raise DataError(f"{path}: column {twice[0]!r} appears twice; drop or rename one.")
         return pq.read_table(path)
     except FileNotFoundError:
-        raise DataError(
-            f"{path} does not exist; make it with `python -m components.ingest`."
-        ) from None
+        raise DataError(f"{path} does not exist; create it with `longtail ingest`.") from None
     except (pa.ArrowInvalid, OSError) as error:
-        reason = " ".join(str(error).split())  # Arrow's own text may have several lines
+        reason = " ".join(str(error).split())  # Arrow's message may have several lines
         raise DataError(
             f"{path} is not a readable Parquet file ({reason}); restore it with `dvc checkout` "
-            "or rebuild it with `python -m components.ingest`."
+            "or rebuild it with `longtail ingest`."
         ) from None
 
 
 def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
-    """Cast a contract column to its type; a column that cannot be cast or has nulls is refused."""
+    """Cast a column of the contract to its type; a required one must have no nulls."""
     if name not in COLUMNS:
         return table
     index = table.column_names.index(name)
@@ -90,24 +92,24 @@ def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
 
 
 def _extra(path: Path, name: str, values: pd.Series) -> pa.Array:
-    """A column of the user's own, of any one type that Arrow can hold."""
+    """A column outside the contract, of any type that Arrow knows, but only one."""
     try:
         return pa.Array.from_pandas(values)
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
-            f"{path}: the values of column {name!r} are not of one type "
+            f"{path}: the values of column {name!r} have mixed types "
             f"({' '.join(str(error).split())}); convert or drop it."
         ) from None
 
 
 def write_corpus(frame: pd.DataFrame, path: Path) -> None:
-    """Write `frame` under the contract's types; the same rows always give the same bytes."""
+    """Write `frame` with the types of the contract; the same rows always give the same bytes."""
     fields = [pa.field(name, COLUMNS[name]) for name in COLUMNS if name in frame.columns]
     extra = [name for name in frame.columns if name not in COLUMNS]
     table = pa.Table.from_pandas(frame[[f.name for f in fields]], pa.schema(fields), False)
     for name in extra:
         column = _extra(path, name, frame[name])
-        # pandas 3 hands text over as large_string, older ones as string: the bytes would differ.
+        # pandas 3 passes text as large_string, older versions as string: the bytes would differ.
         large = pa.types.is_large_string(column.type)
         table = table.append_column(name, column.cast(pa.string()) if large else column)
     with written(path) as temporary:

@@ -1,4 +1,4 @@
-"""Rows of a CSV or TSV file, one at a time; every fault names its row and line."""
+"""Reads a CSV or TSV file row by row; errors name the row and line."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ MAX_CELL = 50_000_000  # characters; a longer cell is more likely a stray quote 
 def csv_rows(
     path: Path | None, separator: str | None, encoding: str, lines: array[int] | None = None
 ) -> Iterator[list[str]]:
-    """The header, then the rows.
+    """Yield the header, then the rows.
 
     Args:
         path: the file; None reads standard input.
-        separator: of cells; None: a tab for .tsv and .tab, else a comma.
+        separator: of cells; None is a tab for .tsv and .tab, else a comma.
         encoding: of the file.
-        lines: gets the line where each row starts.
+        lines: receives the line on which each row starts.
+
+    Raises:
+        DataError: the file is not valid CSV, or a row has more or fewer cells than the header.
     """
     usual = "\t" if path and path.suffix.lower() in (".tsv", ".tab") else ","
     delimiter = one_character("--separator", usual if separator is None else separator)
@@ -46,14 +49,14 @@ def _checked(source: str, reader: Any, lines: array[int]) -> Iterator[list[str]]
                 if len(row) != len(header):
                     raise DataError(
                         f"{source}: row {len(lines)} (line {start}) has {len(row)} cells, expected"
-                        f" {len(header)} as in the header; quote texts that hold the separator."
+                        f" {len(header)} as in the header; quote texts that contain the separator."
                     )
                 yield row
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataError(
-            f"{source}: row {len(lines) + 1} (line {start}) is not CSV: {error}. Look for a stray "
-            'quote there; a quote inside a quoted text is written twice ("").'
+            f"{source}: row {len(lines) + 1} (line {start}) is not valid CSV: {error}. Look for a "
+            'stray quote there; a quote inside a quoted text is written twice ("").'
         ) from None
     if header is None:
         raise DataError(f"{source} has only blank lines, expected a header and rows.")
@@ -62,14 +65,14 @@ def _checked(source: str, reader: Any, lines: array[int]) -> Iterator[list[str]]
 def _checked_header(source: str, header: list[str]) -> list[str]:
     for i, name in enumerate(header):
         if not name.strip():
-            raise DataError(f"{source}: column {i + 1} has no name; drop it or name it in line 1.")
+            raise DataError(f"{source}: column {i + 1} has no name; give it one or drop it.")
         if name in header[:i]:
             raise DataError(f"{source}: column {name!r} appears twice in the header; rename one.")
     return header
 
 
 def one_character(flag: str, value: str) -> str:
-    r"""A separator of one character; a tab may be written `\t` or `tab`."""
+    r"""Check that a separator is one character; a tab may be written `\t` or `tab`."""
     value = "\t" if value in ("\\t", "tab") else value
     if len(value) != 1 or value in '"\r\n':
         raise ParameterError(f"{flag} must be one character other than a quote, got {value!r}.")

@@ -1,6 +1,6 @@
-"""Great Expectations on the flags: one expectation per rule, and the Data Docs that show them.
+"""Runs Great Expectations on the flags, one expectation per rule, and writes the Data Docs.
 
-Data Docs write values from the data unescaped, so the expectations see flags and hashed ids only.
+Data Docs do not escape values of the data, so the expectations see only flags and hashed ids.
 """
 
 from __future__ import annotations
@@ -33,7 +33,14 @@ _NOW = re.compile(r"\b\d{8}T\d{6}\.\d{6}Z")
 
 @dataclass(frozen=True)
 class Expectation:
-    """A rule as Great Expectations shows it."""
+    """A rule as Great Expectations shows it.
+
+    Attributes:
+        code: of the rule.
+        finds: what it finds.
+        policy: of the rule.
+        flag: `(n_docs,)` bool.
+    """
 
     code: str
     finds: str
@@ -42,16 +49,20 @@ class Expectation:
 
 
 def expect(ids: list[str], expectations: list[Expectation], data_docs: Path) -> dict[str, Any]:
-    """Run the expectations on one frame of flags, write the Data Docs, count what was run.
+    """Run the expectations on one frame of flags and write the Data Docs.
 
-    Raises RuntimeError where Great Expectations ran other expectations than declared or counted
-    other documents than the rules did.
+    Returns:
+        How many expectations were declared, executed and passed.
+
+    Raises:
+        RuntimeError: Great Expectations ran other expectations than declared, or counted other
+            documents than the rules did.
     """
     frame = pd.DataFrame({e.code: e.flag for e in expectations})
     frame.insert(0, "document", [hashlib.sha256(i.encode()).hexdigest()[:12] for i in ids])
     with written(data_docs) as folder:
         counts = _run(frame, expectations, folder)
-        _steady(folder)
+        _make_reproducible(folder)
     declared = {e.code: int(e.flag.sum()) for e in expectations}
     if counts != declared:
         raise RuntimeError(f"Expectations declared {declared}, executed {counts}.")
@@ -107,8 +118,8 @@ def _run(frame: pd.DataFrame, expectations: list[Expectation], folder: Path) -> 
     }
 
 
-class _Heard(logging.Handler):
-    """Keeps the messages of errors."""
+class _ErrorMessages(logging.Handler):
+    """Collects the messages of errors."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -120,17 +131,17 @@ class _Heard(logging.Handler):
 
 @contextmanager
 def _errors_raised() -> Iterator[None]:
-    """Great Expectations only logs what goes wrong while it writes pages, and leaves them out."""
-    logger, heard = logging.getLogger("great_expectations.render"), _Heard()
-    logger.addHandler(heard)
+    """Raise the errors of writing pages, which Great Expectations only logs."""
+    logger, errors = logging.getLogger("great_expectations.render"), _ErrorMessages()
+    logger.addHandler(errors)
     logger.propagate = False
     try:
         yield
     finally:
         logger.propagate = True
-        logger.removeHandler(heard)
-    if heard.messages:
-        cause = heard.messages[0].strip().strip('".').splitlines()[-1]
+        logger.removeHandler(errors)
+    if errors.messages:
+        cause = errors.messages[0].strip().strip('".').splitlines()[-1]
         raise RuntimeError(f"The Data Docs could not be written: {cause}")
 
 
@@ -157,14 +168,14 @@ def _site(folder: Path) -> DataDocsSiteConfigTypedDict:
     }
 
 
-def _steady(folder: Path) -> None:
-    """Replace the random ids and the clock's times in the pages, so that a rerun gives the same."""
+def _make_reproducible(folder: Path) -> None:
+    """Replace the random ids and times in the pages, so that a rerun gives the same bytes."""
     for page in sorted(folder.rglob("*.html")):
         text = _numbered(page.read_text(encoding="utf-8"))
         page.write_text(_NOW.sub("20000101T000000.000000Z", text), encoding="utf-8")
 
 
 def _numbered(text: str) -> str:
-    """The random ids of a page as numbers, in the order in which they first appear."""
+    """Number the random ids of a page, in the order in which they first appear."""
     seen: dict[str, str] = {}
     return _RANDOM.sub(lambda match: seen.setdefault(match[0], f"id-{len(seen)}"), text)

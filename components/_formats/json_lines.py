@@ -1,4 +1,4 @@
-"""Objects of a JSON Lines file, one at a time; every fault names its line."""
+"""Reads a JSON Lines file object by object; errors name the line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from longtail.errors import DataError
 
 
 def json_objects(path: Path | None, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of each line that is not blank; `path` None reads standard input."""
+    """Yield (line number, object) for each line that is not blank; None reads standard input."""
     found = False
     with open_text(path, encoding) as file:
         for number, line in enumerate(file, start=1):
@@ -30,7 +30,7 @@ def _object(where: str, line: str) -> dict[str, Any]:
         found = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(
-            f"{where} is not JSON ({error}); expected one object per line, such as "
+            f"{where} is not valid JSON ({error}); expected one object per line, such as "
             '{"id": "7", "text": "…", "labels": ["a", "b"]}.'
         ) from None
     if not isinstance(found, dict):

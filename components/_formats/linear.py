@@ -1,4 +1,4 @@
-"""A folder with the linear baseline: `linear.npz` and `terms.json`, the same bytes every time."""
+"""Reads and writes the linear baseline, a folder with `linear.npz` and `terms.json`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from longtail.models.linear import LinearModel
 
 
 def write_linear(path: Path, labels: list[str], model: LinearModel) -> None:
-    """Write the folder `path`."""
+    """Write the folder `path`; the same model always gives the same bytes."""
     with written(path) as folder:
         folder.mkdir()
         names = {"terms": model.terms, "labels": labels}

@@ -1,4 +1,4 @@
-"""Reads a model folder; what is not one is refused in one sentence."""
+"""Loads the model from the folder that `train` wrote."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from longtail.models import classifier
 def load_model(folder: Path) -> classifier.Classifier:
     """The classifier in `folder`, in evaluation mode; see `longtail.models.classifier.Classifier`.
 
-    Raises DataError where the folder is not one that `train` wrote.
+    Raises:
+        DataError: the folder is not one that `train` wrote.
     """
     try:
         return classifier.load(folder)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise DataError(
-            f"{folder} holds no readable model ({reason}); expected the folder that "
+            f"{folder} is not a readable model folder ({reason}); expected the folder that "
             "`dvc repro train` writes (config.json, model.safetensors, tokenizer files)."
         ) from None

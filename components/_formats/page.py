@@ -14,7 +14,7 @@ from components._frame.files import written
 from longtail.report.page import render
 
 HINTS = render.Hints(
-    undecided="Run `make run`, or `python -m components.promote decide`.",
+    undecided="Run `longtail run`, or `longtail promote decide`.",
     sources="The numbers on this page: `reports/report.json`; "
     "every label: `reports/figures/labels.csv`.",
     labels="`reports/figures/labels.csv` has all of them.",

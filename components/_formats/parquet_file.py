@@ -1,4 +1,4 @@
-"""Opens a Parquet file from anywhere; one that cannot be read is refused in one sentence."""
+"""Opens Parquet files; DataError if that fails."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from longtail.errors import DataError
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """The file `path`. Raises DataError if it is truncated, not Parquet, or ambiguous."""
+    """Open `path`; DataError if it is truncated, not Parquet, or names a column twice."""
     try:
         file = pq.ParquetFile(checked_file(path))
         names = file.schema_arrow.names
@@ -25,5 +25,5 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         yield file
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"{path} is not a readable Parquet file ({error}); it may be truncated, copy it again."
+            f"{path} is not a readable Parquet file ({error}); it may be truncated: copy it again."
         ) from None

@@ -1,4 +1,4 @@
-"""Records of any file that texts come in, one at a time, each with its place in the file."""
+"""Reads records from CSV, JSON Lines, Parquet or plain text, each with its place in the file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from longtail.errors import ParameterError
 
 @dataclass(frozen=True)
 class Reading:
-    """Where records come from (None: standard input) and how the file is written."""
+    """A file of records, and how it is written.
+
+    Attributes:
+        path: the file; None is standard input.
+        encoding: of the file.
+        separator: of CSV cells; None is a tab for .tsv and .tab, else a comma.
+    """
 
     path: Path | None
     encoding: str = "utf-8"
@@ -48,7 +54,7 @@ def _jsonl(reading: Reading) -> Iterator[Placed]:
 
 def _parquet(reading: Reading) -> Iterator[Placed]:
     if reading.path is None:
-        raise ParameterError("Parquet cannot be read from stdin; give the file's path.")
+        raise ParameterError("Parquet cannot be read from stdin; pass the file's path.")
     number = 0
     with open_parquet(reading.path) as file:
         for batch in file.iter_batches(batch_size=1024):

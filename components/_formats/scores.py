@@ -1,4 +1,4 @@
-"""A folder of scores: one row per document, one column per label, with the targets beside them."""
+"""Reads and writes a folder of scores, one row per document and one column per label."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from longtail.errors import DataError
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores σ(z) in [0, 1], `(n_docs, n_labels)`, memory-mapped when read; targets as 0/1 CSR."""
+    """Scores of documents, with their true labels.
+
+    Attributes:
+        ids: of the documents, the rows.
+        labels: the columns.
+        scores: σ(z) in [0, 1], `(n_docs, n_labels)`; memory-mapped after reading.
+        targets: true labels, 0/1 CSR `(n_docs, n_labels)`.
+    """
 
     ids: list[str]
     labels: list[str]
@@ -35,7 +42,7 @@ def write_scores(path: Path, scores: Scores) -> None:
 
 
 def read_scores(path: Path) -> Scores:
-    """Read a folder made by `write_scores`; DataError where a part is missing or does not fit."""
+    """Read a folder made by `write_scores`; DataError if a file is missing, damaged or wrong."""
     try:
         index = json.loads((path / "index.json").read_text(encoding="utf-8"))
         scores = np.load(path / "scores.npy", mmap_mode="r", allow_pickle=False)
@@ -43,11 +50,11 @@ def read_scores(path: Path) -> Scores:
         shape = (len(index["ids"]), len(index["labels"]))
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         raise DataError(
-            f"{path} is not a whole folder of scores ({error}); remove it and run `dvc repro`."
+            f"{path} is not a complete folder of scores ({error}); remove it and run `dvc repro`."
         ) from None
     if scores.shape != shape or targets.shape != shape:
         raise DataError(
-            f"{path}: scores {scores.shape} and targets {targets.shape} do not fit the index "
+            f"{path}: scores {scores.shape} and targets {targets.shape} do not match the index "
             f"{shape}; remove the folder and run `dvc repro`."
         )
     return Scores(index["ids"], index["labels"], scores, targets)

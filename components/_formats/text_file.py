@@ -1,4 +1,4 @@
-"""Opens a text file, or standard input, in its encoding; what cannot be read is one sentence."""
+"""Opens text files and standard input; errors name the byte that is not in the encoding."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from longtail.errors import DataError, ParameterError
 
 
 def checked_file(path: Path) -> Path:
-    """`path` if it is a file with content; otherwise DataError."""
+    """Return `path` if it is a file with content, else raise DataError."""
     if not path.exists():
         raise DataError(f"{path} does not exist; check the path.")
     if path.is_dir():
-        raise DataError(f"{path} is a folder, expected a file; name the files in it.")
+        raise DataError(f"{path} is a folder, expected a file; pass the files in it.")
     if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty (0 bytes), expected rows; deliver it again.")
+        raise DataError(f"{path} is empty (0 bytes), expected rows; export it again.")
     return path
 
 
 @contextmanager
 def open_text(path: Path | None, encoding: str, newline: str | None = None) -> Iterator[IO[str]]:
-    """The file `path`, or standard input for None, as text.
+    """Open the file `path`, or standard input for None, as text.
 
     Raises:
         DataError: the file is missing, empty, or not in `encoding`.
@@ -46,29 +46,29 @@ def open_text(path: Path | None, encoding: str, newline: str | None = None) -> I
 
 
 def codec(encoding: str) -> str:
-    """The encoding to open a file with: UTF-8 with or without its mark, or the one named."""
+    """The codec of an encoding; that of UTF-8 also accepts a byte order mark."""
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
-        raise ParameterError(f"--encoding: unknown encoding {encoding!r}.") from None
+        raise ParameterError(f"--encoding: unknown encoding {encoding!r}; try utf-8.") from None
     return "utf-8-sig" if name == "utf-8" else name
 
 
 def _wrong_encoding(path: Path, encoding: str) -> DataError:
-    """The error for a file that is not in `encoding`: names the first byte that cannot be read."""
+    """The error for a file that is not in `encoding`, naming the first byte that is not."""
     with open(path, "rb") as file:
         before = 0
         for number, line in enumerate(file, start=1):
             if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                return DataError(f"{path} is UTF-16, not {encoding}; give --encoding utf-16.")
+                return DataError(f"{path} is UTF-16, not {encoding}; pass --encoding utf-16.")
             try:
                 line.decode(encoding)
             except UnicodeDecodeError as error:
                 byte = before + error.start
                 return DataError(
                     f"{path}: line {number}, byte {byte:,} of the file (0x{line[error.start]:02x}) "
-                    f"is not {encoding}; name the file's encoding, for example --encoding latin-1 "
-                    "or --encoding cp1252."
+                    f"is not {encoding}; pass the file's encoding, such as --encoding latin-1 or "
+                    "--encoding cp1252."
                 )
             before += len(line)
-    return DataError(f"{path} is not {encoding}; name the file's encoding with --encoding.")
+    return DataError(f"{path} is not {encoding}; pass the file's encoding with --encoding.")

@@ -1,0 +1,1 @@
+"""The shape of a component: parameters, files, locks, exit codes, progress."""

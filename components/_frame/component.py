@@ -1,4 +1,4 @@
-"""The frame of a stage: flags from `run`'s arguments, inputs checked, outputs locked, one line."""
+"""Runs a stage: turns `run`'s arguments into flags, checks inputs, locks outputs, prints a line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Output = Annotated[Path, "output"]
 
 
 def stage_name(run: Callable[..., str]) -> str:
-    """The stage that `run` belongs to: the name of its file."""
+    """The name of the stage that `run` belongs to, which is the name of its file."""
     return Path(run.__code__.co_filename).stem
 
 
@@ -57,7 +57,7 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
         if not paths[name].exists():
             raise DataError(
                 f"{_flag(name)}: {paths[name]} does not exist; "
-                "run `dvc repro`, which makes every input first."
+                "run `dvc repro`, which creates all inputs."
             )
     with ExitStack() as stack:
         for folder in sorted({paths[name].parent for name in paths_of(run, "output")}):
@@ -69,6 +69,8 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
 def main(run: Callable[..., str], argv: list[str] | None = None) -> NoReturn:
     """Entry point of a stage: `python -m components.<stage> --flag path …`.
 
-    `run` does the work and returns what it found, in one line without the stage's name.
+    Args:
+        run: does the work and returns what it found, in one line without the stage's name.
+        argv: the command line; None takes that of the process.
     """
     launch(stage_command(run), argv)

@@ -1,4 +1,4 @@
-"""Writes files and folders as a whole or not at all, and locks the folder they are written to."""
+"""Writes files and folders whole or not at all, and locks the folder they are written to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` (file or folder) that replaces it only on success."""
+    """Yield a temporary path next to `path` (file or folder) that replaces it only on success."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
@@ -29,14 +29,14 @@ def written(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `folder` itself, so that an orphaned run cannot mix its outputs."""
+    """Hold an exclusive lock on `folder`, so that an orphaned run cannot mix in its outputs."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{folder}: another run is writing here; waiting for it.", file=sys.stderr)
+            print(f"{folder}: another run is writing here; waiting.", file=sys.stderr)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

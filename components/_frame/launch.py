@@ -1,4 +1,4 @@
-"""Runs a command: a user's mistake becomes one sentence and an exit code, a bug a traceback."""
+"""Runs a command: a user error becomes one sentence and an exit code, a bug a traceback."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from components._frame.exit_codes import (
 )
 from longtail.errors import DataError, ParameterError
 
-# How every command line of the project looks.
+# The settings that all command lines of the project share.
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code that an exception means; orchestrators retry 75 only."""
+    """The exit code for an exception; orchestrators retry only 75."""
     if isinstance(error, ParameterError):
         return BAD_PARAMETERS
     if isinstance(error, DataError):
@@ -40,13 +40,13 @@ def exit_code(error: BaseException) -> int:
 def _disk_is_full(error: BaseException) -> bool:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return True
-    # numpy's short write and safetensors carry no errno, only these words.
+    # A short write in numpy and an error of safetensors have no errno, only a message.
     message = r"No space left on device|\d+ requested and \d+ written"
     return re.search(message, str(error)) is not None
 
 
 def guarded(name: str, action: Callable[[], Any]) -> NoReturn:
-    """Run `action` and exit with its code; a user's mistake shows no traceback."""
+    """Run `action` and exit with its code; a user error prints no traceback."""
     try:
         action()
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""Parameters: the base of every `Params`, and the section of `params.yaml` that fills it."""
+"""The base class of all `Params`, and the reader of their sections in `params.yaml`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,18 @@ P = TypeVar("P", bound="Section")
 
 
 class Section(BaseModel):
-    """Base of every `Params`: frozen, unknown keys refused."""
+    """Base class of all `Params`: frozen, unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def load_params(stage: str, model: type[P], path: Path = PARAMS_FILE) -> P:
-    """The stage's section of `params.yaml`, validated; all errors are reported together."""
+    """Read and validate the stage's section of `params.yaml`.
+
+    Raises:
+        ParameterError: the file or the section is missing, or values are invalid; all errors are
+            reported together.
+    """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -30,7 +35,7 @@ def load_params(stage: str, model: type[P], path: Path = PARAMS_FILE) -> P:
             f"No {path} in {Path.cwd()}; run from the project's root folder."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path} is not YAML in UTF-8: {error}") from None
+        raise ParameterError(f"{path} is not valid YAML in UTF-8: {error}") from None
     if not isinstance(document, dict) or stage not in document:
         raise ParameterError(f"{path} has no section {stage!r}; add it (it may be empty: {{}}).")
     try:
@@ -40,19 +45,19 @@ def load_params(stage: str, model: type[P], path: Path = PARAMS_FILE) -> P:
 
 
 def _explain(stage: str, path: Path, model: type[Section], error: ValidationError) -> str:
-    lines = [f"{path} has {error.error_count()} wrong value(s):"]
+    lines = [f"{path} has {error.error_count()} invalid value(s):"]
     for item in error.errors():
         where = ".".join(str(part) for part in (stage, *item["loc"]))
         got = "" if item["type"] == "missing" else f" (got {item['input']!r})"
-        said = item["msg"]
+        text = item["msg"]
         if item["type"] == "extra_forbidden":
-            said = str(unknown_name("parameter", str(item["loc"][-1]), _names(model, item["loc"])))
-        lines.append(f"  {where}: {said}{got}")
+            text = str(unknown_name("parameter", str(item["loc"][-1]), _names(model, item["loc"])))
+        lines.append(f"  {where}: {text}{got}")
     return "\n".join(lines)
 
 
 def _names(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The fields that are valid beside the unknown one at `loc`."""
+    """The valid fields next to the unknown one at `loc`."""
     for part in loc[:-1]:
         field = model.model_fields.get(str(part))
         inner = field.annotation if field else None

@@ -14,7 +14,7 @@ DVC_YAML = Path("dvc.yaml")
 
 @dataclass(frozen=True)
 class Stage:
-    """One row of the table: what to run, from which files, to which files, in which image."""
+    """One stage of the table: what to run, its input and output files, and its image."""
 
     name: str
     desc: str
@@ -27,9 +27,10 @@ class Stage:
 
 
 def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:
-    """The stages of `dvc_yaml` in the order of the file, with the stages each one waits for.
+    """The stages of `dvc_yaml` in the order of the file, each with the stages it waits for.
 
-    Raises ValueError where a stage lacks `desc`, `cmd` or `meta.image`.
+    Raises:
+        ValueError: a stage lacks `desc`, `cmd` or `meta.image`.
     """
     table: dict[str, Any] = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))["stages"]
     producers = {out: name for name, row in table.items() for out in _outs(row)}
@@ -77,6 +78,6 @@ def _outs(row: dict[str, Any]) -> list[str]:
 
 
 def _overlap(dep: str, out: str) -> bool:
-    """Whether one path is, or lies inside, the other."""
+    """Whether the paths are equal or one is inside the other."""
     a, b = PurePosixPath(dep), PurePosixPath(out)
     return a == b or a in b.parents or b in a.parents

@@ -1,4 +1,4 @@
-"""How far long work is: a bar on a terminal, elsewhere a line at least every 30 seconds."""
+"""Shows the progress of long work: a bar on a terminal, elsewhere a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 LINE_SECONDS = 30.0
-# Work that ends sooner shows nothing: a bar of a tenth of a second only flickers.
+# Shorter work shows no bar, which would only flicker.
 PATIENCE_SECONDS = 1.0
 
 Report = Callable[[int, int | None], None]
@@ -19,10 +19,10 @@ Report = Callable[[int, int | None], None]
 
 @contextmanager
 def progress(what: str, unit: str) -> Iterator[Report]:
-    """A function `(done, total)` that shows how far `what` is; `total` None: not known.
+    """Yield a function `(done, total)` that shows progress; `total` is None if unknown.
 
     Args:
-        what: what is being done, such as "head of db".
+        what: the work, such as "db head".
         unit: what is counted, in the plural, such as "epochs".
     """
     console = Console(stderr=True)
@@ -46,7 +46,7 @@ def _bar(what: str, unit: str, console: Console) -> Iterator[Report]:
 
 @contextmanager
 def _lines(what: str, unit: str, console: Console) -> Iterator[Report]:
-    """A thread prints the lines, so that they come even while one step takes minutes."""
+    """Print lines from a thread, so that they come even while one step takes minutes."""
     latest: tuple[int, int | None] = (0, None)
     started, ended = time.monotonic(), threading.Event()
 
@@ -54,29 +54,29 @@ def _lines(what: str, unit: str, console: Console) -> Iterator[Report]:
         nonlocal latest
         latest = (done, total)
 
-    def speak() -> None:
+    def print_lines() -> None:
         while not ended.wait(LINE_SECONDS):
             line = progress_line(what, unit, *latest, time.monotonic() - started)
             print(line, file=console.file, flush=True)
 
-    speaker = threading.Thread(target=speak, daemon=True)
-    speaker.start()
+    printer = threading.Thread(target=print_lines, daemon=True)
+    printer.start()
     try:
         yield show
     finally:
         ended.set()
-        speaker.join()
+        printer.join()
 
 
 def progress_line(what: str, unit: str, done: int, total: int | None, seconds: float) -> str:
-    """How far, how fast, how long still.
+    """How far, how fast, and how long to go.
 
     >>> progress_line("features", "documents", 4096, 12619, 64.0)
     'features: 4,096 of 12,619 documents, 64.0 per second, about 2 min 13 s left'
     >>> progress_line("predict", "documents", 512, None, 64.0)
     'predict: 512 documents, 8.0 per second'
-    >>> progress_line("head of db", "epochs", 3, 30, 12.0)
-    'head of db: 3 of 30 epochs, 4.0 s each, about 1 min 48 s left'
+    >>> progress_line("db head", "epochs", 3, 30, 12.0)
+    'db head: 3 of 30 epochs, 4.0 s each, about 1 min 48 s left'
     """
     rate = done / seconds if seconds > 0 else 0.0
     each = 1 / rate if 0 < rate < 1 else None
@@ -88,7 +88,7 @@ def progress_line(what: str, unit: str, done: int, total: int | None, seconds: f
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Seconds as hours, minutes and seconds.
 
     >>> duration(42.3), duration(133.2), duration(7260)
     ('42 s', '2 min 13 s', '2 h 1 min')

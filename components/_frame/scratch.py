@@ -14,11 +14,16 @@ KEPT = 12
 
 
 def scratch(kind: str, facts: dict[str, Any], texts: Iterable[str]) -> Path:
-    """`<cache>/<kind>/<key>`, made if need be; the key is a hash of `facts` and `texts`.
+    """Return the folder `<cache>/<kind>/<key>`, creating it if necessary.
 
-    The cache is `$LONGTAIL_CACHE`, by default `~/.cache/longtail`. It lies outside the workspace:
-    a nightly run in a fresh workspace finds its half-done work again, and DVC never takes it for
-    an output. Only the `KEPT` youngest folders of a kind are kept.
+    The cache is `$LONGTAIL_CACHE`, by default `~/.cache/longtail`. It is outside the workspace, so
+    that a nightly run in a fresh workspace finds unfinished work again and DVC does not mistake it
+    for an output. Only the `KEPT` most recently used folders of each kind are kept.
+
+    Args:
+        kind: of the results, such as "features".
+        facts: what the results depend on besides the texts; part of the key.
+        texts: the texts they are made from; part of the key.
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for text in texts:
@@ -30,11 +35,11 @@ def scratch(kind: str, facts: dict[str, Any], texts: Iterable[str]) -> Path:
     folder = parent / digest.hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)
-    _forget_old(parent)
+    _delete_old(parent)
     return folder
 
 
-def _forget_old(parent: Path) -> None:
+def _delete_old(parent: Path) -> None:
     folders = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in folders[KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Which reader a file's ending asks for; stdlib only, as orchestrators read it too."""
+"""Maps file extensions to formats; stdlib only, since orchestrators import it too."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Everything that talks to MLflow: versions, evidence, decisions, serving."""

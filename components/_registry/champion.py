@@ -1,8 +1,8 @@
-"""Moves of the champion alias: promote, roll back, and the history that both leave.
+"""Moves the champion alias (promotion, rollback), and records every move in the history.
 
-Callers hold `registry.exclusive`. A move sets `previous_champion` first and the history last; a
-process killed in between leaves an alias that its last entry does not explain, which the next
-command records as `found`. Nothing in the history is ever rewritten.
+Callers hold `registry.exclusive`. A move sets `previous_champion` first and the history last. If
+the process is killed in between, the last entry does not explain the alias, and the next command
+records it as `found`. Nothing in the history is ever rewritten.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def move(
     decision_id: str = "",
     approved_by: str = "",
 ) -> None:
-    """Make `version` the champion and the present champion the previous one; record it."""
+    """Make `version` the champion and the current champion the previous one; record the move."""
     name = version.name
     old = registry.by_alias(client, name, registry.CHAMPION)
     if old is not None:
@@ -47,19 +47,19 @@ def move(
 
 
 def reconcile(client: MlflowClient, name: str) -> None:
-    """Record a champion that the history does not explain (moved by hand, or a killed run)."""
+    """Record a champion that the history does not explain (moved by hand or by a killed run)."""
     now = registry.by_alias(client, name, registry.CHAMPION)
     entries = registry.history(client, name)
     last = entries[-1]["to"] if entries else None
     if registry.number(now) != last:
         old = registry.by_number(client, name, last) if last else None
-        why = "The alias was found moved: another client, or a run that was killed."
+        why = "The alias had been moved by another client, or by a run that was killed."
         _record(client, name, "found", old, now, why)
         write_log(client, name)
 
 
 def mark(client: MlflowClient, old: ModelVersion, new: ModelVersion, why: str) -> None:
-    """Mark `old` as rolled back; whoever rolls back to `new` by hand lifts its mark."""
+    """Mark `old` as rolled back, and remove such a mark from `new`."""
     client.set_model_version_tag(old.name, old.version, registry.ROLLED_BACK, why)
     if registry.ROLLED_BACK in new.tags:
         client.delete_model_version_tag(new.name, new.version, registry.ROLLED_BACK)
@@ -89,7 +89,7 @@ def _record(
 
 
 def write_log(client: MlflowClient, name: str) -> str:
-    """Write the registry's history as JSON Lines; returns them."""
+    """Write the registry's history as JSON Lines to `LOG`, and return the lines."""
     entries = registry.history(client, name)
     lines = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
     with written(LOG) as path:

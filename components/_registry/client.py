@@ -1,8 +1,8 @@
 """The MLflow registry: connection, versions by key and alias, the lock, and the history.
 
-The history is a tag per entry on the registered model, numbered and never rewritten. MLflow sets
-an alias without a condition, so whoever moves one holds `exclusive` and reads it again afterwards;
-the lock reaches as far as the file system of the lock folder does.
+The history is stored in numbered tags of the registered model, one per entry, never rewritten.
+MLflow sets aliases unconditionally, so whoever moves one holds `exclusive` and reads the alias
+afterwards; the lock works between processes that share the file system of its folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
-import mlflow  # noqa: E402 - reads the variables above when it is imported
+import mlflow  # noqa: E402 - reads the variables above on import
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
 
@@ -71,30 +71,33 @@ T = TypeVar("T")
 
 
 class RegisterParams(Section):
-    """Settings of `register`; every other command reads the model's name from them."""
+    """Parameters of `register`; all other commands read the model's name from them."""
 
-    model_name: str = Field(min_length=1, description="Name of the registered model.")
-    experiment: str = Field(min_length=1, description="MLflow experiment of the runs.")
-    sample: int = Field(ge=1, le=1000, description="Test documents kept to check the version by.")
+    model_name: str = Field(min_length=1, description="name of the registered model")
+    experiment: str = Field(min_length=1, description="MLflow experiment of the runs")
+    sample: int = Field(
+        ge=1, le=1000, description="test documents kept with each version, to check it later"
+    )
     runtime: Literal["pytorch", "onnx", "onnx_int8"] = Field(
-        description="What serves the version; int8 is faster and slightly different."
+        description="what serves the version; int8 is faster, its scores differ slightly"
     )
 
 
 def model_name() -> str:
-    """The name of the registered model, as `params.yaml` says."""
+    """The name of the registered model in `params.yaml`."""
     return load_params("register", RegisterParams).model_name
 
 
 def champion_uri() -> str:
-    """Where MLflow finds the champion."""
+    """The URI of the champion."""
     return f"models:/{model_name()}@{CHAMPION}"
 
 
 def connect() -> mlflow.MlflowClient:
     """A client of the tracking server that `MLFLOW_TRACKING_URI` names.
 
-    Raises TemporaryError, after a few seconds, where the server cannot be reached.
+    Raises:
+        TemporaryError: the server cannot be reached within a few seconds.
     """
     uri = os.environ["MLFLOW_TRACKING_URI"]
     parts = urlsplit(uri)
@@ -112,13 +115,13 @@ def connect() -> mlflow.MlflowClient:
 def _unreachable(where: str, error: object) -> str:
     return (
         f"The tracking server at {where} cannot be reached ({error}); start it, or set "
-        "MLFLOW_TRACKING_URI to one that runs, and try again."
+        "MLFLOW_TRACKING_URI to a running one, and try again."
     )
 
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Turn the loss of the tracking server halfway, or its full disk, into a TemporaryError."""
+    """Turn a lost tracking server, or its full disk, into a TemporaryError."""
     try:
         yield
     except Exception as error:  # MLflow wraps most errors of its database, but not all
@@ -142,17 +145,17 @@ def _or_none(call: Callable[[], T]) -> T | None:
 
 
 def number(version: ModelVersion | None) -> str | None:
-    """The version's number as text (some stores give an int); None for no version."""
+    """The version's number as a string (some stores return an int); None without a version."""
     return None if version is None else str(version.version)
 
 
 def by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
-    """The version that the alias points to; None where it points to nothing."""
+    """The version that the alias points to; None if the alias is not set."""
     return _or_none(lambda: client.get_model_version_by_alias(name, alias))
 
 
 def by_number(client: mlflow.MlflowClient, name: str, version: str) -> ModelVersion | None:
-    """The version with that number; None where it never was or was deleted."""
+    """The version with that number; None if it never existed or was deleted."""
     return _or_none(lambda: client.get_model_version(name, version))
 
 
@@ -173,10 +176,10 @@ def by_key(client: mlflow.MlflowClient, name: str, key: str) -> ModelVersion | N
 
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
-    """Hold the lock of the registered model `name` (shared by all processes of this machine)."""
+    """Hold the lock of the registered model `name`, shared by all processes on this machine."""
     cache = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    if uri.startswith(SQLITE):  # the same file from whatever folder, with or without its whole path
+    if uri.startswith(SQLITE):  # one lock per file, however its path is written
         uri = SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())
     digest = hashlib.sha256(json.dumps([uri, name]).encode()).hexdigest()[:16]
     with locked(cache / "locks" / digest):
@@ -186,7 +189,8 @@ def exclusive(name: str) -> Iterator[None]:
 def move_alias(client: mlflow.MlflowClient, name: str, alias: str, version: str | None) -> None:
     """Point `alias` at `version` (None removes it), then read it again.
 
-    Raises TemporaryError where another client moved it at the same moment.
+    Raises:
+        TemporaryError: another client moved it at the same moment.
     """
     if version is None:
         _or_none(lambda: client.delete_registered_model_alias(name, alias))
@@ -195,8 +199,8 @@ def move_alias(client: mlflow.MlflowClient, name: str, alias: str, version: str 
     found = by_alias(client, name, alias)
     if number(found) != version:
         raise TemporaryError(
-            f"The alias {alias!r} was to point to version {version} but points to "
-            f"{number(found)}: another client moved it. Decide again."
+            f"The alias {alias!r} should point to version {version}, but points to "
+            f"{number(found)}: another client moved it. Run `longtail promote decide`."
         )
 
 
@@ -209,7 +213,7 @@ def history(client: mlflow.MlflowClient, name: str) -> list[dict[str, Any]]:
 
 
 def append_history(client: mlflow.MlflowClient, name: str, entry: Mapping[str, Any]) -> None:
-    """Add one entry under the next free number; the caller holds the lock."""
+    """Add an entry with the next free number; the caller holds the lock."""
     tags = client.get_registered_model(name).tags
     last = max(
         (int(tag.removeprefix(HISTORY)) for tag in tags if tag.startswith(HISTORY)), default=0

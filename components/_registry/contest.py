@@ -1,4 +1,4 @@
-"""The contest that the gate judges: the test set as challenger, baseline and champion see it."""
+"""Prepares what the gate judges: the test set as challenger, baseline and champion predict it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,18 @@ BATCH = 256
 def prepare(
     challenger: ModelVersion, champion: ModelVersion | None, max_int8_loss: dict[str, float]
 ) -> tuple[gate.Contest, list[gate.Line]]:
-    """The contest on the workspace's test set, and the lines of what went wrong on the way.
+    """Read the workspace's test set once, and have every model predict it.
 
-    The test set is read once. The champion is scored now, on the documents that it has not seen;
-    where that cannot be done the contest has no champion and a line says why.
+    The champion is scored now, on the documents that it has not seen. If that is not possible, the
+    contest has no champion and a line says why.
+
+    Args:
+        challenger: the version to judge.
+        champion: the version it is compared with; None for none.
+        max_int8_loss: metric to the largest loss of an int8 version, as a fraction.
+
+    Returns:
+        The contest, and the lines of what failed so far.
     """
     contest, ids = _against_baseline()
     lines: list[gate.Line] = []
@@ -43,17 +51,18 @@ def prepare(
         try:
             contest = replace(contest, champion=_champion(champion, ids, texts))
         except (ServedError, IncomparableError) as error:
-            lines = [*lines, gate.fact("champion", False, f"It cannot be compared: {error}")]
+            reason = f"The champion cannot be compared: {error}"
+            lines = [*lines, gate.fact("champion", False, reason)]
     return contest, lines
 
 
 def _against_baseline() -> tuple[gate.Contest, list[str]]:
-    """Challenger and baseline on the workspace's test set, and its documents' ids."""
+    """Challenger and baseline on the workspace's test set, and the ids of its documents."""
     model, baseline = evidence.test_scores()
     thresholds = evidence.read_json(evidence.THRESHOLDS)["models"]
     frequencies = evidence.read_json(evidence.FREQUENCIES)
     if not (model.labels == baseline.labels == frequencies["labels"]):
-        raise DataError("Scores and frequencies differ in their labels; run `dvc repro`.")
+        raise DataError("Scores and frequencies have different labels; run `dvc repro`.")
     contest = gate.Contest(
         labels=model.labels,
         groups=frequencies["groups"],
@@ -70,11 +79,11 @@ def _quantized(
     texts: Sequence[str],
     max_loss: dict[str, float],
 ) -> tuple[gate.Contest, list[gate.Line]]:
-    """The challenger as it is served, and what that costs against the model it was made of."""
+    """The challenger as it is served, and what int8 costs against the model it was made from."""
     try:
         predicted, _ = _predictions(challenger, texts)
     except ServedError as error:
-        return contest, [gate.fact("int8", False, f"It does not answer: {error}")]
+        return contest, [gate.fact("int8", False, f"The int8 version does not answer: {error}")]
     lines = gate.quantized(predicted, contest.challenger, contest.targets, max_loss)
     return replace(contest, challenger=predicted), lines
 
@@ -83,7 +92,9 @@ def _champion(champion: ModelVersion, ids: Sequence[str], texts: Sequence[str]) 
     """The champion's answers on the documents that it has not seen; empty rows for the others."""
     digest = champion.tags.get("train_ids_digest")
     if not digest:
-        raise IncomparableError("its tag train_ids_digest is missing; decide with --rebase.")
+        raise IncomparableError(
+            "its tag train_ids_digest is missing; run `longtail promote decide --rebase`."
+        )
     known = evidence.read_seen_ids(str(champion.run_id), digest)
     seen = np.array([evidence.hashed(identifier) in known for identifier in ids], dtype=bool)
     fresh = np.flatnonzero(~seen)
@@ -110,7 +121,7 @@ def _predictions(version: ModelVersion, texts: Sequence[str]) -> tuple[sp.csr_ma
 
 
 def challenger_metrics(contest: gate.Contest) -> dict[str, float]:
-    """Micro and macro F1 of the challenger: `metric` on all labels, `GROUP/metric` on a group."""
+    """Micro and macro F1 of the challenger: `metric` over all labels, `GROUP/metric` per group."""
     found = {}
     for group in (gate.ALL, *dict.fromkeys(contest.groups)):
         columns = np.flatnonzero(np.isin(contest.groups, group) | (group == gate.ALL))
@@ -122,7 +133,7 @@ def challenger_metrics(contest: gate.Contest) -> dict[str, float]:
 
 
 def champion_metrics(lines: Sequence[gate.Line]) -> dict[str, float]:
-    """The champion's figures on the shared labels and the documents it has not seen."""
+    """The champion's metrics on the shared labels and the documents that it has not seen."""
     return {
         line.metric if line.slice == gate.ALL else f"{line.slice}/{line.metric}": line.champion
         for line in lines

@@ -1,4 +1,4 @@
-"""Decide whether the registered challenger replaces the champion."""
+"""Decides whether the registered challenger replaces the champion."""
 
 from __future__ import annotations
 
@@ -26,10 +26,15 @@ UNITS = {"seconds_per_doc": "s", "start_seconds": "s", "memory_mb": "MB", "size_
 
 
 def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dict[str, Any]:
-    """Judge the version of `reports/registered.json` and write the decision.
+    """Judge the version in `reports/registered.json` and write the decision.
 
-    The same question gets the recorded answer: nothing is scored again as long as challenger,
-    champion, rules and marks are the same.
+    The same question gets the recorded answer: as long as challenger, champion, rules and marks are
+    the same, nothing is scored again.
+
+    Args:
+        client: of the registry.
+        params: the rules.
+        rebase: judge without the champion, because the label set was changed on purpose.
     """
     challenger, champion = _sides(client)
     facts = _facts(client, challenger, champion)
@@ -50,7 +55,7 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
 
 
 def _sides(client: MlflowClient) -> tuple[ModelVersion, ModelVersion | None]:
-    """The registered challenger and the present champion."""
+    """The registered challenger and the current champion."""
     registered = evidence.read_json(evidence.REGISTERED)
     name = registered["name"]
     challenger = registry.by_number(client, name, registered["version"])
@@ -65,18 +70,18 @@ def _sides(client: MlflowClient) -> tuple[ModelVersion, ModelVersion | None]:
 def _facts(
     client: MlflowClient, challenger: ModelVersion, champion: ModelVersion | None
 ) -> list[gate.Line]:
-    """What must hold before any score is looked at."""
+    """What must be true before any score is read."""
     missing = [tag for tag in registry.REQUIRED_TAGS if not challenger.tags.get(tag)]
-    tags = f"The version lacks {', '.join(missing)}." if missing else "All tags are present."
+    tags = f"The version lacks tags: {', '.join(missing)}." if missing else "All tags are present."
     lines = [gate.fact("tags", not missing, tags)]
     mark = challenger.tags.get(registry.ROLLED_BACK)
     if mark:
-        reason = f"It was rolled back ({mark}) and is never promoted again by itself."
+        reason = f"It was rolled back ({mark}) and is never promoted again automatically."
         lines.append(gate.fact("rolled_back", False, reason))
     entries = registry.history(client, challenger.name)
     if champion is None and entries:
         reason = (
-            f"The alias points to nothing; version {entries[-1]['to']} was the last champion. "
+            f"The alias is not set; version {entries[-1]['to']} was the last champion. "
             "Judged as a first version."
         )
         lines.append(gate.Line("champion", gate.REPORTED, reason))
@@ -90,7 +95,7 @@ def _question(
     params: Params,
     rebase: bool,
 ) -> str:
-    """Digest of everything that the answer depends on."""
+    """The digest of everything that the answer depends on."""
     numbers = [registry.number(version) for version in (challenger, champion)]
     key = challenger.tags.get(registry.KEY)
     asked = [numbers, key, facts, rebase, params.model_dump()]
@@ -104,7 +109,7 @@ def _judged(
     params: Params,
     rebase: bool,
 ) -> dict[str, Any]:
-    """Every rule in its order; the first group of rules that fails ends the questioning."""
+    """Apply the rules in order, and stop after the first group of rules that fails."""
     lines, contest = list(facts), None
     if gate.passed(lines):
         opponent = None if rebase else champion
@@ -136,10 +141,10 @@ def _judged(
 
 
 def smoke_lines(version: ModelVersion, limits: Limits) -> list[gate.Line]:
-    """The smoke test of a version in a fresh process, and what it measured against the limits."""
+    """Smoke-test a version in a fresh process, and hold what was measured against the limits."""
     sample = evidence.read_sample(str(version.run_id))
     found = smoke(f"models:/{version.name}/{version.version}", sample, version.tags[registry.FILES])
-    reason = " ".join(found.faults) or "A fresh process loads the version and answers as it should."
+    reason = " ".join(found.faults) or "A fresh process loads the version and answers as expected."
     lines = [gate.fact("smoke", not found.faults, reason)]
     for name, value in found.measured.items():
         lines.append(gate.measured(name, value, getattr(limits, name), UNITS[name]))
@@ -147,11 +152,11 @@ def smoke_lines(version: ModelVersion, limits: Limits) -> list[gate.Line]:
 
 
 def _unchanged(version: ModelVersion, past: dict[str, Any]) -> dict[str, Any]:
-    """The challenger is the champion: nothing to decide; what was decided then is kept."""
+    """The challenger is already the champion: there is nothing to decide, so keep the decision."""
     number = registry.number(version)
     kept = past if past.get("challenger", {}).get("version") == number else {}
     side = {"version": number, "metrics": kept.get("challenger", {}).get("metrics", {})}
-    summary = f"Version {number} is the champion already: the same data, code, parameters."
+    summary = f"Version {number} is already the champion: the same data, code and parameters."
     empty = {"rules": [], "rebase": False, "overlap": 0, "labels_added": [], "labels_removed": []}
     return {
         **{name: kept.get(name, value) for name, value in empty.items()},

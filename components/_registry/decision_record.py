@@ -1,4 +1,4 @@
-"""The decision as files: JSON, Markdown, and the report page with the decision at its head."""
+"""Writes the decision as JSON, as Markdown, and as the report page with the decision on top."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DRIFT = Path("reports/drift.json")
 
 
 def read() -> dict[str, Any]:
-    """The last decision; an empty dict where there is none."""
+    """The last decision; an empty dict if there is none."""
     return evidence.read_json(DECISION) if DECISION.exists() else {}
 
 
 def write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, Any]) -> None:
-    """Write all three files; the version's description and its run get the decision too."""
+    """Write all three files, and store the decision with the version and its run."""
     with written(DECISION) as path:
         path.write_text(json.dumps(decision, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     text = markdown(decision)
@@ -38,21 +38,20 @@ def write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, An
 
 
 def refresh_page(decision: dict[str, Any]) -> None:
-    """Render the page again where the report was made again after it."""
+    """Render the page again if the report or the measured drift is newer."""
     if not DETAILS.exists():
         return
-    if not PAGE.exists() or PAGE.stat().st_mtime < DETAILS.stat().st_mtime:
+    newest = max(path.stat().st_mtime for path in (DETAILS, DRIFT) if path.exists())
+    if not PAGE.exists() or PAGE.stat().st_mtime < newest:
         _render(decision)
 
 
 def _render(decision: dict[str, Any]) -> None:
-    """The report page with the decision at its head, beside the page that the stage made."""
-    from longtail.report.page.render import page
+    """Write the report page with the decision on top, next to the page that the stage wrote."""
+    from components._formats.page import write_page
 
     drift = evidence.read_json(DRIFT) if DRIFT.exists() else None
-    with written(PAGE) as path:
-        text = page(evidence.read_json(DETAILS), decision, drift)
-        path.write_text(text, encoding="utf-8")
+    write_page(DETAILS, PAGE, decision=decision, drift=drift)
 
 
 def markdown(decision: dict[str, Any]) -> str:

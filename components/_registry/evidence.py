@@ -1,8 +1,8 @@
-"""What is kept with every version so that it can be judged later, and the workspace it is made of.
+"""Reads the workspace's results, and keeps with every version what it takes to judge it later.
 
-The evidence is two artefacts of the run: the hashed ids of the documents that the model has seen
-(train and val: val chose its epochs and thresholds), so that they can be taken out of a later test
-set; and a sample of test documents with the scores that the pipeline computed.
+That evidence is two artifacts of the run: the hashed ids of the documents that the model has seen
+(train, and val, which chose its epochs and thresholds), so that they can be left out of a later
+test set; and a sample of test documents with the scores that the pipeline computed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 
 from components._formats.corpus import read_corpus
 from components._formats.scores import Scores, read_scores
-from components._registry.client import mlflow  # after the settings that it reads when imported
+from components._registry.client import mlflow  # after the settings that it reads on import
 from components._registry.smoke import TOLERANCE, Sample
 from longtail.errors import DataError
 from longtail.models.blending import blend
@@ -38,18 +38,20 @@ SEEN_FILE, SAMPLE_FILE = "evidence/seen_ids.txt", "evidence/sample.json"
 
 
 class IncomparableError(Exception):
-    """A version cannot be compared with: what it was trained on is not known."""
+    """A version cannot be compared, because it is unknown what it was trained on."""
 
 
 def read_json(path: Path) -> Any:
     """A JSON file that an earlier step wrote; DataError names the step to run if it is missing."""
+    maker = "longtail register" if path == REGISTERED else "dvc repro"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        maker = "python -m components.register" if path == REGISTERED else "dvc repro"
         raise DataError(f"{path} does not exist; run `{maker}` first.") from None
     except json.JSONDecodeError as error:
-        raise DataError(f"{path} is not JSON ({error}); remove it and run again.") from None
+        raise DataError(
+            f"{path} is not valid JSON ({error}); remove it and run `{maker}`."
+        ) from None
 
 
 def test_scores() -> tuple[Scores, Scores]:
@@ -60,7 +62,7 @@ def test_scores() -> tuple[Scores, Scores]:
     model, baseline = read_scores(TEST_SCORES), read_scores(BASELINE_TEST_SCORES)
     if (model.ids, model.labels) != (baseline.ids, baseline.labels):
         raise DataError(
-            "The test scores of model and baseline differ in ids or labels; run `dvc repro`."
+            "The test scores of model and baseline have different ids or labels; run `dvc repro`."
         )
     weight = read_json(THRESHOLDS)["blend_weight"]
     mixed = blend(model.scores, baseline.scores, weight)
@@ -68,34 +70,35 @@ def test_scores() -> tuple[Scores, Scores]:
 
 
 def hashed(identifier: str) -> str:
-    """16 hexadecimal digits of an id's sha256: enough to recognise it, not to read it."""
+    """16 hexadecimal digits of an id's SHA-256: enough to recognize it, not to read it."""
     return hashlib.sha256(identifier.encode()).hexdigest()[:16]
 
 
 def seen_ids(assignment: pd.DataFrame) -> str:
-    """The hashed ids of train and val, one a line, sorted."""
+    """The hashed ids of train and val, one per line, sorted."""
     seen = assignment.loc[assignment["split"].isin(["train", "val"]), "id"]
     return "".join(f"{line}\n" for line in sorted(map(hashed, seen)))
 
 
 def digest(text: str) -> str:
-    """sha256 of a text artefact, as the version's tag records it."""
+    """The SHA-256 of a text artifact, as in the version's tag."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_seen_ids(run_id: str, expected_digest: str) -> set[str]:
-    """The hashed ids that the model has seen; IncomparableError if they were changed."""
+    """The hashed ids that the model has seen; IncomparableError if the artifact was changed."""
     text = mlflow.artifacts.load_text(f"runs:/{run_id}/{SEEN_FILE}")
     if digest(text) != expected_digest:
         raise IncomparableError(
-            f"run {run_id}: {SEEN_FILE} does not fit the version's tag train_ids_digest; "
-            "the artefact was changed. Roll back to another version, or decide with --rebase."
+            f"run {run_id}: {SEEN_FILE} does not match the version's tag train_ids_digest, so the "
+            "artifact was changed. Roll back to another version, or run "
+            "`longtail promote decide --rebase`."
         )
     return set(text.split())
 
 
 def make_sample(scores: Scores, size: int) -> Sample:
-    """`size` test documents, chosen by hashed id, with the scores that were computed for them."""
+    """Choose `size` test documents by their hashed ids, with the scores of the pipeline."""
     rows = sorted(range(len(scores.ids)), key=lambda row: hashed(scores.ids[row]))[:size]
     texts = texts_of([scores.ids[row] for row in rows])
     found = np.asarray(scores.scores[sorted(rows)], dtype=np.float64)
@@ -105,7 +108,7 @@ def make_sample(scores: Scores, size: int) -> Sample:
 
 
 def texts_of(ids: Iterable[str]) -> list[str]:
-    """The texts of the clean corpus with these ids, in their order."""
+    """The texts of the documents with these ids, in the same order."""
     corpus = read_corpus(CORPUS).set_index("id")["text"]
     try:
         return corpus.loc[list(ids)].tolist()
@@ -114,10 +117,10 @@ def texts_of(ids: Iterable[str]) -> list[str]:
 
 
 def write_sample(sample: Sample) -> None:
-    """Keep the sample with the active run."""
+    """Store the sample with the active run."""
     mlflow.log_text(json.dumps(asdict(sample), ensure_ascii=False), SAMPLE_FILE)
 
 
 def read_sample(run_id: str) -> Sample:
-    """The sample kept with the run."""
+    """The sample stored with the run."""
     return Sample(**json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{SAMPLE_FILE}")))

@@ -1,4 +1,4 @@
-"""Where a model comes from: the key of its data, code and parameters, and the tags that say so."""
+"""Records where a model comes from: the key of its data, code and parameters, and tags."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVING = ROOT / "components" / "_registry" / "serving.py"
 
 
-def model_key(artefacts: Iterable[Path], *circumstances: str) -> str:
-    """Digest of (data, code, parameters): the same three give the same key.
+def model_key(artifacts: Iterable[Path], *circumstances: str) -> str:
+    """The digest of data, code and parameters: the same three give the same key.
 
-    With `dvc.lock`: the sources and parameters that it records for the stages up to the
-    thresholds; without: `params.yaml` and the bytes of the `artefacts`. The code that serves the
-    model counts in both; so do the `circumstances`: the training profile, which `auto` takes from
-    the machine, and the runtime that the model is exported for.
+    Args:
+        artifacts: the model's files; read only without a `dvc.lock`, which otherwise gives the
+            sources and parameters of the stages that make the model.
+        circumstances: what else makes another version: the training profile, which `auto` takes
+            from the machine, and the runtime that the model is exported for.
     """
-    made = _from_lock() or [file_digest(path) for path in artefacts] + [params_hash()]
+    made = _from_lock() or [file_digest(path) for path in artifacts] + [params_hash()]
     code = {str(path.relative_to(ROOT)): file_digest(path) for path in serving_code()}
     return _digest([made, code, *circumstances])
 
 
 def _stages() -> list[str]:
-    """The stages that make the model: all that its thresholds depend on."""
+    """The stages that make the model: `thresholds`, and all that it depends on."""
     return [stage.name for stage in with_upstream(load_stages(), "thresholds")]
 
 
@@ -59,7 +60,7 @@ def _from_lock() -> list[Any] | None:
 
 
 def params_hash() -> str:
-    """Digest of the parameters of the stages that make the model."""
+    """The digest of the parameters of the stages that make the model."""
     document = yaml.safe_load(PARAMS.read_text(encoding="utf-8")) or {}
     return _digest({stage: document.get(stage) for stage in _stages()})
 
@@ -74,7 +75,7 @@ def serving_code() -> list[Path]:
 
 
 def pack_code(folder: Path) -> list[str]:
-    """Copy the modules that the served model imports into `folder`; its top-level packages."""
+    """Copy the modules that the served model imports to `folder`, and return its packages."""
     for path in serving_code():
         if path == SERVING:
             continue
@@ -85,10 +86,11 @@ def pack_code(folder: Path) -> list[str]:
 
 
 def origin_tags(assignment: Path) -> dict[str, str]:
-    """Tags that say where the version comes from.
+    """The tags that say where the version comes from.
 
-    Outside containers and schedules they read `process` and `manual`, outside git `none`. A
-    container, which has no git, is told by `LONGTAIL_GIT_COMMIT` and `LONGTAIL_DATA_REVISION`.
+    The image is `process` outside containers, the date `manual` outside schedules, and revisions
+    are `none` outside git. A container, which has no git, gets them from `LONGTAIL_GIT_COMMIT` and
+    `LONGTAIL_DATA_REVISION`.
     """
     environment = os.environ
     commit = environment.get("LONGTAIL_GIT_COMMIT") or _git("rev-parse", "HEAD") or "none"
@@ -107,7 +109,7 @@ def origin_tags(assignment: Path) -> dict[str, str]:
 
 
 def _data_md5() -> str:
-    """The md5 that DVC tracks `data/` by; `none` where it is not tracked."""
+    """The MD5 by which DVC tracks `data/`; `none` if it is not tracked."""
     pointer = Path("data.dvc")
     if not pointer.exists():
         return "none"
@@ -124,7 +126,7 @@ def _git(*arguments: str) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file, or of a folder's names and files."""
+    """The SHA-256 of a file, or of the names and files in a folder."""
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return _digest([(p.relative_to(path).as_posix(), file_digest(p)) for p in files])

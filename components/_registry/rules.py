@@ -1,4 +1,4 @@
-"""The parameters of `promote`: the rules of the gate, and what a served model may cost."""
+"""The parameters of `promote`: the rules of the gate, and the limits of a served model."""
 
 from __future__ import annotations
 
@@ -9,32 +9,49 @@ from longtail import gate
 
 
 class Limits(Section):
-    """What the served model may cost, measured in a fresh process."""
+    """The limits of a served model, measured in a fresh process."""
 
-    seconds_per_doc: float = Field(gt=0, description="Seconds per document, one at a time, median.")
-    start_seconds: float = Field(gt=0, description="Seconds from start to readiness.")
-    memory_mb: float = Field(gt=0, description="Peak resident memory, MB.")
-    size_mb: float = Field(gt=0, description="Size of the version's files, MB.")
+    seconds_per_doc: float = Field(
+        gt=0, description="median seconds per document, sent one at a time"
+    )
+    start_seconds: float = Field(
+        gt=0, description="seconds from the start of the process until it is ready"
+    )
+    memory_mb: float = Field(gt=0, description="peak resident memory, MB")
+    size_mb: float = Field(gt=0, description="size of the version's files, MB")
+
+
+class Bootstrap(Section):
+    """The paired intervals, drawn over test documents."""
+
+    n_draws: int = Field(ge=1000, le=100_000, description="draws over documents")
+    level: float = Field(gt=0.5, lt=1, description="coverage of the intervals, 0.5 to 1")
+    seed: int = Field(ge=0, description="of the draws")
 
 
 class Params(Section):
-    """The rules of the gate; F1 values are fractions."""
+    """The rules of the gate; F1 values are fractions, so that 0.01 is one point."""
 
-    primary_metric: str = Field(description="Set metric that the gain is judged on.")
-    min_gain: float = Field(ge=-1, le=1, description="Least gain, lower bound of the interval.")
-    max_loss: dict[str, float] = Field(description="Label group: largest loss of micro-F1.")
-    floors: dict[str, float] = Field(description="Metric: least value of the challenger.")
-    over_baseline: dict[str, float] = Field(description="Metric: least difference, lower bound.")
-    min_shared_labels: float = Field(ge=0, le=1, description="Least share of labels kept.")
-    min_support: int = Field(ge=1, description="Positives a group needs to decide.")
-    n_draws: int = Field(ge=1000, le=100_000, description="Bootstrap draws.")
-    level: float = Field(gt=0.5, lt=1, description="Coverage of the intervals.")
-    seed: int = Field(ge=0, description="Seed of the draws.")
+    primary_metric: str = Field(description="set metric that the gain is judged by")
+    min_gain: float = Field(
+        ge=-1, le=1, description="minimum gain, compared with the lower bound of the interval"
+    )
+    max_loss: dict[str, float] = Field(description="maximum loss of micro-F1 per label group")
+    floors: dict[str, float] = Field(description="minimum value of the challenger per metric")
+    over_baseline: dict[str, float] = Field(
+        description="minimum difference per metric, compared with the lower bound"
+    )
+    min_shared_labels: float = Field(
+        ge=0, le=1, description="minimum share of the champion's labels that are kept, 0 to 1"
+    )
+    min_support: int = Field(ge=1, description="positives that a label group needs to decide")
+    bootstrap: Bootstrap
     max_int8_loss: dict[str, float] = Field(
-        description="Metric: largest loss of an int8 version to the model it was made of."
+        description="maximum loss of an int8 version against its float32 model, per metric"
     )
     limits: Limits
 
     def rules(self) -> gate.Rules:
-        """The part of the parameters that the pure gate reads."""
-        return gate.Rules(**self.model_dump(exclude={"limits", "max_int8_loss"}))
+        """The parameters that the gate itself reads."""
+        own = self.model_dump(exclude={"limits", "max_int8_loss", "bootstrap"})
+        return gate.Rules(**own, **self.bootstrap.model_dump())

@@ -51,19 +51,22 @@ EXAMPLE = pd.DataFrame({"text": ["A small program that converts text files from 
 
 
 def open_experiment(name: str) -> str:
-    """Make the experiment if need be and log to it from now on; its id."""
+    """Select the experiment, creating it if necessary, and return its id."""
     return mlflow.set_experiment(name).experiment_id
 
 
 def models(run: Run) -> list[LoggedModelOutput]:
-    """The models that were logged in `run`."""
+    """The models logged in `run`."""
     return run.outputs.model_outputs if run.outputs else []
 
 
-def log_run(params: registry.RegisterParams, key: str, artefacts: dict[str, Path]) -> str:
-    """Log everything of the version in a run of its own; the run's id.
+def log_run(params: registry.RegisterParams, key: str, artifacts: dict[str, Path]) -> str:
+    """Log everything about the version in a run of its own, and return the run's id.
 
-    `artefacts` are the model's own files by the name that `_serving` knows them by.
+    Args:
+        params: of `register`.
+        key: digest of data, code and parameters.
+        artifacts: the model's files, by the names that `serving` knows.
     """
     scores, _ = evidence.test_scores()
     assignment = pd.read_parquet(evidence.ASSIGNMENT)
@@ -79,7 +82,7 @@ def log_run(params: registry.RegisterParams, key: str, artefacts: dict[str, Path
         _log_results(run.info.run_id)
         _log_dataset(tags["data_md5"])
         sample = evidence.make_sample(scores, params.sample)
-        with _served_files(artefacts, params.runtime) as files:
+        with _served_files(artifacts, params.runtime) as files:
             if params.runtime != "pytorch":
                 sample = _checked(files, sample, params.runtime)
             evidence.write_sample(sample)
@@ -88,26 +91,26 @@ def log_run(params: registry.RegisterParams, key: str, artefacts: dict[str, Path
 
 
 @contextmanager
-def _served_files(artefacts: dict[str, Path], runtime: str) -> Iterator[dict[str, Path]]:
-    """The version's own files: those of the workspace, the model exported where that is asked."""
+def _served_files(artifacts: dict[str, Path], runtime: str) -> Iterator[dict[str, Path]]:
+    """Yield the model's files, with the model itself exported unless the runtime is `pytorch`."""
     if runtime == "pytorch":
-        yield artefacts
+        yield artifacts
         return
     try:
         from longtail.models.onnx_export import export
     except ModuleNotFoundError as error:
         raise ParameterError(
             f"register.runtime: {runtime} needs the package {error.name}; "
-            "install the extra `onnx`, or set pytorch."
+            "install the extra `onnx`, or set it to pytorch."
         ) from None
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        export(load_model(artefacts["model"]), folder, int8=runtime == "onnx_int8")
-        yield artefacts | {"model": folder}
+        export(load_model(artifacts["model"]), folder, int8=runtime == "onnx_int8")
+        yield artifacts | {"model": folder}
 
 
 def _checked(files: dict[str, Path], sample: Sample, runtime: str) -> Sample:
-    """Hold the exported model against the pipeline's scores; int8 is kept to its own from here on.
+    """Compare the exported model's scores with the pipeline's; an int8 sample gets its own scores.
 
     What int8 loses in F1 is judged by `promote`, on the whole test set.
     """
@@ -123,7 +126,7 @@ def _checked(files: dict[str, Path], sample: Sample, runtime: str) -> Sample:
     if worst > sample.tolerance:
         raise DataError(
             f"The exported model's scores differ by up to {worst:.2g} from the pipeline's; "
-            "expected 1e-4 at most. Register with register.runtime: pytorch."
+            f"expected at most {sample.tolerance:.2g}. Set register.runtime to pytorch."
         )
     return sample
 
@@ -145,7 +148,7 @@ def _log_results(run_id: str) -> None:
 
 
 def _reports() -> list[Path]:
-    """What the stages declare below `reports/`, but for what their `meta.unlogged` leaves out."""
+    """The outputs of stages in `reports/`, except those in `meta.unlogged`."""
     return [
         Path(out)
         for stage in load_stages()
@@ -155,13 +158,13 @@ def _reports() -> list[Path]:
 
 
 def _epochs() -> Iterator[Metric]:
-    """A metric for each loss, profile and column of the training history; its step is the epoch."""
+    """The training history as metrics, one per loss, profile and column; the step is the epoch."""
     if not HISTORY.exists():
         return
     for row in pd.read_csv(HISTORY).to_dict("records"):
         loss, profile, epoch = row.pop("loss"), row.pop("profile"), int(row.pop("epoch"))
         for name, value in row.items():
-            if value == value:
+            if value == value:  # not NaN, an empty cell
                 yield Metric(_metric_name(f"{loss}/{profile}/{name}"), float(value), _now(), epoch)
 
 
@@ -173,14 +176,14 @@ def _log_dataset(data_md5: str) -> None:
     mlflow.log_dict(table, "dataset_statistics.json")
 
 
-def _log_model(artefacts: dict[str, Path], runtime: str) -> str:
-    """Log the pyfunc with the modules that it needs; the digest of its files."""
+def _log_model(artifacts: dict[str, Path], runtime: str) -> str:
+    """Log the pyfunc with the modules that it needs, and return the digest of its files."""
     packages = PACKAGES + (PYTORCH_PACKAGES if runtime == "pytorch" else ONNX_PACKAGES)
     with tempfile.TemporaryDirectory() as folder:
         model = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(SERVING),
-            artifacts={name: str(path) for name, path in artefacts.items()},
+            artifacts={name: str(path) for name, path in artifacts.items()},
             code_paths=pack_code(Path(folder)),
             signature=SIGNATURE,
             input_example=EXAMPLE,

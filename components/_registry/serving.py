@@ -1,7 +1,7 @@
 """The registered model as MLflow loads it: texts in, labels with scores out, thresholds applied.
 
-MLflow runs this file when it loads a version (models from code), so nothing is unpickled; the
-modules that it imports are packed beside it, and the project's source need not be there.
+MLflow runs this file when it loads a version (models from code), so nothing is unpickled. The
+modules that it imports are packed with the version, so the project's source is not needed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class LongtailModel(PythonModel):
         self.baseline = read_linear(Path(paths["baseline"])) if self.blend_weight else None
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """Scores float32 `(n_docs, n_labels)` in [0, 1], the blend where there is one."""
+        """Scores float32 `(n_docs, n_labels)` in [0, 1], blended if the version has a baseline."""
         scores = self.classifier.scores(texts)
         if self.baseline is None:
             return scores
@@ -46,9 +46,15 @@ class LongtailModel(PythonModel):
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """A frame with `labels` and `scores`, lists in descending order of score, one row per text.
+        """Predict the labels of texts.
 
-        `params`: `threshold` replaces every label's own threshold; `top_k` keeps the best k.
+        Args:
+            context: unused, part of MLflow's interface.
+            model_input: frame with a column `text`.
+            params: `threshold` replaces every label's own threshold; `top_k` keeps the best k.
+
+        Returns:
+            Frame with `labels` and `scores`, one row per text, lists in descending order of score.
         """
         texts = _texts(model_input)
         limits, top_k = self._limits(params or {})
@@ -72,7 +78,7 @@ class LongtailModel(PythonModel):
 
 
 def _classifier(folder: Path) -> Any:
-    """By PyTorch or ONNX Runtime, as the files are; the other one need not be installed."""
+    """The model, loaded by PyTorch or ONNX Runtime; the other one need not be installed."""
     if (folder / "model.onnx").exists():
         from longtail.models import onnx_classifier
 
@@ -90,7 +96,7 @@ def _chosen(scores: np.ndarray, limits: np.ndarray, top_k: int) -> np.ndarray:
 
 def _texts(model_input: Any) -> list[str]:
     if not isinstance(model_input, pd.DataFrame) or "text" not in model_input.columns:
-        raise _refused("The input must have a column 'text' with one text a row.")
+        raise _refused("The input must have a column 'text' with one text per row.")
     texts = model_input["text"].tolist()
     for row, text in enumerate(texts):
         if not isinstance(text, str):

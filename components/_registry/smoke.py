@@ -1,4 +1,4 @@
-"""Does a registered version answer, in a fresh process, as the pipeline says it should?"""
+"""Tests in a fresh process whether a registered version answers as expected."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ from dataclasses import dataclass
 from components._registry.worker import Answer, Served, ServedError
 
 TOLERANCE = 1e-4
-# int8 products saturate on processors without VNNI: the same version scores a little differently.
+# int8 products saturate on processors without VNNI: the same version scores slightly differently.
 INT8_TOLERANCE = 0.02
 SINGLES = 8
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Test documents kept with the version, and the labels' scores `(n_docs, n_labels)`."""
+    """Test documents kept with a version.
+
+    Attributes:
+        texts: of the documents.
+        labels: the columns of `scores`.
+        scores: `(n_docs, n_labels)`, as the pipeline computed them.
+        tolerance: largest difference between a served score and the one in `scores`.
+    """
 
     texts: list[str]
     labels: list[str]
@@ -26,7 +33,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Smoke:
-    """What the fresh process showed: one sentence per fault, and what was measured."""
+    """The result of the smoke test: one sentence per fault, and what was measured."""
 
     faults: list[str]
     measured: dict[str, float]
@@ -42,9 +49,12 @@ EDGE_TEXTS: dict[str, list[str]] = {
 
 
 def smoke(uri: str, sample: Sample, digest: str) -> Smoke:
-    """Load `uri` in a fresh process and go through every check; faults are collected.
+    """Load a version in a fresh process and run every check.
 
-    `digest` is that of the version's files when it was registered.
+    Args:
+        uri: of the version.
+        sample: kept with the version.
+        digest: of the version's files when it was registered.
     """
     try:
         with Served(uri) as model:
@@ -67,14 +77,14 @@ def _edge_texts(model: Served, sample: Sample) -> list[str]:
 
 
 def _form(name: str, answer: Answer, texts: Sequence[str]) -> list[str]:
-    """One row a text; as many scores as labels; scores in [0, 1] and falling."""
+    """Check for one row per text and one score per label, in [0, 1] and descending."""
     if len(answer.labels) != len(texts) or len(answer.scores) != len(texts):
         return [f"{name}: {len(answer.labels)} rows for {len(texts)} texts."]
     for labels, scores in zip(answer.labels, answer.scores, strict=True):
         if len(labels) != len(scores) or not all(0 <= score <= 1 for score in scores):
-            return [f"{name}: scores are not one per label in [0, 1]."]
+            return [f"{name}: expected one score in [0, 1] per label."]
         if sorted(scores, reverse=True) != scores:
-            return [f"{name}: scores do not fall."]
+            return [f"{name}: scores are not in descending order."]
     return []
 
 
@@ -83,20 +93,20 @@ def _missing_text(model: Served, sample: Sample) -> list[str]:
         model.ask(["a text", None])
     except ServedError as error:
         clean = "Row 1" in str(error)
-        return [] if clean else [f"a missing text: unclear error: {error}"]
-    return ["a missing text: it was answered; expected an error that names the row."]
+        return [] if clean else [f"a missing text: the error does not name the row: {error}"]
+    return ["a missing text: expected an error that names the row, got an answer."]
 
 
 def _agreement(model: Served, sample: Sample) -> list[str]:
-    """All scores of the sample, as the pipeline computed them."""
+    """Compare all scores of the sample with those of the pipeline."""
     if model.labels != sample.labels:
-        return ["the served labels are not those of the sample."]
+        return ["the served labels differ from those of the sample."]
     answer = model.ask(sample.texts, threshold=0.0)
     worst = 0.0
     for labels, scores, expected in zip(answer.labels, answer.scores, sample.scores, strict=True):
         found = dict(zip(labels, scores, strict=True))
         if len(found) != len(expected):
-            return [f"the sample: {len(found)} labels for {len(expected)}."]
+            return [f"the sample: {len(found)} labels, expected {len(expected)}."]
         pairs = zip(sample.labels, expected, strict=True)
         worst = max(worst, *(abs(found[label] - score) for label, score in pairs))
     if worst <= sample.tolerance:

@@ -1,9 +1,9 @@
-"""A served model in a process of its own, with the code it was packed with.
+"""Runs a registered version in its own process, with the code that it was packed with.
 
-`python -I components/_registry/worker.py URI` loads the version and answers JSON lines. The
-isolated mode keeps the working folder off the path, and `OnlyPacked` the installed project, so a
-version that needs them does not load, and an older version runs the code it was made with. `Served`
-is the other end.
+`python -I components/_registry/worker.py URI` loads the version and answers JSON lines. Isolated
+mode hides the working folder, and `OnlyPacked` hides the installed project: a version that needs
+either of them does not load, and an older version runs the code it was made with. `Served` is the
+other end.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from typing import Any
 PROJECT = ("longtail", "components", "dags")
 SETTINGS = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
-    # Threads that wait without spinning: on a loaded machine one text takes a tenth of the time.
+    # Idle threads sleep instead of spinning: on a busy machine, a text takes a tenth of the time.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 START_SECONDS, ANSWER_SECONDS = 300.0, 600.0
 
 
 class ServedError(Exception):
-    """The served model did not load, refused its input, or went away."""
+    """The served model did not load, refused its input, or died."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Labels and scores of each text, best first; the time it took; the process's peak memory."""
+    """Labels and scores of each text, best first, the time it took, and the peak memory so far."""
 
     labels: list[list[str]]
     scores: list[list[float]]
@@ -49,7 +49,8 @@ class Answer:
 class Served:
     """A context manager around the process; `ask` sends texts and waits for the answer.
 
-    Raises ServedError where the model does not load, refuses the input, or takes too long.
+    Raises:
+        ServedError: the model does not load, refuses the input, or takes too long.
     """
 
     def __init__(self, uri: str) -> None:
@@ -95,7 +96,7 @@ class Served:
             self._process.stdin.write(request.encode())
             self._process.stdin.flush()
         except BrokenPipeError:
-            raise ServedError(f"{self.uri} went away. {self._last_words()}") from None
+            raise ServedError(f"{self.uri} died. {self._last_log_line()}") from None
         return Answer(**self._receive(ANSWER_SECONDS))
 
     def _receive(self, seconds: float) -> dict[str, Any]:
@@ -107,21 +108,21 @@ class Served:
         if not line:
             self._process.wait()
             raise ServedError(
-                f"{self.uri} gave no answer within {seconds:.0f} s or ended. {self._last_words()}"
+                f"{self.uri} died or did not answer within {seconds:.0f} s. {self._last_log_line()}"
             )
         answer = json.loads(line)
         if "error" in answer:
             raise ServedError(answer["error"])
         return answer
 
-    def _last_words(self) -> str:
+    def _last_log_line(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:500] if lines else ""
 
 
 def fingerprint(folder: Path) -> tuple[str, float]:
-    """Digest and size (MB) of a version's code and artefacts; MLflow's own metadata left out."""
+    """Digest and size (MB) of a version's code and artifacts, without MLflow's own metadata."""
     digest, size = hashlib.sha256(), 0
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)
@@ -154,7 +155,7 @@ class OnlyPacked:
 
 
 def _serve(uri: str) -> None:
-    """Load `uri`, then answer each line of stdin; prints of libraries go to stderr."""
+    """Load `uri`, then answer each line of stdin; what libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
 
@@ -186,7 +187,7 @@ def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         found = model.predict(pd.DataFrame({"text": request["texts"]}), params=request["params"])
-    except Exception as error:  # an error is an answer: the check decides what it means
+    except Exception as error:  # an error is an answer; the caller decides what it means
         return {"error": f"{type(error).__name__}: {error}"}
     return {
         "labels": found["labels"].tolist(),

@@ -1,1 +1,1 @@
-"""Where a corpus comes from: one file per source, each giving a frame of the data contract."""
+"""The sources that `ingest` reads, one file each."""

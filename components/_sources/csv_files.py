@@ -1,4 +1,4 @@
-"""CSV and TSV with one column of labels."""
+"""Reads CSV and TSV with a label column."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from components._sources.source import (
 
 
 def read_csv(path: Path, file_format: FileFormat) -> Rows:
-    """A table with a column of labels, separated by `label_separator` (default a comma)."""
+    """Read a table with a label column, split at `label_separator` (by default a comma)."""
     given = "," if file_format.label_separator is None else file_format.label_separator
     separator = one_character("--label-separator", given)
     file_format = dataclasses.replace(file_format, label_separator=separator)
@@ -27,7 +27,7 @@ def read_csv(path: Path, file_format: FileFormat) -> Rows:
 
 
 def table(path: Path, file_format: FileFormat) -> Rows:
-    """Every column of a CSV file as strings, under the file's own names."""
+    """All columns of a CSV file as strings, under their own names."""
     lines = array("q")
     rows = csv_rows(path, file_format.separator, file_format.encoding, lines)
     header = next(rows)
@@ -39,12 +39,12 @@ def table(path: Path, file_format: FileFormat) -> Rows:
 
 
 CSV = file_source(
-    "CSV or TSV with one column of labels",
+    "CSV or TSV with a label column",
     read_csv,
     column_option("id"),
     column_option("text"),
     column_option("labels"),
-    option("--label-separator", help="separates the labels in a cell", default=",", metavar="CHAR"),
+    option("--label-separator", help="separator of labels in a cell", default=",", metavar="CHAR"),
     separator_option(),
     encoding_option(),
 )

@@ -1,4 +1,4 @@
-"""Debian package tags through apt: private lists, no root, the system's own lists untouched."""
+"""Reads Debian package tags through apt: private lists, no root, system lists untouched."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ Targets: Packages Translations
 
 
 def read_debian() -> list[Rows]:
-    """The release's `main` archive for amd64 as a corpus; `source` names the release.
+    """Read the release's `main` archive for amd64; the column `source` names the release.
 
-    Raises ParameterError where there is no apt, TemporaryError if the mirror cannot be reached,
-    DataError if the archive has no tags (not every derivative of Debian has them).
+    Raises:
+        ParameterError: apt is not installed.
+        TemporaryError: the mirror cannot be reached.
+        DataError: the archive has no tags (not every derivative of Debian has them).
     """
     system, codename = release()
     with tempfile.TemporaryDirectory(prefix="longtail-apt-") as folder:
@@ -54,7 +56,7 @@ def read_debian() -> list[Rows]:
         packages, translation = (_lists(config, kind) for kind in ("Packages", "Translations"))
     records = debtags_records(packages, translation)
     if not records:
-        raise DataError(f"The {system} {codename} archive carries no debtags; use other data.")
+        raise DataError(f"The {system} {codename} archive has no debtags; ingest other data.")
     return [Rows.of_records(f"{system}-{codename}", records)]
 
 
@@ -62,21 +64,23 @@ DEBIAN = Source("package descriptions and debtags, through apt", read_debian)
 
 
 def release() -> tuple[str, str]:
-    """The running system's ID and code name, for example `("debian", "bookworm")`."""
+    """The running system's ID and codename, for example `("debian", "bookworm")`."""
     if shutil.which("apt-get") is None or not APT_HELPER.exists() or not OS_RELEASE.exists():
         raise ParameterError(
-            "apt is not on this machine, so there are no Debian package tags; "
-            "use another format, or `auto` for the synthetic corpus."
+            "apt is not installed, so there are no Debian package tags; use another source, or "
+            "`longtail ingest auto` for the synthetic corpus."
         )
     lines = (line.partition("=") for line in OS_RELEASE.read_text(encoding="utf-8").splitlines())
     fields = {name: value.strip("\"'") for name, _, value in lines}
     if not fields.get("VERSION_CODENAME"):
-        raise ParameterError(f"{OS_RELEASE} names no VERSION_CODENAME, so no release to read.")
+        raise ParameterError(
+            f"{OS_RELEASE} has no VERSION_CODENAME, so the release is unknown; use another source."
+        )
     return fields.get("ID", "debian"), fields["VERSION_CODENAME"]
 
 
 def mirror(codename: str) -> str:
-    """Where the system's own sources (`.list` or `.sources`) take the release's `main` from."""
+    """The URI of the release's `main` in the system's own sources (`.list` or `.sources`)."""
     line = "$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
     for target in _apt(
         "apt-get", "indextargets", "--no-release-info", "--format", line, "Created-By: Packages"
@@ -85,15 +89,15 @@ def mirror(codename: str) -> str:
         if (suite, component) == (codename, "main"):
             return uri
     raise ParameterError(
-        f"apt's sources name no archive for {codename} main; add one to /etc/apt/sources.list.d."
+        f"apt's sources have no archive for {codename} main; add one in /etc/apt/sources.list.d."
     )
 
 
 def _prepare(root: Path, system: str, codename: str, uri: str) -> str:
-    """Write the private apt configuration below `root`; returns the path of its main file."""
+    """Write a private apt configuration to `root` and return the path of its main file."""
     for folder in ("lists/partial", "cache/archives/partial"):
         (root / folder).mkdir(parents=True)
-    (root / "sources").mkdir(mode=0o700)  # a mirror's address may hold a password
+    (root / "sources").mkdir(mode=0o700)  # a mirror's URI may contain a password
     source = SOURCE.format(mirror=uri, codename=codename)
     keys = sorted(KEYRINGS.glob(f"{system}-archive-keyring.*"))
     if keys:  # otherwise apt trusts the keys in trusted.gpg.d
@@ -113,7 +117,7 @@ def _lists(config: str, kind: str) -> str:
 
 
 def _apt(*command: str) -> str:
-    """The output of an apt command; its failure is temporary (mirror or network away)."""
+    """The output of an apt command; a failure is temporary (mirror or network down)."""
     done = subprocess.run(command, capture_output=True, check=False)
     if done.returncode:
         reason = done.stderr.decode("utf-8", "replace").strip().splitlines()

@@ -1,4 +1,4 @@
-"""JSON Lines: one object per line, `labels` a list of strings."""
+"""Reads JSON Lines with one document per line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from components._sources.source import column_option, encoding_option, file_sour
 
 
 def read_jsonl(path: Path, file_format: FileFormat) -> Rows:
-    """The objects as rows; a key that some objects lack is null there. Blank lines are skipped."""
+    """Read the objects as rows; missing keys become null, blank lines are skipped."""
     lines, objects = array("q"), []
     for number, item in json_objects(path, file_format.encoding):
         objects.append(item)
@@ -22,11 +22,11 @@ def read_jsonl(path: Path, file_format: FileFormat) -> Rows:
 
 
 JSONL = file_source(
-    "JSON Lines, labels as a list of strings",
+    "JSON Lines with labels as a list of strings",
     read_jsonl,
     column_option("id"),
     column_option("text"),
     column_option("labels"),
-    option("--label-separator", help="separates labels that are one string", metavar="CHAR"),
+    option("--label-separator", help="separator of labels given as one string", metavar="CHAR"),
     encoding_option(),
 )

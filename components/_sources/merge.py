@@ -1,4 +1,4 @@
-"""New rows into the existing corpus: added, compared, corrected; old splits stay frozen."""
+"""Merges new rows into the corpus, applies corrections, freezes the splits of old rows."""
 
 from __future__ import annotations
 
@@ -19,22 +19,32 @@ Columns = dict[str, list[Any]]
 
 
 def empty() -> Columns:
-    """The columns of a corpus without a row."""
+    """The columns of an empty corpus."""
     return {name: [] for name in REQUIRED}
 
 
 def existing(path: Path) -> Columns:
-    """The columns of the corpus at `path`; raises DataError for every fault of form."""
+    """The columns of the corpus at `path`; DataError if it breaks the data contract."""
     read_corpus(path, null_labels=True)
     return pq.ParquetFile(path).read().to_pydict()
 
 
 def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
-    """`old` with the rows of `new`, the number of rows added, and the number changed.
+    """Add rows to the corpus.
 
-    A row that already exists with the same content is skipped, so that a delivery may
-    be repeated. With other content it is an error (DataError naming file, row and column), or
-    takes the old one's place if `update`; an old `split` stays where the new row gives none.
+    A row that already exists with the same content is skipped, so that a delivery can be repeated.
+
+    Args:
+        old: the columns of the corpus.
+        new: the rows to add.
+        update: whether a row with different content replaces the old one; an old `split` is kept
+            if the new row has none.
+
+    Returns:
+        The merged columns, the number of rows added, and the number of rows changed.
+
+    Raises:
+        DataError: without `update`, a row exists with different content.
     """
     at = {identity: i for i, identity in enumerate(old["id"])}
     names = [*old, *(name for name in new.columns if name not in old)]
@@ -52,8 +62,8 @@ def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
         different = [name for name, value in row.items() if _differs(name, merged[name][i], value)]
         if different and not update:
             raise DataError(
-                f"{new.where(k)}, column {different[0]!r}: id {identity!r} exists in the corpus "
-                "with other content; give --update to take the new row, or a new id."
+                f"{new.where(k)}, column {different[0]!r}: id {identity!r} is already in the "
+                "corpus with different content; pass --update to take the new row, or use a new id."
             )
         n_changed += bool(different)
         for name in different:
@@ -69,17 +79,19 @@ def _differs(name: str, old: Any, new: Any) -> bool:
 
 
 def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> int:
-    """Fill the empty `split` of old rows from the recorded assignment; returns how many."""
+    """Fill the empty `split` of old rows from the recorded assignment and return their number."""
     try:
         recorded = pq.ParquetFile(assignment).read(columns=["id", "split"]).to_pydict()
         split_of = dict(zip(recorded["id"], recorded["split"], strict=True))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DataError(
-            f"{assignment} is not a readable split assignment ({error}); expected the columns id and "
-            "split as `split` writes them. Restore it with `dvc checkout`."
+            f"{assignment} is not a readable split assignment ({error}); expected the columns id "
+            "and split. Restore it with `dvc checkout`."
         ) from None
-    if not set(split_of.values()) <= set(SPLITS):
-        raise DataError(f"{assignment}, column 'split': expected only {', '.join(SPLITS)}.")
+    if unknown := set(split_of.values()) - set(SPLITS):
+        raise DataError(
+            f"{assignment}, column 'split': expected {', '.join(SPLITS)}, got {unknown.pop()!r}."
+        )
     splits = columns.setdefault("split", [None] * len(columns["id"]))
     n_filled = 0
     for i, identity in enumerate(columns["id"]):
@@ -90,10 +102,16 @@ def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> int:
 
 
 def correct(columns: Columns, path: Path) -> int:
-    """Apply accepted label corrections (CSV: id, label, action add or remove); returns how many.
+    """Apply accepted label corrections.
 
-    Other columns are ignored, rows without an action are undecided and passed over, and a
-    correction that is in force already changes nothing. A label to add must occur in the corpus.
+    Args:
+        columns: the corpus, changed in place.
+        path: CSV with the columns id, label and action (add or remove). Other columns are ignored,
+            rows without an action are skipped as undecided, and a correction that has already been
+            applied changes nothing. A label to add must occur in the corpus.
+
+    Returns:
+        The number of labels added or removed.
     """
     rows = table(path, FileFormat())
     missing = [name for name in ("id", "label", "action") if name not in rows.columns]
@@ -106,7 +124,7 @@ def correct(columns: Columns, path: Path) -> int:
     known = {label for labels in columns["labels"] for label in labels}
     n_applied = 0
     for k in range(len(rows)):
-        # suspects.csv guards its cells against spreadsheets; `original` takes the guard off.
+        # suspects.csv guards its cells against spreadsheets; `original` removes the guard.
         identity, label = (original(rows.columns[name][k]) for name in ("id", "label"))
         action = rows.columns["action"][k].strip().lower()
         if not action:
@@ -132,7 +150,7 @@ def _check_correction(
 
 
 def save(columns: Columns, path: Path) -> None:
-    """Write the corpus, sorted by id; optional columns without a value are left out."""
+    """Write the corpus, sorted by id; optional columns without values are left out."""
     order = sorted(range(len(columns["id"])), key=columns["id"].__getitem__)
     kept = {
         name: pd.Series([values[i] for i in order], dtype=object)

@@ -1,4 +1,4 @@
-"""CSV and TSV with one 0/1 column per label, read row by row."""
+"""Reads CSV and TSV with one 0/1 column per label."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ WANTED = ("id", "text")
 
 
 def read_onehot(path: Path, file_format: FileFormat) -> Rows:
-    """A table with one 0/1 column per label beside id, text and the contract's other columns.
+    """Read a table with one 0/1 column per label next to the columns of the contract.
 
-    Of each row only the names of the labels at 1 are kept, so 40,000 rows of 1,500 labels cost
-    little more memory than their texts. Other columns are named by `metadata_columns`.
+    Only the names of the labels set to 1 are kept, so 40,000 rows with 1,500 labels take little
+    more memory than their texts. Columns that are not labels are named in `metadata_columns`.
     """
     lines = array("q")
     rows = csv_rows(path, file_format.separator, file_format.encoding, lines)
@@ -35,7 +35,7 @@ def read_onehot(path: Path, file_format: FileFormat) -> Rows:
     columns: dict[str, list[Any]] = {header[i]: [] for i in about}
     label_lists: list[list[str]] = []
     label_of = [header[i] for i in at]
-    label_cells = itemgetter(*at, at[0])  # the repeated one makes it a tuple for a single label
+    label_cells = itemgetter(*at, at[0])  # at least two, so always a tuple
     for row in rows:
         for i in about:
             columns[header[i]].append(row[i])
@@ -50,7 +50,7 @@ def read_onehot(path: Path, file_format: FileFormat) -> Rows:
 def _kinds_of_column(
     path: Path, header: list[str], file_format: FileFormat
 ) -> tuple[list[int], list[int]]:
-    """Positions of the columns about the document, and of those that are labels."""
+    """Positions of the columns about the document, and of the label columns."""
     named(Rows(str(path), {name: [] for name in header}), file_format, WANTED)
     metadata = file_format.metadata_columns
     names = {file_format.id_column, file_format.text_column, *READERS, *metadata}
@@ -63,7 +63,7 @@ def _kinds_of_column(
 
 
 def _ones(cells: tuple[str, ...]) -> list[int] | None:
-    """Positions of the cells at 1; None if a cell is neither 0 nor 1 (also written 0.0, 1.0)."""
+    """Positions of the cells that are 1 (or 1.0); None if a cell is neither 1 nor 0 (or 0.0)."""
     n_ones = cells.count("1")
     if n_ones + cells.count("0") < len(cells):
         whole = [cell.strip().removesuffix(".0") for cell in cells]
@@ -95,7 +95,7 @@ ONEHOT = file_source(
     column_option("id"),
     column_option("text"),
     option(
-        "--metadata-columns", help="columns that are not labels, separated by commas",
+        "--metadata-columns", help="columns that are not labels, comma-separated",
         metavar="NAMES", callback=_names,
     ),
     separator_option(),

@@ -1,4 +1,4 @@
-"""Parquet: one row per document, `labels` a list of strings."""
+"""Reads Parquet with one row per document."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components._sources.source import column_option, file_source, option
 
 
 def read_parquet(path: Path, file_format: FileFormat) -> Rows:
-    """The rows of one Parquet file. Raises DataError if it is truncated or not Parquet."""
+    """Read the rows of a Parquet file; DataError if it is truncated or not Parquet."""
     with open_parquet(path) as file:
         table = file.read()
     columns = {name: table.column(name).to_pylist() for name in table.column_names}
@@ -18,10 +18,10 @@ def read_parquet(path: Path, file_format: FileFormat) -> Rows:
 
 
 PARQUET = file_source(
-    "Parquet, labels as a list of strings",
+    "Parquet with labels as a list of strings",
     read_parquet,
     column_option("id"),
     column_option("text"),
     column_option("labels"),
-    option("--label-separator", help="separates labels that are one string", metavar="CHAR"),
+    option("--label-separator", help="separator of labels given as one string", metavar="CHAR"),
 )

@@ -1,4 +1,4 @@
-"""The Reuters-21578 archive: SGML files read inside the tar, nothing unpacked to disk."""
+"""Reads the Reuters-21578 archive without unpacking it to disk."""
 
 from __future__ import annotations
 
@@ -16,9 +16,15 @@ from longtail.errors import DataError
 
 
 def read_reuters(path: Path, val: int | None, val_seed: int) -> list[Rows]:
-    """The ModApte documents of the archive, `split` frozen; `val` train documents become val.
+    """Read the ModApte documents of the archive, with their `split` frozen.
 
-    Raises DataError if `path` is not a readable tar archive with the SGML files.
+    Args:
+        path: the tar archive.
+        val: train documents that become val, drawn with the seed `val_seed`; None for none.
+        val_seed: of the draw.
+
+    Raises:
+        DataError: `path` is not a readable tar archive with the SGML files.
     """
     try:
         with tarfile.open(checked_file(path)) as archive:
@@ -45,7 +51,7 @@ REUTERS = Source(
     read_reuters,
     (
         click.Argument(["path"], type=Path, metavar="PATH"),
-        option("--val", help="train documents frozen as val", type=int, metavar="N"),
-        option("--val-seed", help="seed of --val", type=int, default=123, metavar="S"),
+        option("--val", help="number of train documents to freeze as val", type=int, metavar="N"),
+        option("--val-seed", help="random seed for --val", type=int, default=123, metavar="S"),
     ),
 )

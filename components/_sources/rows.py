@@ -1,4 +1,4 @@
-"""Rows as a file gave them become typed columns, or one sentence says which value does not fit."""
+"""Turns rows as read from a file into typed columns; errors name the value at fault."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class FileFormat:
-    """How a file names and writes the contract's columns; the same for every file of one call."""
+    """How files name and write the contract's columns; the same for all files of one call."""
 
     id_column: str = "id"
     text_column: str = "text"
@@ -30,7 +30,13 @@ class FileFormat:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one source: columns of equal length, and where each row is in its file."""
+    """The rows of one source.
+
+    Attributes:
+        source: the file or the name of the source.
+        columns: of equal length.
+        lines: the line on which each row starts; None if the source has no lines.
+    """
 
     source: str
     columns: dict[str, list[Any]]
@@ -38,7 +44,7 @@ class Rows:
 
     @classmethod
     def of_records(cls, source: str, records: Sequence[dict[str, Any]]) -> Rows:
-        """Records of one shape as rows, with their `source` as a column."""
+        """Rows from records with the same keys, with their `source` as a column."""
         columns = {name: [record[name] for record in records] for name in records[0]}
         return cls(source, {**columns, "source": [source] * len(records)})
 
@@ -46,19 +52,19 @@ class Rows:
         return len(self.columns["id"]) if "id" in self.columns else 0
 
     def where(self, i: int) -> str:
-        """Row i (from 0) in words, counted from 1, with its line where the file has lines."""
+        """The place of row i (from 0) for messages: counted from 1, and with its line if known."""
         line = "" if self.lines is None else f" (line {self.lines[i]})"
         return f"{self.source}: row {i + 1}{line}"
 
 
 class _Fault(Exception):  # noqa: N818 - always caught here
-    """What is wrong with one value; the caller adds where."""
+    """What is wrong with a value; the caller adds where it is."""
 
 
 def named(
     rows: Rows, file_format: FileFormat, wanted: Sequence[str] = ("id", "text", "labels")
 ) -> Rows:
-    """`rows` with the file's column names turned into the contract's."""
+    """Rename the columns of a file to those of the contract."""
     columns = dict(rows.columns)
     for name in wanted:
         given = getattr(file_format, f"{name}_column")
@@ -70,15 +76,15 @@ def named(
             )
         if given != name and name in columns:
             raise DataError(
-                f"{rows.source}: --{name}-column names {given!r}, but a column {name!r} is there "
-                "too; rename or drop one of them."
+                f"{rows.source}: --{name}-column names {given!r}, but there is also a column "
+                f"{name!r}; rename or drop one of them."
             )
         columns[name] = columns.pop(given)
     return Rows(rows.source, columns, rows.lines)
 
 
 def typed(rows: Rows, file_format: FileFormat) -> Rows:
-    """`rows` with every contract column checked and of its type; DataError at the first fault."""
+    """Check and convert all columns of the contract; DataError at the first bad value."""
     columns = {}
     readers: dict[str, Callable[[Any], Any]] = {
         **READERS,
@@ -93,8 +99,8 @@ def typed(rows: Rows, file_format: FileFormat) -> Rows:
     for i, identity in enumerate(columns["id"]):
         if first.setdefault(identity, i) != i:
             raise DataError(
-                f"{rows.where(i)}, column 'id': {identity!r} appears in row "
-                f"{first[identity] + 1} too; ids must be unique."
+                f"{rows.where(i)}, column 'id': {identity!r} also appears in row "
+                f"{first[identity] + 1}; ids must be unique."
             )
     return Rows(rows.source, columns, rows.lines)
 
@@ -110,25 +116,24 @@ def _column(rows: Rows, name: str, values: list[Any], read: Callable[[Any], Any]
 
 
 def one_type(source: str, name: str, values: list[Any]) -> list[Any]:
-    """A column of the user's own: any one type that Arrow can hold."""
+    """Check a column outside the contract: any type that Arrow knows, but only one."""
     try:
         pa.array(values)
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
-            f"{source}, column {name!r}: its values are not of one type ({error}); "
-            "convert or drop it."
+            f"{source}, column {name!r}: its values have mixed types ({error}); convert or drop it."
         ) from None
     return values
 
 
 def _string(value: Any) -> str:
     if not isinstance(value, str):
-        kind = "nothing (null)" if value is None else f"{type(value).__name__} {value!r:.60}"
+        kind = "null" if value is None else f"{type(value).__name__} {value!r:.60}"
         raise _Fault(f"expected a string, got {kind}.")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise _Fault("holds half a surrogate pair, which UTF-8 cannot express; fix it.") from None
+        raise _Fault("contains a lone surrogate, which UTF-8 cannot encode; remove it.") from None
     return value
 
 
@@ -143,8 +148,8 @@ def _id(value: Any) -> str:
 def _text(value: Any) -> str:
     if len(_string(value)) > MAX_CELL:
         raise _Fault(
-            f"the text has {len(value):,} characters, at most {MAX_CELL:,} are read; cut it, or "
-            "look for a stray quote before it."
+            f"the text has {len(value):,} characters, expected at most {MAX_CELL:,}; shorten it, "
+            "or look for a stray quote before it."
         )
     return value
 
@@ -153,8 +158,8 @@ def _labels(value: Any, separator: str | None) -> list[str]:
     if isinstance(value, str) and separator is not None:
         return [label.strip() for label in _string(value).split(separator)] if value else []
     if not isinstance(value, list):
-        hint = " For labels in one string give --label-separator." if isinstance(value, str) else ""
-        got = "nothing (null)" if value is None else f"{type(value).__name__} {value!r:.60}"
+        hint = " If it is one string, pass --label-separator." if isinstance(value, str) else ""
+        got = "null" if value is None else f"{type(value).__name__} {value!r:.60}"
         raise _Fault(f"expected a list of strings, got {got}.{hint}")
     return [_string(label) for label in value]
 
@@ -171,11 +176,11 @@ def _split(value: Any) -> str | None:
     return value or None
 
 
-def _moment(value: Any) -> dt.datetime | None:
-    """A moment without time zone; one with a zone is turned into UTC."""
+def _timestamp(value: Any) -> dt.datetime | None:
+    """A time without time zone; one with a zone is converted to UTC."""
     if value is None or value == "":
         return None
-    if hasattr(value, "to_pydatetime"):  # pandas' moment: cut to the contract's microseconds
+    if hasattr(value, "to_pydatetime"):  # of pandas: cut to the contract's microseconds
         value = value.to_pydatetime(warn=False)
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         value = dt.datetime(value.year, value.month, value.day)
@@ -191,7 +196,7 @@ READERS: dict[str, Callable[[Any], Any]] = {
     "text": _text,
     "group": _optional,
     "annotator": _optional,
-    "annotated_at": _moment,
+    "annotated_at": _timestamp,
     "split": _split,
     "source": _optional,
 }

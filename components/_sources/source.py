@@ -1,4 +1,4 @@
-"""What a source of documents is: the flags that it takes, and the function that reads it."""
+"""Defines a source of documents: its flags, and the function that reads it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Read = Callable[..., list[Rows]]
 
 @dataclass(frozen=True)
 class Source:
-    """One sub-command of `ingest`.
+    """One subcommand of `ingest`.
 
     Attributes:
         help: one line for `--help`.
         read: called with the values of `options` by name.
-        options: its own flags and arguments, beside those that all sources share.
+        options: its own flags and arguments, in addition to those that all sources share.
     """
 
     help: str
@@ -41,9 +41,9 @@ def option(
 
 
 def column_option(name: str) -> click.Option:
-    """`--id-column` and the like."""
+    """The flag `--<name>-column`."""
     default = getattr(FileFormat(), f"{name}_column")
-    return option(f"--{name}-column", help=f"column of the {name}", default=default)
+    return option(f"--{name}-column", help=f"column with the {name}", default=default)
 
 
 def encoding_option() -> click.Option:
@@ -51,13 +51,15 @@ def encoding_option() -> click.Option:
 
 
 def separator_option() -> click.Option:
-    return option("--separator", help="of cells; default: comma, for .tsv tab", metavar="CHAR")
+    return option(
+        "--separator", help="cell separator (default: comma; tab for .tsv)", metavar="CHAR"
+    )
 
 
 def file_source(
     help: str, read: Callable[[Path, FileFormat], Rows], *options: click.Option
 ) -> Source:
-    """A source that reads one or more files; `options` are named like the fields of FileFormat."""
+    """A source that reads one or more files; `options` have the names of FileFormat's fields."""
     fields = {field.name for field in dataclasses.fields(FileFormat)}
 
     def read_all(paths: tuple[Path, ...], **given: object) -> list[Rows]:

@@ -1,4 +1,4 @@
-"""The seeded synthetic corpus; its true labels go to a file of their own, never into the corpus."""
+"""Makes a synthetic corpus; its true labels go to a separate file, never into the corpus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from longtail.corpora.synthetic import N_DOCS, N_LABELS, synthetic_corpus
 def read_synthetic(
     docs: int, labels: int, wrong: float, seed: int, truth: Path | None = None
 ) -> list[Rows]:
-    """The corpus as rows; the true labels (id, labels) are written to `truth` if it is given."""
+    """Make a synthetic corpus.
+
+    Args:
+        docs: number of documents.
+        labels: number of labels.
+        wrong: share of wrong annotations, 0 to 1.
+        seed: the same seed gives the same corpus.
+        truth: Parquet file for the true labels (id, labels); None writes none.
+    """
     records, true_labels = synthetic_corpus(docs, labels, wrong, seed)
     if truth is not None:
         columns = {"id": list(true_labels), "labels": list(true_labels.values())}
@@ -30,17 +38,17 @@ SYNTHETIC = Source(
     "a seeded corpus of any size",
     read_synthetic,
     (
-        option("--docs", help="documents", type=int, default=N_DOCS, metavar="N"),
-        option("--labels", help="labels", type=int, default=N_LABELS, metavar="N"),
+        option("--docs", help="number of documents", type=int, default=N_DOCS, metavar="N"),
+        option("--labels", help="number of labels", type=int, default=N_LABELS, metavar="N"),
         option(
             "--wrong", help="share of wrong annotations", type=float, default=WRONG, metavar="SHARE"
         ),
-        option("--seed", help="seed", type=int, default=SEED, metavar="S"),
-        option("--truth", help="where the true labels go", type=Path, metavar="PARQUET"),
+        option("--seed", help="random seed", type=int, default=SEED, metavar="S"),
+        option("--truth", help="file for the true labels", type=Path, metavar="PARQUET"),
     ),
 )
 
 
 def default_synthetic() -> list[Rows]:
-    """The corpus of the default size and seed."""
+    """The corpus with the default size and seed."""
     return read_synthetic(N_DOCS, N_LABELS, WRONG, SEED)

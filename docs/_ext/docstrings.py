@@ -11,7 +11,7 @@ def _as_restructured_text(
 ) -> None:
     """Docstrings are written for people: `code` in single backticks, and |x| is a modulus."""
     for number, line in enumerate(lines):
-        parts = re.split(r"(?<!`)`([^`]+)`(?!`)", line)
+        parts = re.split(r"(?<![`:])`([^`]+)`(?!`)", line)
         parts[::2] = [part.replace("|", r"\|") for part in parts[::2]]
         parts[1::2] = [f"``{part.strip()}``" for part in parts[1::2]]
         lines[number] = "".join(parts)

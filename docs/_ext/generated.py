@@ -1,12 +1,13 @@
-"""Tables made while the site is built, so that they cannot drift from the code.
+"""Fills in pages while the site is built, so that they cannot drift from the code.
 
-A page asks for one with a comment on a line of its own: `<!-- generated: parameters -->`.
+A page asks for a table with a comment on its own line: `<!-- generated: parameters -->`.
 """
 
 from __future__ import annotations
 
 import importlib
 import re
+import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -17,12 +18,16 @@ import click
 import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from sphinx.util import logging
 
 from components._cli.main import longtail
 from components._frame.pipeline import load_stages
 from longtail.validation.rules import RULES
 
+LOG = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+REPOSITORY = PROJECT["urls"]["Repository"]
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -40,12 +45,13 @@ def stages() -> str:
     return "\n".join(lines)
 
 
-def api(room: str) -> str:
-    """The public names of every module in a folder below `longtail/`, from their docstrings."""
-    files = sorted((ROOT / "longtail" / room).rglob("*.py") if room else ROOT.glob("longtail/*.py"))
+def api(package: str) -> str:
+    """The public names of each module, from the docstrings; of `longtail`, only its own."""
+    folder = ROOT.joinpath(*package.split("."))
+    files = folder.glob("*.py") if folder.parent == ROOT else folder.rglob("*.py")
     return "\n\n".join(
         f"## {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n```"
-        for module in map(_module, filter(_is_public, files))
+        for module in map(_module, filter(_is_public, sorted(files)))
     )
 
 
@@ -106,10 +112,9 @@ def _section(name: str, values: dict[str, Any]) -> str:
         "|---|---|---|",
     ]
     for path, field, value in _fields(model, values):
-        meaning = (
-            f'{_sentence(field.description or "")} <span class="allowed">{_allowed(field)}</span>'
-        )
-        lines.append(f"| `{path}` | {_shown(value)} | {meaning} |")
+        meaning = (field.description or "").rstrip(".").replace("|", r"\|")
+        allowed = f'<span class="allowed">{_allowed(field)}</span>'
+        lines.append(f"| `{path}` | {_shown(value)} | {meaning} {allowed} |")
     return "\n".join(lines)
 
 
@@ -125,10 +130,6 @@ def _fields(
             raise ValueError(f"{model.__module__}.{model.__name__}.{name} has no description")
         else:
             yield prefix + name, field, values[name]
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:].rstrip(".").replace("|", r"\|")
 
 
 def _shown(value: Any) -> str:
@@ -170,20 +171,37 @@ def _type(hint: Any) -> str:
     )
 
 
+def root(name: str) -> str:
+    """A page of the project's folder, with links that work on the site."""
+
+    def link(match: re.Match[str]) -> str:
+        target = match[1]
+        if target.startswith(("http", "#")):
+            return match[0]
+        if not (ROOT / target.partition("#")[0]).exists():
+            LOG.warning("%s links to %s, which does not exist", name, target)
+        if target.startswith("docs/"):
+            return f"]({target.removeprefix('docs/')})"
+        return f"]({REPOSITORY}/blob/main/{target})"
+
+    return re.sub(r"\]\(([^)\s]+)\)", link, (ROOT / name).read_text(encoding="utf-8"))
+
+
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "commands": commands,
     "parameters": parameters,
+    "root": root,
     "rules": rules,
     "stages": stages,
 }
-COMMENT = re.compile(r"^<!-- generated: (\w+) ?(\w*) -->$", re.M)
+COMMENT = re.compile(r"^<!-- generated: (\w+)(.*) -->$", re.M)
 
 
 def _fill_in(app: Any, page: str, source: list[str]) -> None:
     def table(match: re.Match[str]) -> str:
-        name, argument = match.groups()
-        return TABLES[name](argument) if name == "api" else TABLES[name]()
+        name, arguments = match.groups()
+        return TABLES[name](*arguments.split())
 
     source[0] = COMMENT.sub(table, source[0])
 

@@ -1,0 +1,1 @@
+"""Texts with labels from where they are published: each module gives labeled records."""

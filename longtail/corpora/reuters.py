@@ -66,7 +66,10 @@ def freeze_validation(records: list[dict[str, Any]], n_val: int, seed: int) -> l
     """
     train = [i for i, record in enumerate(records) if record["split"] == "train"]
     if not 0 < n_val < len(train):
-        raise ParameterError(f"n_val must be between 1 and {len(train) - 1}, got {n_val}.")
+        raise ParameterError(
+            f"n_val, the number of validation documents, must be between 1 and {len(train) - 1}, "
+            f"got {n_val}."
+        )
     if not 0 <= seed < 2**32:
         raise ParameterError(f"seed must be between 0 and 2^32 - 1, got {seed}.")
     drawn = np.random.RandomState(seed).permutation(len(train))[:n_val]

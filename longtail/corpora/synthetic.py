@@ -47,15 +47,7 @@ def synthetic_corpus(
     >>> [record["id"] for record in records], truth["doc-0"] == records[0]["labels"]
     (['doc-0', 'doc-1', 'doc-2'], True)
     """
-    if not n_docs >= n_labels >= 2:
-        raise ParameterError(
-            f"Expected at least 2 labels and as many documents as labels, got {n_labels} labels "
-            f"and {n_docs} documents."
-        )
-    if not 0 <= wrong <= 0.4:
-        raise ParameterError(f"wrong must be between 0 and 0.4, got {wrong}.")
-    if not 0 <= seed < 2**32:
-        raise ParameterError(f"seed must be between 0 and 2^32 - 1, got {seed}.")
+    _check(n_docs, n_labels, wrong, seed)
     rng = np.random.RandomState(seed)
     names = [f"topic-{i:0{len(str(n_labels - 1))}d}" for i in range(n_labels)]
     words = _invented_words(rng, n_labels * _N_CUES + _N_COMMON_WORDS)
@@ -83,6 +75,18 @@ def synthetic_corpus(
             }
         )
     return records, truth
+
+
+def _check(n_docs: int, n_labels: int, wrong: float, seed: int) -> None:
+    if not n_docs >= n_labels >= 2:
+        raise ParameterError(
+            f"Expected at least 2 labels and as many documents as labels, got {n_labels} labels "
+            f"and {n_docs} documents."
+        )
+    if not 0 <= wrong <= 0.4:
+        raise ParameterError(f"wrong must be between 0 and 0.4, got {wrong}.")
+    if not 0 <= seed < 2**32:
+        raise ParameterError(f"seed must be between 0 and 2^32 - 1, got {seed}.")
 
 
 def _invented_words(rng: np.random.RandomState, n_words: int) -> list[str]:

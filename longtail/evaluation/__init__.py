@@ -1,0 +1,1 @@
+"""Metrics, intervals and slices of predictions; how candidates are compared."""

@@ -163,20 +163,9 @@ def slice_table(
         raise DataError(f"class_freq has shape {freq.shape}, expected ({truth.shape[1]},).")
     evaluation = Evaluation(found, truth, freq, head, tail, metadata or {})
     parts = _parts(evaluation)
-    options = {"n_draws": n_draws, "seed": seed, "level": level}
-    of_labels = _label_values(evaluation, parts, options)
+    values = _values(evaluation, parts, {"n_draws": n_draws, "seed": seed, "level": level})
     hits = {} if scores is None else {k: hits_at_k(scores, truth, k) for k in RANKS}
-    return [
-        _row(
-            part,
-            truth,
-            of_labels[part.kind, part.name]
-            if part.of == "labels"
-            else _document_values(evaluation, part.mask, options),
-            hits,
-        )
-        for part in parts
-    ]
+    return [_row(part, truth, values[part.kind, part.name], hits) for part in parts]
 
 
 def _parts(evaluation: Evaluation) -> list[Slice]:
@@ -193,13 +182,20 @@ def _parts(evaluation: Evaluation) -> list[Slice]:
     return parts
 
 
-def _label_values(
+def _values(
     evaluation: Evaluation, parts: list[Slice], options: dict[str, Any]
 ) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+    """Metrics of every slice by its kind and name, those of all label slices from one bootstrap."""
     masks = {(part.kind, part.name): part.mask for part in parts if part.of == "labels"}
-    return intervals(
+    of_labels = intervals(
         evaluation.predicted, evaluation.targets, ROW_METRICS, label_masks=masks, **options
     )
+    of_documents = {
+        (part.kind, part.name): _document_values(evaluation, part.mask, options)
+        for part in parts
+        if part.of == "documents"
+    }
+    return of_labels | of_documents
 
 
 def _document_values(

@@ -1,0 +1,1 @@
+"""The encoder, the heads on it, the linear baseline, and how they are trained and mixed."""

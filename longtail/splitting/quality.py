@@ -86,7 +86,7 @@ def quality(
 
 
 def part_names(k: int) -> list[str]:
-    """Names of k parts: train, val, test for three; train, test for two; else `part 0`, …"""
+    """Names of the parts: train, val, test for three; train, test for two; else numbered."""
     if k == 2:
         return [SPLITS[0], SPLITS[2]]
     return list(SPLITS) if k == 3 else [f"part {j}" for j in range(k)]

@@ -66,7 +66,7 @@ class Rows:
 class CorpusView:
     """The corpus, with labels already repaired as far as the policy allows.
 
-    None stands for a column that the corpus does not have.
+    A field is None if the corpus does not have that column.
 
     Attributes:
         ids: of the documents.

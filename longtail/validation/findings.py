@@ -29,7 +29,7 @@ EXCERPT = 160  # characters
 def excerpt(text: str, length: int = EXCERPT) -> str:
     """The beginning of `text` on one line, cut to `length` characters with an ellipsis.
 
-    >>> excerpt("A title\\nand more", 12)
+    >>> excerpt("A title   and more", 12)
     'A title and…'
     """
     line = " ".join(text[: 4 * length].split())

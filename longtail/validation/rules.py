@@ -242,10 +242,10 @@ RULES: dict[str, Rule] = {
         "annotators", "annotators of the document disagree", _annotators_disagree
     ),
     "annotator_shift": Rule(
-        "annotators", "this annotator uses a label unlike the others do", _annotator_shift
+        "annotators", "this annotator gives a label far more or less often", _annotator_shift
     ),
     "period_shift": Rule(
-        "annotators", "in this period a label is used unlike in the others", _period_shift
+        "annotators", "this period has a label far more or less often", _period_shift
     ),
 }
 

@@ -45,9 +45,7 @@ PARAMS = {
         "over_baseline": {"micro_f1": -1.0},
         "min_shared_labels": 0.5,
         "min_support": 30,
-        "n_draws": 1000,
-        "level": 0.92,
-        "seed": 0,
+        "bootstrap": {"n_draws": 1000, "level": 0.92, "seed": 0},
         "max_int8_loss": {"micro_f1": 0.02, "macro_f1": 0.02},
         "limits": {
             "seconds_per_doc": 5.0,

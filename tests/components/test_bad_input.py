@@ -1,4 +1,4 @@
-"""Wrong data from file to exit code: one sentence, the right code, nothing half-written."""
+"""Bad data from file to exit code: one sentence, the right code, nothing half-written."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def params(tmp_path_factory) -> dict[str, Any]:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params) -> Path:
-    """A project's folder without data; the current folder."""
+    """The folder of a project without data, as the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
@@ -47,9 +47,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params) -> Path:
 
 
 def code_of(action) -> int:
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         action()
-    return int(left.value.code or 0)
+    return int(exited.value.code or 0)
 
 
 def run_ingest(*arguments: str) -> int:
@@ -57,7 +57,7 @@ def run_ingest(*arguments: str) -> int:
 
 
 def run_stages(names: tuple[str, ...] = tuple(STAGES)) -> tuple[str, int]:
-    """Run the stages as `dvc repro` would; the last one that ran and its exit code."""
+    """Run stages as `dvc repro` would, and return the last one that ran with its exit code."""
     for name in names:
         flags = STAGES[name]["cmd"].split()[3:]
         run = import_module(f"components.{name}").run
@@ -67,15 +67,15 @@ def run_stages(names: tuple[str, ...] = tuple(STAGES)) -> tuple[str, int]:
     return name, code
 
 
-def said_once(capsys) -> str:
-    """What was said on stderr: one line, no traceback."""
+def only_error_line(capsys) -> str:
+    """The one line on stderr; no traceback."""
     lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("svm C=")]
     assert len(lines) == 1, lines
     return lines[0]
 
 
 def scratch_files() -> list[str]:
-    """What `written` leaves where it does not clean up."""
+    """What `written` would leave if it did not clean up."""
     return [str(path) for path in Path(".").rglob(".*.*")]
 
 
@@ -88,49 +88,49 @@ def texts(n_docs: int) -> list[str]:
     return small_corpus(n_docs)["text"].tolist()
 
 
-# What ingest refuses: faults of form. (file, content, flags, sentence)
+# What ingest refuses, faults of form: content, flags, message
 GOOD = "id,text,labels\n1,one text here,a\n2,another text here,b\n"
 FORM = {
     "missing id": (GOOD.replace("2,an", ",an"), [], "row 2 (line 3), column 'id': the id is miss"),
-    "duplicate id": (GOOD.replace("2,an", "1,an"), [], "'1' appears in row 1 too"),
+    "duplicate id": (GOOD.replace("2,an", "1,an"), [], "'1' also appears in row 1"),
     "unknown column": (GOOD, ["--text-column", "body"], "no column 'body' for the text"),
-    "stray quote": (GOOD.replace("another", '"ano"ther'), [], "is not CSV"),
-    "latin-1": (GOOD.replace("one", "\xe9t\xe9").encode("latin-1"), [], "is not utf-8; name the"),
+    "stray quote": (GOOD.replace("another", '"ano"ther'), [], "is not valid CSV"),
+    "latin-1": (GOOD.replace("one", "\xe9t\xe9").encode("latin-1"), [], "is not utf-8; pass the"),
     "one cell too many": (GOOD.replace(",b", ",b,c"), [], "has 4 cells, expected 3"),
     "wrong type of split": ("id,text,labels,split\n1,x,a,dev\n", [], "expected train, val, test"),
     "wrong type of date": ("id,text,labels,annotated_at\n1,x,a,soon\n", [], "expected a date"),
-    "nothing in it": ("", [], "is empty"),
-    "only a header": ("id,text,labels\n", [], "No document in in.csv"),
+    "empty file": ("", [], "is empty"),
+    "only a header": ("id,text,labels\n", [], "No documents in in.csv"),
 }
 
 
 @pytest.mark.parametrize("fault", FORM)
-@pytest.mark.parametrize("standing", [False, True], ids=["fresh", "over a corpus"])
-def test_faults_of_form_stop_ingest(project, capsys, fault, standing):
-    content, flags, sentence = FORM[fault]
-    if standing and fault == "only a header":
-        pytest.skip("an empty delivery over a corpus is a quiet night")
-    if standing:
+@pytest.mark.parametrize("existing", [False, True], ids=["fresh", "over a corpus"])
+def test_faults_of_form_stop_ingest(project, capsys, fault, existing):
+    content, flags, message = FORM[fault]
+    if existing and fault == "only a header":
+        pytest.skip("without new rows, an existing corpus stays as it is")
+    if existing:
         Path("in.csv").write_text(GOOD, encoding="utf-8")
         assert run_ingest("csv", "in.csv") == 0
         before = Path("data/corpus.parquet").read_bytes()
     Path("in.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
     capsys.readouterr()
     assert run_ingest("csv", "in.csv", *flags) == 3
-    assert sentence in said_once(capsys)
+    assert message in only_error_line(capsys)
     assert scratch_files() == []
-    if standing:
+    if existing:
         assert Path("data/corpus.parquet").read_bytes() == before
     else:
         assert not Path("data").exists()
 
 
-def test_a_truncated_parquet_stops_ingest_and_every_stage(project, capsys):
+def test_a_truncated_parquet_stops_ingest_and_the_stages(project, capsys):
     write_corpus(small_corpus(30), Path("whole.parquet"))
     whole = Path("whole.parquet").read_bytes()
     Path("cut.parquet").write_bytes(whole[: len(whole) // 2])
     assert run_ingest("parquet", "cut.parquet") == 3
-    assert "cut.parquet is not a readable Parquet file" in said_once(capsys)
+    assert "cut.parquet is not a readable Parquet file" in only_error_line(capsys)
     assert not Path("data").exists()
     for name in DATA_SIDE[:2]:
         target = STAGES[name]["deps"][0]
@@ -138,11 +138,11 @@ def test_a_truncated_parquet_stops_ingest_and_every_stage(project, capsys):
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         Path(target).write_bytes(whole[: len(whole) // 2])
         assert run_stages((name,)) == (name, 3)
-        assert f"{target} is not a readable Parquet file" in said_once(capsys)
+        assert f"{target} is not a readable Parquet file" in only_error_line(capsys)
         assert scratch_files() == []
 
 
-# What validate refuses or sets aside: faults of content. (labels and texts changed, sentence)
+# What validate refuses, faults of content: a change of the rows, message
 def one_label(rows):
     return [[key, text, "only"] for key, text, _ in rows]
 
@@ -164,17 +164,17 @@ CONTENT = {
 
 @pytest.mark.parametrize("fault", CONTENT)
 def test_faults_of_content_stop_validate(project, capsys, fault):
-    change, sentence = CONTENT[fault]
+    change, message = CONTENT[fault]
     write_csv(change([[str(k), text, "ab"[k % 2]] for k, text in enumerate(texts(40))]))
     assert run_ingest("csv", "in.csv") == 0
     capsys.readouterr()
     assert run_stages() == ("validate", 3)
-    assert sentence in said_once(capsys)
+    assert message in only_error_line(capsys)
     assert not list(Path("artifacts").rglob("*.parquet")) and scratch_files() == []
 
 
-def test_blank_and_variant_labels_are_mended_or_told(project):
-    """Null and white space are repaired; a variant in case is told, not merged: people decide."""
+def test_blank_labels_are_repaired_and_variants_are_reported(project):
+    """A variant in case is not merged: that is for people to decide."""
     rows = small_corpus(60)
     rows["labels"] = [
         [*labels, None, "  "] if k < 3 else labels for k, labels in enumerate(rows["labels"])
@@ -201,19 +201,19 @@ def test_a_null_in_a_list_of_labels_is_refused_after_validation(project, capsys)
     rows.at[4, "labels"] = ["label-0", None]
     write_corpus(rows, Path("artifacts/validate/corpus.parquet"))
     assert run_stages(("split",)) == ("split", 3)
-    assert "row 4, column 'labels' has a null in its list" in said_once(capsys)
+    assert "row 4, column 'labels' has a null in its list" in only_error_line(capsys)
     frame = read_corpus(Path("artifacts/validate/corpus.parquet"), null_labels=True)
     assert frame.at[4, "labels"] == ["label-0", None]
 
 
 def test_a_column_of_mixed_types_is_named(tmp_path):
     frame = small_corpus(3).assign(size=[1, "two", 3.0])
-    with pytest.raises(DataError, match=r"column 'size' are not of one type \(.*\); convert") as e:
+    with pytest.raises(DataError, match=r"column 'size' have mixed types \(.*\); convert") as e:
         write_corpus(frame, tmp_path / "corpus.parquet")
     assert "\n" not in str(e.value) and list(tmp_path.iterdir()) == []
 
 
-def test_a_column_that_stands_twice_is_named(tmp_path):
+def test_a_column_that_appears_twice_is_named(tmp_path):
     columns = [pa.array(["1"]), pa.array(["x"]), pa.array([["a"]]), pa.array(["y"])]
     table = pa.Table.from_arrays(columns, names=["id", "text", "labels", "text"])
     pq.write_table(table, tmp_path / "corpus.parquet")
@@ -235,15 +235,17 @@ def test_a_broken_assignment_is_one_sentence(project, capsys):
         "an id appears twice": pa.concat_tables([good, good]),
     }
     capsys.readouterr()
-    for words, content in faults.items():
+    for reason, content in faults.items():
         if isinstance(content, bytes):
             path.write_bytes(content)
         else:
             pq.write_table(content, path)
-        assert run_stages(("frequencies",)) == ("frequencies", 3), words
-        said = said_once(capsys)
-        assert f"{path} is not a readable split assignment (" in said and words in said
-        assert said.endswith("run `dvc repro split`.")
+        assert run_stages(("frequencies",)) == ("frequencies", 3), reason
+        message = only_error_line(capsys)
+        assert f"{path} is not a readable split assignment (" in message and reason in message
+        assert message.endswith(
+            "expected the columns id and split as `split` writes them. Run `dvc repro split`."
+        )
     path.write_bytes(whole)
     assert read_assignment(path).value_counts().to_dict() == {"train": 36, "val": 12, "test": 12}
 
@@ -270,7 +272,7 @@ find . -name '.*.*' -type d; exit $code
 def test_a_full_disk_is_temporary_and_leaves_no_scratch(project, tmp_path, command, spare):
     """On a real file system with a few free pages of 4 KiB, mounted for one process."""
     if shutil.which("unshare") is None:
-        pytest.skip("no unshare here, so no small file system")
+        pytest.skip("no unshare, so no small file system")
     source, disk = tmp_path / "source", tmp_path / "disk"
     disk.mkdir()
     rows = pd.DataFrame({"id": [str(k) for k in range(900)], "text": ["one text for all"] * 900,
@@ -295,11 +297,11 @@ def test_a_full_disk_is_temporary_and_leaves_no_scratch(project, tmp_path, comma
     assert done.stdout.strip() == "", "a temporary folder was left"
 
 
-# The whole chain on corpora at the edge
+# All stages on extreme corpora
 
 
 @pytest.mark.slow
-def test_40_rows_of_csv_go_through_every_stage(project):
+def test_40_csv_rows_pass_every_stage(project):
     corpus = small_corpus(40)
     write_csv([[r.id, r.text, ",".join(r.labels)] for r in corpus.itertuples()])
     assert run_ingest("csv", "in.csv") == 0
@@ -317,13 +319,13 @@ def test_a_corpus_whose_documents_all_have_the_same_labels(project, capsys, labe
     capsys.readouterr()
     if labels == "all":
         assert run_stages() == ("validate", 3)
-        assert "the corpus has one label" in said_once(capsys)
+        assert "the corpus has one label" in only_error_line(capsys)
     else:
         assert run_stages() == ("report", 0)
 
 
 @pytest.mark.slow
-def test_a_label_with_one_document_and_one_that_is_everywhere(project):
+def test_a_label_of_one_document_and_a_label_of_all(project):
     corpus = small_corpus(60)
     write_csv([[r.id, r.text, ",".join([*r.labels, "everywhere", *(["once"] * (k == 7))])]
                for k, r in enumerate(corpus.itertuples())])  # fmt: skip

@@ -1,4 +1,4 @@
-"""The monitor on a real champion: quiet on the same kind of texts, loud on others."""
+"""The monitor on a real champion: no alarm on texts of the same kind, an alarm on others."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def watch(frame) -> dict:
     return json.loads(drift.OUTPUT.read_text())
 
 
-def test_the_same_kind_of_documents_passes_no_limit(home: Path):
+def test_documents_of_the_same_kind_exceed_no_limit(home: Path):
     found = watch(corpus(seed=9))
     assert (found["alarms"], found["judged"], found["champion"]) == ([], True, "1")
     assert found["documents"] == {"reference": 260, "new": 400}
 
 
-def test_other_documents_are_an_alarm_with_exit_code_4(home: Path):
+def test_other_documents_raise_an_alarm_with_exit_code_4(home: Path):
     frame = corpus(seed=9)
     frame["text"] = [f"quite other words {text}" for text in frame["text"]]
     with pytest.raises(GateNotPassed, match="words are new"):

@@ -1,4 +1,4 @@
-"""The stage on a corpus counted by hand, and the cut-offs that it takes or refuses."""
+"""The stage on a corpus counted by hand, and the cutoffs that it accepts or refuses."""
 
 from __future__ import annotations
 
@@ -108,8 +108,8 @@ def test_the_plot_runs_from_frequent_to_rare(tmp_path: Path) -> None:
     ]
 
 
-def test_cut_offs_by_share_of_the_labels(tmp_path: Path) -> None:
-    # Of [0, 1, 2, 4]: the lower half reaches to 1, the upper quarter starts at 2 (inverted cdf).
+def test_cutoffs_by_share_of_the_labels(tmp_path: Path) -> None:
+    # Of [0, 1, 2, 4], the lower half ends at 1 and the upper quarter starts at 2 (inverted CDF).
     found = count(tmp_path, tail_share=0.5, head_share=0.25)
     assert (found["tail"], found["head"]) == (1, 2)
     assert found["groups"] == ["HEAD", "HEAD", "TAIL", "TAIL"]
@@ -124,10 +124,10 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
-        ({"head": 5}, r"give both head and tail, or neither \(null\)"),
-        ({"tail": 5}, r"give both head and tail, or neither \(null\)"),
+        ({"head": 5}, r"set both head and tail, or neither \(null\)"),
+        ({"tail": 5}, r"set both head and tail, or neither \(null\)"),
         ({"head": 5, "tail": 5}, "tail must be below head, got 5 and 5"),
         ({"head": 1, "tail": 1}, "head\n.*greater than or equal to 2"),
         ({"head": 3, "tail": 0}, "tail\n.*greater than or equal to 1"),
@@ -136,15 +136,15 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
         ({"tail_share": 0}, "tail_share\n.*greater than 0"),
     ],
 )
-def test_cut_offs_that_make_no_sense_are_refused(params: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_cutoffs_that_make_no_sense_are_refused(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         stage_params(Params, "frequencies", params)
 
 
-# The join of corpus and assignment, which baseline and train use as well
+# The join of corpus and assignment, which baseline and train use too
 
 
-def test_parts_keep_the_corpus_order_whatever_the_assignments(tmp_path: Path) -> None:
+def test_parts_keep_the_order_of_the_corpus(tmp_path: Path) -> None:
     labels, parts = read_parts(*inputs(tmp_path))
     assert labels == LABELS and list(parts) == ["train", "val", "test"]
     assert parts["train"].ids == ["t1", "t2", "t3", "t4", "t5"]
@@ -156,7 +156,7 @@ def test_parts_keep_the_corpus_order_whatever_the_assignments(tmp_path: Path) ->
     ("change", "n", "name"),
     [({"new": "train"}, 1, "new"), ({"t1": None}, 1, "t1"), ({"t2": None, "a0": "val"}, 2, "a0")],
 )
-def test_other_documents_in_the_assignment_are_refused(
+def test_an_assignment_of_other_documents_is_refused(
     tmp_path: Path, change: dict[str, str | None], n: int, name: str
 ) -> None:
     assigned = {i: part for i, (part, _) in DOCS.items()} | change

@@ -1,4 +1,4 @@
-"""Reading texts in every form, and predictions from a workspace and from the registry."""
+"""Reads texts in every format; predicts from a workspace and from the registry."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from tests.builders.registry_workspace import WORDS, build
 ROWS = [("a", "one, with a comma"), ("b", 'a "quote"\nand a new line'), ("c", "Grüße 世界")]
 
 
-@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
-def test_every_form_gives_the_same_rows(tmp_path: Path, form: str):
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str):
     frame = pd.DataFrame(ROWS, columns=["id", "text"])
-    path = tmp_path / f"texts.{form}"
-    if form == "csv":
+    path = tmp_path / f"texts.{suffix}"
+    if suffix == "csv":
         frame.to_csv(path, index=False)
-    elif form == "jsonl":
+    elif suffix == "jsonl":
         frame.to_json(path, orient="records", lines=True)
     else:
         frame.to_parquet(path)
     assert list(predict.read_texts(Reading(path), predict.kind_of(path, None), "text")) == ROWS
 
 
-def test_stdin_is_one_text_a_line(monkeypatch: pytest.MonkeyPatch):
+def test_stdin_has_one_text_per_line(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("one\n\ntwo"))
     assert list(predict.read_texts(Reading(None), "txt", "text")) == [
         ("0", "one"),
@@ -56,9 +56,9 @@ def test_stdin_is_one_text_a_line(monkeypatch: pytest.MonkeyPatch):
             b"id,words\n1,x\n",
             r"row 1 \(line 2\): no column 'text'; columns found: id, words",
         ),
-        ("a.csv", b'text\n"unclosed\n', "is not CSV"),
-        ("a.csv", "text\nGrüße\n".encode("latin-1"), "is not utf-8; name the file's encoding"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not JSON"),
+        ("a.csv", b'text\n"unclosed\n', "is not valid CSV"),
+        ("a.csv", "text\nGrüße\n".encode("latin-1"), "is not utf-8; pass the file's encoding"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not valid JSON"),
         ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2: expected a JSON object"),
         ("a.jsonl", b'{"text": null}\n', "line 1, column 'text': expected a text, got None"),
         ("a.parquet", b"PAR1 but no more", "not a readable Parquet file"),
@@ -71,7 +71,7 @@ def test_broken_input_names_file_and_row(tmp_path: Path, name: str, content: byt
         list(predict.read_texts(Reading(path), predict.kind_of(path, None), "text"))
 
 
-def test_a_missing_file_and_an_unknown_form_are_named(tmp_path: Path):
+def test_a_missing_file_and_an_unknown_format_are_named(tmp_path: Path):
     with pytest.raises(DataError, match="does not exist"):
         list(predict.read_texts(Reading(tmp_path / "none.csv"), "csv", "text"))
     with pytest.raises(ParameterError, match="Did you mean 'jsonl'"):
@@ -117,7 +117,7 @@ def test_no_text_gives_no_record_and_loads_no_model(home: Path):
     assert list(predict.predict([], "models:/nothing@champion", 10)) == []
 
 
-def test_a_model_folder_that_is_not_there_is_named(home: Path):
+def test_a_missing_model_folder_is_named(home: Path):
     with pytest.raises(DataError, match="nowhere does not exist"):
         list(predict.predict([("0", "ant")], "nowhere", 10))
 

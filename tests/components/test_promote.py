@@ -1,6 +1,6 @@
-"""Decide, apply, roll back: on real versions in a real registry (a SQLite file per test).
+"""Decide, apply, roll back, with real versions in a real registry (a SQLite file per test).
 
-The fresh processes are replaced by loading in this process where a test is about something else.
+Fresh processes are replaced by loading in this process unless the test is about them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ WHY = {"reason": "a reason", "approved_by": "Ada"}
 
 @pytest.fixture(scope="session")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a workspace per variant, each registered in `mlflow.db` in that order."""
+    """A folder with one workspace per variant, registered in `mlflow.db` in that order."""
     home = tmp_path_factory.mktemp("versions")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
@@ -55,7 +55,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Bench:
-    """One test's registry and workspaces."""
+    """The registry and workspaces of one test."""
 
     def __init__(self, versions: Path, home: Path, patch: pytest.MonkeyPatch) -> None:
         shutil.copyfile(versions / "mlflow.db", home / "mlflow.db")
@@ -66,7 +66,7 @@ class Bench:
         self.client.delete_registered_model_alias("longtail", "challenger")
 
     def enter(self, variant: str) -> None:
-        """Work in a copy of the variant's workspace, its version being the challenger."""
+        """Change to a copy of the variant's workspace, whose version is the challenger."""
         folder = self.home / variant
         if not folder.exists():
             shutil.copytree(self.versions / variant, folder)
@@ -127,7 +127,7 @@ def test_the_first_version_then_a_better_one(bench: Bench):
     assert [json.loads(line)["to"] for line in lines] == ["1", "2"]
 
 
-def test_the_champion_is_scored_now_and_agrees_with_its_own_workspace(bench: Bench):
+def test_the_champion_is_scored_again_and_agrees_with_its_own_workspace(bench: Bench):
     """The champion's metrics in a decision are those of its own test predictions."""
     own = bench.decide("good")["challenger"]["metrics"]["micro_f1"]
     bench.crown("2")
@@ -136,7 +136,7 @@ def test_the_champion_is_scored_now_and_agrees_with_its_own_workspace(bench: Ben
 
 
 @pytest.mark.parametrize("variant", ["poor", "equal"])
-def test_worse_and_equal_are_refused_with_exit_code_4(bench: Bench, variant: str):
+def test_worse_and_equal_versions_are_refused_with_exit_code_4(bench: Bench, variant: str):
     bench.crown("2")
     decision = bench.decide(variant)
     assert decision["verdict"] == "refused"
@@ -146,7 +146,7 @@ def test_worse_and_equal_are_refused_with_exit_code_4(bench: Bench, variant: str
     assert bench.alias("champion") == "2"
 
 
-def test_the_decision_is_written_for_people_and_for_the_registry(bench: Bench):
+def test_the_decision_is_written_to_files_and_to_the_registry(bench: Bench):
     decision = bench.decide("middling")
     assert json.loads(Path("reports/decision.json").read_text()) == decision
     text = Path("reports/decision.md").read_text()
@@ -166,7 +166,7 @@ def test_the_champion_as_challenger_is_unchanged(bench: Bench):
     bench.promoted("middling")
     decision = bench.decide("middling")
     assert decision["verdict"] == "unchanged"
-    assert decision["rules"], "what was decided then is kept"
+    assert decision["rules"], "the decision is kept"
     bench.apply()
     assert bench.history() == [("promote", None, "1")]
 
@@ -179,13 +179,13 @@ def test_a_missing_tag_is_refused_by_name(bench: Bench, tag: str):
     assert tag in decision["summary"]
 
 
-def test_documents_of_the_champions_training_are_taken_out(bench: Bench):
-    """`leaking` is split otherwise: 60 of the present test documents were its training."""
+def test_documents_that_the_champion_has_seen_are_left_out(bench: Bench):
+    """`leaking` has another split: it was trained on 60 of the current test documents."""
     bench.crown("6")
     assert bench.decide("good")["overlap"] == 60
 
 
-def test_no_document_left_is_a_refusal(bench: Bench):
+def test_no_unseen_document_is_a_refusal(bench: Bench):
     bench.crown("1")
     bench.patch.setattr(evidence, "read_seen_ids", lambda *_: _Everything())
     assert failed(bench.decide("good")) == [("overlap", "all")]
@@ -197,7 +197,7 @@ class _Everything:
 
 
 @pytest.mark.parametrize("fault", ["changed", "missing"])
-def test_evidence_that_does_not_fit_is_refused(bench: Bench, fault: str):
+def test_evidence_that_does_not_match_is_refused(bench: Bench, fault: str):
     bench.crown("1")
     bench.client.delete_model_version_tag("longtail", "1", "train_ids_digest")
     if fault == "changed":
@@ -246,7 +246,7 @@ def test_a_failed_smoke_test_or_a_limit_blocks(bench: Bench):
 
 
 def test_an_int8_version_is_judged_as_it_is_served(bench: Bench):
-    """Its predictions come from the served version, and their loss has a limit of its own."""
+    """Its predictions come from the served version, and what int8 costs has its own limit."""
     bench.client.set_model_version_tag("longtail", "1", registry.RUNTIME, "onnx_int8")
     decision = bench.decide("middling")
     assert decision["verdict"] == "promoted"
@@ -267,7 +267,7 @@ def test_an_int8_version_is_judged_as_it_is_served(bench: Bench):
     assert decision["challenger"]["metrics"]["micro_f1"] == lines["micro_f1"]["challenger"]
 
 
-def test_a_version_that_breaks_between_decide_and_apply_stays_out(bench: Bench):
+def test_a_version_that_breaks_between_decide_and_apply_is_refused(bench: Bench):
     assert bench.decide("middling")["verdict"] == "promoted"
     bench.patch.setattr(_decision, "smoke", lambda *_: Smoke(["files changed."], {}))
     with pytest.raises(GateNotPassed, match="files changed"):
@@ -275,8 +275,8 @@ def test_a_version_that_breaks_between_decide_and_apply_stays_out(bench: Bench):
     assert bench.alias("champion") is None
 
 
-def test_a_champion_that_moved_in_between_is_decided_again(bench: Bench):
-    """Decided against nobody; meanwhile the better version became champion."""
+def test_a_champion_that_changed_since_is_decided_on_again(bench: Bench):
+    """Decided without a champion; then a better version became champion."""
     assert bench.decide("middling")["verdict"] == "promoted"
     bench.crown("2")
     with pytest.raises(GateNotPassed):
@@ -303,7 +303,7 @@ def test_rollback_and_rollback_of_the_rollback(bench: Bench):
     assert (bench.alias("champion"), bench.alias("previous_champion")) == ("1", "2")
     decision = bench.decide("good")
     assert failed(decision) == [("rolled_back", "all")]
-    assert "never promoted again by itself" in decision["summary"]
+    assert "never promoted again automatically" in decision["summary"]
     promote.run_rollback(**WHY)
     assert (bench.alias("champion"), bench.alias("previous_champion")) == ("2", "1")
     assert registry.ROLLED_BACK not in bench.client.get_model_version("longtail", "2").tags
@@ -330,17 +330,17 @@ def test_a_rollback_to_a_version_that_does_not_answer_is_refused(bench: Bench):
     assert bench.alias("champion") == "2"
 
 
-def test_a_rollback_names_what_is_not_there(bench: Bench):
+def test_a_rollback_names_what_is_missing(bench: Bench):
     with pytest.raises(DataError, match="no previous champion"):
         promote.run_rollback(**WHY)
     with pytest.raises(DataError, match="no version 77"):
         promote.run_rollback(**WHY, version="77")
     bench.promoted("middling")
-    with pytest.raises(ParameterError, match="champion already"):
+    with pytest.raises(ParameterError, match="already the champion"):
         promote.run_rollback(**WHY, version="1")
 
 
-def test_a_champion_deleted_by_hand_is_judged_anew_and_said(bench: Bench):
+def test_a_champion_deleted_by_hand_is_reported(bench: Bench):
     bench.promoted("good")
     bench.client.delete_model_version("longtail", "2")
     decision = bench.decide("middling")
@@ -361,7 +361,7 @@ def test_a_challenger_deleted_by_hand_is_named(bench: Bench):
 
 
 @pytest.mark.parametrize("step", ["previous", "champion", "record"])
-def test_a_kill_at_every_step_of_the_move_ends_right_on_the_next_try(bench: Bench, step: str):
+def test_a_kill_at_any_step_of_the_move_is_repaired_by_the_next_try(bench: Bench, step: str):
     class Killed(BaseException): ...
 
     def killed(*_: object, **__: object) -> None:
@@ -387,13 +387,13 @@ def test_a_kill_at_every_step_of_the_move_ends_right_on_the_next_try(bench: Benc
     assert [entry[1:] for entry in bench.history()] == [(None, "1"), ("1", "2")]
 
 
-def test_wrong_rules_are_all_reported_at_once(bench: Bench):
+def test_errors_in_the_rules_are_reported_together(bench: Bench):
     bench.enter("middling")
-    wrong = PARAMS["promote"] | {"level": 2.0, "n_draws": 5, "gain": 1}
+    wrong = PARAMS["promote"] | {"bootstrap": {"level": 2.0, "n_draws": 5, "seed": 0}, "gain": 1}
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"promote": wrong}))
     with pytest.raises(ParameterError) as caught:
         promote.run_decide()
-    assert all(word in str(caught.value) for word in ("3 wrong", "level", "n_draws", "gain"))
+    assert all(word in str(caught.value) for word in ("3 invalid", "level", "n_draws", "gain"))
 
 
 def test_the_history_is_numbered_and_never_rewritten(bench: Bench):
@@ -405,10 +405,10 @@ def test_the_history_is_numbered_and_never_rewritten(bench: Bench):
     assert mlflow.get_tracking_uri() == f"sqlite:///{bench.home}/mlflow.db"
 
 
-def test_the_page_follows_the_report_though_the_decision_stands(
+def test_the_page_follows_the_report_even_if_the_decision_is_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
-    """The report can change (its own parameters) where model, data and rules have not."""
+    """The report can change (its own parameters) while model, data and rules do not."""
     page, details = Path("reports/decision.html"), Path("reports/report.json")
 
     def render(decision: dict) -> None:

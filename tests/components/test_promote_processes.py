@@ -1,4 +1,4 @@
-"""Promotion by real processes: two at once, a corrupted artefact, and the lock they share."""
+"""Promotion by real processes: two at once, a corrupted artifact, and the lock they share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.builders.registry_workspace import build
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Two workspaces of one registry: version 1 is middling, version 2 better."""
+    """Two workspaces of one registry; version 2 is better than version 1."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -43,13 +43,13 @@ def promote(workspace: Path, command: str) -> subprocess.Popen:
 
 
 def finished(*processes: subprocess.Popen) -> list[tuple[int, str]]:
-    return [(p.returncode, said) for p in processes for said in [p.communicate()[0]]]
+    return [(p.returncode, output) for p in processes for output in [p.communicate()[0]]]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_two_promotions_at_once_end_with_the_better_one(home: Path):
-    """Both were decided against nobody. Whoever comes second decides again."""
+    """Both were decided without a champion. The one that comes second is decided again."""
     decided = finished(*(promote(home / name, "decide") for name in ("middling", "good")))
     assert [code for code, _ in decided] == [0, 0], decided
     (middling, first), (good, second) = finished(
@@ -68,21 +68,21 @@ def test_two_promotions_at_once_end_with_the_better_one(home: Path):
 
 
 @pytest.mark.slow
-def test_a_corrupted_artefact_blocks_the_promotion(home: Path):
+def test_a_corrupted_artifact_blocks_the_promotion(home: Path):
     run_id = json.loads((home / "good/reports/registered.json").read_text())["run_id"]
     model = registry.connect().get_run(run_id).outputs.model_outputs[0].model_id
     weights = next(home.rglob(f"{model}/**/model.safetensors"))
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
-    ((code, said),) = finished(promote(home / "good", "decide"))
+    ((code, output),) = finished(promote(home / "good", "decide"))
     assert code == 4
-    assert "its files are not those that were registered" in said
+    assert "its files are not those that were registered" in output
     assert finished(promote(home / "good", "apply"))[0][0] == 4
     assert registry.by_alias(registry.connect(), "longtail", registry.CHAMPION) is None
 
 
 def test_the_lock_is_the_same_from_every_folder(home: Path, monkeypatch: pytest.MonkeyPatch):
-    """A store named by its whole path, from two workspaces, or by its name, from its own folder."""
+    """A store named by its full path from two workspaces, or by its name from its own folder."""
     locks = home / "cache/locks"
     known = set(locks.iterdir())
     assert len(known) == 1, "the two workspaces registered under one lock"

@@ -1,4 +1,4 @@
-"""Registering once per data, code and parameters; what a version carries; a kill at every step."""
+"""Registers once per data, code and parameters; what a version holds; a kill at every step."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.builders.registry_workspace import PARAMS, build
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace that is not registered yet, beside an empty store."""
+    """A workspace that is not registered yet, with an empty store."""
     home = tmp_path_factory.mktemp("template")
     build(home / "workspace", wrong=2, blend_weight=0.3)
     mlflow.MlflowClient(f"sqlite:///{home}/workspace/mlflow.db").search_registered_models()
@@ -58,7 +58,7 @@ def params() -> registry.RegisterParams:
 
 
 def one_version(client: mlflow.MlflowClient, key: str) -> None:
-    """Exactly one run and one version of the key, and the alias on it."""
+    """Check for exactly one run and one version with the key, and the alias on it."""
     versions = client.search_model_versions("name = 'longtail'")
     assert [version.tags["key"] for version in versions] == [key]
     experiment = client.get_experiment_by_name("longtail")
@@ -70,7 +70,7 @@ def one_version(client: mlflow.MlflowClient, key: str) -> None:
     assert registry.number(alias) == registry.number(versions[0])
 
 
-def test_a_version_carries_its_origin_evidence_and_results(workspace: mlflow.MlflowClient):
+def test_a_version_holds_its_origin_evidence_and_results(workspace: mlflow.MlflowClient):
     register.run()
     found = json.loads(Path("reports/registered.json").read_text())
     assert (found["name"], found["version"], found["reused"]) == ("longtail", "1", False)
@@ -83,7 +83,7 @@ def test_a_version_carries_its_origin_evidence_and_results(workspace: mlflow.Mlf
     assert run.data.metrics["model/micro_f1"] == 0.5
     for profile, column, points in (
         ("probe", "micro_f1", [(1, 0.2), (2, 0.3)]),
-        ("probe", "train_loss", [(1, 0.5)]),  # an empty cell is no point
+        ("probe", "train_loss", [(1, 0.5)]),  # an empty cell is not a point
         ("finetune", "micro_f1", [(1, 0.4)]),
     ):
         logged = workspace.get_metric_history(found["run_id"], f"db/{profile}/{column}")
@@ -110,21 +110,21 @@ def test_the_same_inputs_never_make_a_second_version(workspace: mlflow.MlflowCli
     one_version(workspace, first["key"])
 
 
-def test_environment_tells_a_container_what_it_is(
+def test_a_container_reads_its_origin_from_the_environment(
     workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
-    told = {
+    origin = {
         "LONGTAIL_IMAGE_DIGEST": "sha256:1",
         "LONGTAIL_LOGICAL_DATE": "2026-01-02",
         "LONGTAIL_GIT_COMMIT": "c0ffee",
         "LONGTAIL_DATA_REVISION": "beef",
     }
-    for name, value in told.items():
+    for name, value in origin.items():
         monkeypatch.setenv(name, value)
     Path("data.dvc").write_text("outs:\n- md5: abc.dir\n  path: data\n")
     tags = _provenance.origin_tags(evidence.ASSIGNMENT)
     names = ("image_digest", "logical_date", "git_commit", "data_revision", "data_md5")
-    assert [tags[name] for name in names] == [*told.values(), "abc.dir"]
+    assert [tags[name] for name in names] == [*origin.values(), "abc.dir"]
 
 
 LOCK: dict[str, dict] = {
@@ -158,7 +158,7 @@ def test_the_key_reads_sources_and_parameters_from_the_lock(
     assert key_of(changed("train", params={"params.yaml": {"train": {"seed": 1}}})) != key
     assert key_of(changed("train", cmd="python -m components.train --x")) != key
     assert key_of(LOCK, "finetune") != key
-    # What comes out, and the report, do not make another model.
+    # Outputs and the report do not make another model.
     assert key_of(changed("train", outs=[{"path": "artifacts/train", "md5": "3"}])) == key
     assert key_of(LOCK | {"report": LOCK["train"] | {"cmd": "report"}}) == key
     handed_on = [*LOCK["train"]["deps"], {"path": "artifacts/split", "md5": "9"}]
@@ -242,7 +242,7 @@ def test_a_version_deleted_by_hand_is_made_again(workspace: mlflow.MlflowClient)
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "onnx_int8"])
-def test_an_exported_version_is_another_one_and_answers_as_its_sample_says(
+def test_an_exported_version_is_a_new_one_and_answers_like_its_sample(
     workspace: mlflow.MlflowClient, runtime: str
 ):
     plain = register.register(params())
@@ -289,24 +289,24 @@ def test_an_export_that_disagrees_is_refused(
 def test_a_full_disk_under_the_store_is_temporary(
     workspace: mlflow.MlflowClient, capsys: pytest.CaptureFixture
 ):
-    """SQLite itself says so: its file may not grow any more."""
+    """SQLite itself reports it: its file cannot grow any more."""
 
     def no_growth(connection: sqlite3.Connection, *_: object) -> None:
         connection.execute("PRAGMA max_page_count = 1")
 
     event.listen(Pool, "checkout", no_growth)
     with open("params.yaml", "a") as handle:
-        handle.write("notes: " + json.dumps(["x" * 5000] * 1000))  # more than the pages there are
+        handle.write("notes: " + json.dumps(["x" * 5000] * 1000))  # more than its pages hold
     try:
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exited:
             guarded("register", register.run)
     finally:
         event.remove(Pool, "checkout", no_growth)
-    assert left.value.code == TEMPORARY
+    assert exited.value.code == TEMPORARY
     assert "no space left" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_missing_artefacts_and_an_unreachable_server_are_named(
+def test_missing_artifacts_and_an_unreachable_server_are_named(
     workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
     with monkeypatch.context() as patch:

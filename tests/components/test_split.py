@@ -24,7 +24,7 @@ N_DOCS = 100
 
 
 def corpus(**columns: Any) -> pd.DataFrame:
-    """100 documents: `common` in all, `half` in every second, `rare` in the three first."""
+    """100 documents: `common` in all, `half` in every second one, `rare` in the first three."""
     rows = [
         {
             "id": f"d{i:03}",
@@ -57,7 +57,7 @@ def test_sizes_shares_and_order_of_ids(tmp_path: Path) -> None:
     assert parts.index.tolist() == [f"d{i:03}" for i in range(N_DOCS)]
     half = Counter(parts[1::2])
     assert half == {"train": 30, "val": 10, "test": 10}
-    assert set(parts[:3]) == {"train", "val", "test"}  # a label of three documents is everywhere
+    assert set(parts[:3]) == {"train", "val", "test"}  # a label of three documents is in every part
 
 
 def test_other_fractions_reach_their_own_parts(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_frozen_rows_stay_and_count(tmp_path: Path) -> None:
     parts, report = split(tmp_path, corpus(split=frozen))
     assert set(parts[20:40]) == {"test"} and set(parts[40:50]) == {"train"}
     assert report["frozen"] == 30
-    # Test is full already, so that at most the one document joins it that brings it `rare`.
+    # Test is already full, so that only the one document that brings it `rare` joins it.
     assert "test" in set(parts[:3])
     assert Counter(parts) == {"train": 59, "val": 20, "test": 21}
 
@@ -84,7 +84,7 @@ def test_all_rows_frozen_change_nothing(tmp_path: Path, method: str) -> None:
     assert parts.tolist() == frozen and report["frozen"] == N_DOCS
 
 
-def test_an_empty_split_column_is_as_good_as_none(tmp_path: Path) -> None:
+def test_an_empty_split_column_counts_as_none(tmp_path: Path) -> None:
     without, _ = split(tmp_path, corpus())
     parts, report = split(tmp_path, corpus(split=[None] * N_DOCS))
     assert report["frozen"] == 0 and parts.equals(without)
@@ -97,7 +97,7 @@ def test_an_unknown_split_names_the_document(tmp_path: Path) -> None:
         split(tmp_path, corpus(split=names))
     assert str(caught.value) == (
         "Document 'd007': split is 'Train', expected train, val, test or nothing; "
-        "correct the source and ingest it again."
+        "fix the source and ingest it again."
     )
     assert not (tmp_path / "out").exists()
 
@@ -109,7 +109,7 @@ def test_groups_stay_together_and_rows_without_one_are_free(tmp_path: Path) -> N
     assert (frame.groupby("group")["part"].nunique() == 1).all()
     assert parts[80:].nunique() > 1
     assert report["quality"]["groups_apart"] == 0
-    assert report["reference"]["groups_apart"] > 0  # the library knows no groups
+    assert report["reference"]["groups_apart"] > 0  # the library does not know groups
     for part, share in zip(SPLITS, (60, 20, 20), strict=True):
         assert abs((parts == part).sum() - share) <= 4
 
@@ -143,7 +143,7 @@ def test_the_library_method_leaves_frozen_rows_and_splits_the_rest(tmp_path: Pat
     free = np.array([[name in doc for name in labels] for doc in frame["labels"][20:]], dtype=int)
     from scipy.sparse import csr_matrix
 
-    # 60, 20 and 20 documents are wanted, 15, 0 and 5 are there.
+    # 60, 20 and 20 documents are wanted; 15, 0 and 5 are frozen.
     wanted = [45 / 80, 20 / 80, 15 / 80]
     expected = scikit_multilearn_split(
         csr_matrix(free), wanted, ids=frame["id"][20:].tolist(), seed=0
@@ -151,7 +151,7 @@ def test_the_library_method_leaves_frozen_rows_and_splits_the_rest(tmp_path: Pat
     assert parts[20:].tolist() == [SPLITS[code] for code in expected]
 
 
-def test_the_report_holds_the_figures_of_ours_and_of_the_library(tmp_path: Path) -> None:
+def test_the_report_compares_our_split_with_the_librarys(tmp_path: Path) -> None:
     frame = corpus()
     parts, report = split(tmp_path, frame)
     assert set(report) == {"method", "frozen", "labels", "quality", "reference"}
@@ -167,7 +167,7 @@ def test_the_report_holds_the_figures_of_ours_and_of_the_library(tmp_path: Path)
     wanted = csr_matrix([[name in doc for name in report["labels"]] for doc in frame["labels"]])
     codes = np.array([SPLITS.index(part) for part in parts[frame["id"]]])
     assert report["quality"] == quality(wanted.astype(int), codes, [0.6, 0.2, 0.2])
-    # By hand: common and half lie exactly; rare has 1/3 in each part instead of .6, .2, .2.
+    # By hand: common and half are exact; rare has 1/3 in each part instead of .6, .2, .2.
     deviation = (4 / 15 + 2 / 15 + 2 / 15) / 9
     assert report["quality"]["label_share_deviation"] == pytest.approx(deviation, abs=1e-9)
 
@@ -186,7 +186,7 @@ def test_the_second_order_looks_at_label_pairs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"fractions": {"train": 0.7}}, "train [+] val [+] test must be 1, got 1.1"),
         ({"fractions": {"train": 1.0, "val": 0.0, "test": 0.0}}, "less than 1"),
@@ -196,13 +196,13 @@ def test_the_second_order_looks_at_label_pairs(tmp_path: Path) -> None:
         ({"method": "random"}, "'iterative' or 'scikit_multilearn'"),
     ],
 )
-def test_parameters_out_of_range_are_refused(params: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_parameters_out_of_range_are_refused(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         stage_params(Params, "split", params)
 
 
 @pytest.mark.parametrize("method", ["iterative", "scikit_multilearn"])
-def test_val_comes_from_train_where_a_corpus_was_published_in_two_parts(
+def test_val_comes_from_train_if_a_corpus_was_published_in_two_parts(
     tmp_path: Path, method: str
 ) -> None:
     published = ["test" if i % 10 < 3 else "train" for i in range(N_DOCS)]
@@ -213,7 +213,7 @@ def test_val_comes_from_train_where_a_corpus_was_published_in_two_parts(
     assert Counter(parts)["train"] == pytest.approx(52.5, abs=2)
 
 
-def test_val_is_left_alone_where_a_row_is_free_or_frozen_in_val(tmp_path: Path) -> None:
+def test_val_is_left_alone_if_a_row_is_free_or_frozen_in_val(tmp_path: Path) -> None:
     published: list[str | None] = ["test" if i % 10 < 3 else "train" for i in range(N_DOCS)]
     for last in (None, "val"):
         parts, report = split(tmp_path, corpus(split=[*published[:-1], last]))

@@ -155,26 +155,26 @@ def test_a_test_document_among_the_val_scores_is_refused(stage: Stage) -> None:
     ids = [*IDS[:-1], "x0"]
     stage.put("val", replace(MODEL, ids=ids))
     stage.put("baseline", replace(BASELINE, ids=ids))
-    said = stage.refusal()
-    assert f"{stage.folder / 'val'} holds other documents than the val part of " in said
-    assert "such as 'v59'; run `dvc repro`" in said
+    message = stage.refusal()
+    assert f"{stage.folder / 'val'} and the val part of " in message
+    assert "differ, for example in 'v59'; run `dvc repro`" in message
     stage.assign({name: "val" for name in IDS[:-1]} | {"x0": "test"})
-    assert "such as 'x0'; run `dvc repro`" in stage.refusal()
+    assert "differ, for example in 'x0'; run `dvc repro`" in stage.refusal()
 
 
 def test_a_val_document_without_scores_is_refused(stage: Stage) -> None:
     stage.assign({name: "val" for name in [*IDS, "v99"]})
-    assert "such as 'v99'" in stage.refusal()
+    assert "differ, for example in 'v99'" in stage.refusal()
 
 
 @pytest.mark.parametrize("name", ["baseline", "comparison/bce/val"])
 @pytest.mark.parametrize(
     "change", [{"ids": IDS[::-1]}, {"labels": ["a", "b", "d"]}, {"labels": ["b", "a", "c"]}]
 )
-def test_other_rows_or_columns_beside_the_models_are_refused(
+def test_rows_or_columns_unlike_the_models_are_refused(
     stage: Stage, name: str, change: dict[str, list[str]]
 ) -> None:
-    """The same shape in another order would give wrong figures without a word."""
+    """The same shape in another order would silently give wrong results."""
     stage.put(name, replace(BCE, **change))
     assert stage.refusal() == (
         f"{stage.folder / name}: documents or labels differ from the model's; run `dvc repro`."
@@ -189,7 +189,7 @@ def test_nan_among_the_scores_is_refused(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "message"),
     [
         ({"objective": "per_group"}, "'global', 'per_label' or 'fixed'"),
         ({"value": 1.5}, "less than or equal to 1"),
@@ -198,6 +198,6 @@ def test_nan_among_the_scores_is_refused(stage: Stage) -> None:
         ({"blend": "perhaps"}, "valid boolean"),
     ],
 )
-def test_parameters_out_of_range_are_refused(params: dict[str, Any], said: str) -> None:
-    with pytest.raises(ValidationError, match=said):
+def test_parameters_out_of_range_are_refused(params: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         stage_params(Params, "thresholds", params)

@@ -1,4 +1,4 @@
-"""The stage: what fine-tuning worsens on val is not kept; what it betters is."""
+"""The stage: a fine-tuned model is kept only if it is better on val."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PARTS = ("train", "val", "test")
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Runs `train` into a folder of the given name, with changed parameters."""
+    """A function that runs `train` into a folder of the given name, with changed parameters."""
     monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
     corpus = small_corpus(120)
     write_corpus(corpus, tmp_path / "corpus.parquet")
@@ -96,7 +96,7 @@ def scores_of(out: Path) -> np.ndarray:
     return np.asarray(written.scores)
 
 
-def test_fine_tuning_is_kept_only_where_val_gains(stage):
+def test_fine_tuning_is_kept_only_if_val_improves(stage):
     headed = stage("headed", "head", 15)
     ruined = stage("ruined", "finetune", 15, learning_rate=1.0, head_learning_rate=1.0)
     assert best_on_val(ruined, "finetune") < best_on_val(headed, "head")

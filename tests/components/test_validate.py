@@ -1,4 +1,4 @@
-"""The stage on small corpora: what it writes, what it refuses, and that it says why."""
+"""The stage on small corpora: what it writes, what it refuses, and why."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_params_name_every_rule_once_and_every_limit() -> None:
     assert set(LimitParams.model_fields) == set(Limits.__dataclass_fields__)
 
 
-def test_clean_corpus_comes_out_as_it_went_in(stage: Stage) -> None:
+def test_a_clean_corpus_comes_out_as_it_went_in(stage: Stage) -> None:
     found = stage.run(records())
     read, written = (pq.read_table(p) for p in (stage.data / "corpus.parquet", stage.corpus))
     assert written.equals(read)
@@ -145,7 +145,7 @@ def test_labels_are_repaired_as_the_policy_says(stage: Stage) -> None:
     assert first["reasons"] == second["reasons"] == ["unknown_label"]
 
 
-def test_error_policy_stops_and_takes_the_old_outputs_away(stage: Stage) -> None:
+def test_the_error_policy_stops_and_removes_old_outputs(stage: Stage) -> None:
     stage.run(records())
     assert stage.corpus.exists() and stage.suspects.exists()
     rows = records()
@@ -155,12 +155,12 @@ def test_error_policy_stops_and_takes_the_old_outputs_away(stage: Stage) -> None
     assert not stage.suspects.exists()
 
 
-def test_nothing_left(stage: Stage) -> None:
+def test_a_corpus_without_valid_documents_is_refused(stage: Stage) -> None:
     rows = [row | {"labels": []} for row in records()]
     stage.refused(rows, r"no document left after validation \(40 read\)")
 
 
-def test_one_label(stage: Stage) -> None:
+def test_a_corpus_with_one_label_is_refused(stage: Stage) -> None:
     rows = [row | {"labels": ["even"]} for row in records()]
     stage.refused(rows, "the corpus has one label, 'even'; at least two are needed")
 
@@ -171,7 +171,7 @@ def test_a_label_with_one_document_is_normal(stage: Stage) -> None:
     assert rule(stage.run(rows), "rare_label")["status"] == "warned"
 
 
-def test_a_text_of_20_mb_is_allowed_and_told(stage: Stage) -> None:
+def test_a_text_of_20_mb_is_kept_and_reported(stage: Stage) -> None:
     rows = records()
     rows[0]["text"] = "anchor basket of the series " * 750_000
     found = stage.run(rows)
@@ -204,17 +204,17 @@ def test_faults_of_form_leave_findings_too(stage: Stage, content: bytes | None, 
         ("labels: [1, 2]", "quote numbers"),
         ("labels: [a]\naliases: {x: y}", "'y', which is not an allowed label"),
         ("aliases: {x: y, y: z}", "'y', which is not an allowed label"),
-        ("label: [a]", "expected the keys"),
-        ("labels: [a", "is not YAML"),
-        ("- a", "expected the keys"),
+        ("label: [a]", "expected only the keys"),
+        ("labels: [a", "is not valid YAML"),
+        ("- a", "expected only the keys"),
     ],
 )
-def test_faulty_label_list(stage: Stage, text: str, match: str) -> None:
+def test_an_invalid_label_list_is_refused(stage: Stage, text: str, match: str) -> None:
     (stage.data / "labels.yaml").write_text(text)
     stage.refused(records(), match)
 
 
-def test_data_docs_show_nothing_of_the_texts_and_reruns_give_the_same_bytes(stage: Stage) -> None:
+def test_data_docs_show_no_text_and_reruns_give_the_same_bytes(stage: Stage) -> None:
     rows = records()
     rows[0] |= {"id": "<script>id", "text": "<script>alert(1)</script>", "labels": ["<b>even"]}
     stage.run(rows)
@@ -278,7 +278,7 @@ def test_agreement_is_reported_from_annotations(stage: Stage) -> None:
     assert rule(found, "annotators_disagree")["examples"][0]["id"] == "d00"
 
 
-def test_one_annotator_agrees_with_nobody_and_differs_from_nobody(stage: Stage) -> None:
+def test_a_single_annotator_neither_agrees_nor_differs(stage: Stage) -> None:
     rows = [row | {"annotator": "ada"} for row in records()]
     judged = [{"id": r["id"], "annotator": "ada", "labels": r["labels"]} for r in rows]
     pd.DataFrame(judged).to_parquet(stage.data / "annotations.parquet")

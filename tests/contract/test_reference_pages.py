@@ -30,4 +30,4 @@ def test_every_room_of_the_library_has_a_page() -> None:
     assert pages == rooms
     for room in rooms:
         text = (REFERENCE / "api" / f"{room}.md").read_text(encoding="utf-8")
-        assert f"<!-- generated: api {room} -->" in text
+        assert f"<!-- generated: api longtail.{room} -->" in text

@@ -92,8 +92,8 @@ def test_a_misspelled_runner_is_rejected(monkeypatch: Any) -> None:
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_every_runner_makes_an_operator(runner: str) -> None:
     settings = replace(load_settings(), runner=runner)
-    made = operator(settings, Step("step", ("python", "-V"), "data"), doc_md="What it does.")
-    assert (made.task_id, made.doc_md) == ("step", "What it does.")
+    created = operator(settings, Step("step", ("python", "-V"), "data"), doc_md="What it does.")
+    assert (created.task_id, created.doc_md) == ("step", "What it does.")
 
 
 def test_a_store_relative_to_the_working_folder_is_rejected(monkeypatch: Any) -> None:

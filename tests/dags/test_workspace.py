@@ -15,21 +15,21 @@ from tests.builders.nights import run
 KEYS = [f"2026-03-0{day}T020000Z" for day in (1, 2, 3, 4)]
 
 
-def reproduce(made: ws.Workspace) -> None:
+def reproduce(checkout: ws.Workspace) -> None:
     """What the stages' tasks do."""
-    for stage in load_stages(made.folder / "dvc.yaml"):
-        run(*stage.argv, cwd=made.folder)
+    for stage in load_stages(checkout.folder / "dvc.yaml"):
+        run(*stage.argv, cwd=checkout.folder)
 
 
 def night(repo: Path, root: Path, key: str, lines: str | None = None) -> ws.Workspace:
-    made = ws.prepare(repo, root / key, key)
+    checkout = ws.prepare(repo, root / key, key)
     if lines is not None:
-        (made.folder / "data" / f"{key}.jsonl").write_text(lines)
+        (checkout.folder / "data" / f"{key}.jsonl").write_text(lines)
     stages = load_stages(repo / "dvc.yaml")
-    if ws.stale_stages(made, stages, False, None):
-        reproduce(made)
-        ws.record(made)
-    return made
+    if ws.stale_stages(checkout, stages, False, None):
+        reproduce(checkout)
+        ws.record(checkout)
+    return checkout
 
 
 @pytest.mark.slow
@@ -64,9 +64,9 @@ def test_a_past_date_gets_its_own_data_and_leaves_the_branch(toy: Path, tmp_path
 
 
 def test_recording_twice_changes_nothing(toy: Path, tmp_path: Path) -> None:
-    made = night(toy, tmp_path, KEYS[0], "a\n")
+    checkout = night(toy, tmp_path, KEYS[0], "a\n")
     first = ws.commit_of(toy, ws.BRANCH)
-    assert ws.record(made) == first == ws.commit_of(toy, ws.BRANCH)
+    assert ws.record(checkout) == first == ws.commit_of(toy, ws.BRANCH)
 
 
 def test_two_runs_at_once_cannot_overwrite_each_other(toy: Path, tmp_path: Path) -> None:
@@ -94,16 +94,16 @@ def test_two_runs_with_the_same_result_share_a_record(toy: Path, tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_record_without_a_decision_is_noticed(toy: Path, tmp_path: Path) -> None:
-    made = night(toy, tmp_path, KEYS[0])
+    checkout = night(toy, tmp_path, KEYS[0])
     later = ws.prepare(toy, tmp_path / "later", KEYS[1])
     assert ws.is_undecided(later)
-    ws.mark_decided(made)
+    ws.mark_decided(checkout)
     assert not ws.is_undecided(ws.prepare(toy, tmp_path / "again", KEYS[1]))
 
 
 def test_the_encoder_is_changed_in_the_workspace_only(toy: Path, tmp_path: Path) -> None:
-    made = ws.prepare(toy, tmp_path / "w", KEYS[0], encoder="bert-base-uncased")
-    assert "bert-base-uncased" in (made.folder / "params.yaml").read_text()
+    checkout = ws.prepare(toy, tmp_path / "w", KEYS[0], encoder="bert-base-uncased")
+    assert "bert-base-uncased" in (checkout.folder / "params.yaml").read_text()
     assert "bert" not in (toy / "params.yaml").read_text()
 
 
@@ -111,15 +111,17 @@ def test_errors_are_one_sentence(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(ws.WorkspaceError, match="Revision 'mian' is not in"):
         ws.prepare(toy, tmp_path / "w", KEYS[0], revision="mian")
     run("rm", "-rf", str(toy / ".dvc" / "cache"), cwd=toy)
-    made = ws.prepare(toy, tmp_path / "w", KEYS[0])
+    checkout = ws.prepare(toy, tmp_path / "w", KEYS[0])
     with pytest.raises(ws.WorkspaceError, match="set a DVC remote or give the run a source"):
-        ws.stale_stages(made, load_stages(toy / "dvc.yaml"), False, None)
-    table = (made.folder / "dvc.yaml").read_text().replace("--total artifacts", "--sum artifacts")
-    (made.folder / "dvc.yaml").write_text(table)
+        ws.stale_stages(checkout, load_stages(toy / "dvc.yaml"), False, None)
+    table = (
+        (checkout.folder / "dvc.yaml").read_text().replace("--total artifacts", "--sum artifacts")
+    )
+    (checkout.folder / "dvc.yaml").write_text(table)
     with pytest.raises(
         ws.WorkspaceError, match="dvc.yaml differs from the one the DAG was built from"
     ):
-        ws.stale_stages(made, load_stages(toy / "dvc.yaml"), False, None)
+        ws.stale_stages(checkout, load_stages(toy / "dvc.yaml"), False, None)
 
 
 def test_old_workspaces_are_removed_by_age(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_psi_by_hand():
 
 
 def test_psi_without_drift_stays_near_zero_at_any_size():
-    """Chance alone moves PSI by (b - 1)(1/n + 1/m); that is taken out."""
+    """Chance alone moves PSI by (b - 1)(1/n + 1/m); that is subtracted."""
     rng = np.random.default_rng(0)
     shares = rng.dirichlet(np.ones(10))
     pairs = [rng.multinomial(n, shares, 2) for n in [100] * 500]
@@ -87,7 +87,7 @@ def test_planted_drift_is_named(changes: dict, word: str):
     assert any(word in alarm for alarm in drift.alarms(measured(**changes), LIMITS))
 
 
-def test_labels_that_stand_together_as_never_before():
+def test_labels_that_occur_together_for_the_first_time():
     one = sp.csr_matrix(np.eye(4, dtype=np.int8)[[0, 1, 2, 3] * 50])
     both = sp.csr_matrix(np.array([[1, 1, 0, 0], [0, 0, 1, 1]] * 50, dtype=np.int8))
     top = np.full(200, 0.5)
@@ -97,7 +97,7 @@ def test_labels_that_stand_together_as_never_before():
 
 
 def test_pair_counts_match_by_pair_not_by_position():
-    """Two pairs change places in frequency; the bins must follow the pairs."""
+    """Two pairs swap their frequencies; the bins must follow the pairs."""
     ab, cd = [1, 1, 0, 0], [0, 0, 1, 1]
     before = sp.csr_matrix(np.array([ab] * 30 + [cd] * 10, dtype=np.int8))
     after = sp.csr_matrix(np.array([cd] * 7 + [ab] * 2 + [[1, 0, 1, 0]] * 3, dtype=np.int8))

@@ -28,7 +28,7 @@ def test_stored_zeros_and_duplicates_are_not_positives() -> None:
     assert targets.nnz == 6  # the input is left as it was
 
 
-def test_wrong_input_is_refused() -> None:
+def test_wrong_input_is_rejected() -> None:
     targets = sparse.csr_matrix([[1, 0], [1, 1]])
     with pytest.raises(DataError, match=r"class_freq\[1\] is 0"):
         suggest_mu(targets, np.array([2, 0]))

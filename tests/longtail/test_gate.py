@@ -1,4 +1,4 @@
-"""The gate on small hand-made contests: each verdict, and the reason that it gives."""
+"""The gate on small hand-made contests: every verdict and its reason."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_documents_that_the_champion_has_seen_do_not_count():
     assert failed(gate.judge(replace(contest(0.2), champion=blind), RULES))
 
 
-def test_no_document_left_is_a_refusal_in_words():
+def test_no_document_left_is_a_refusal_with_a_reason():
     held = gate.Champion(predictions(0.1, 2), LABELS, np.ones(N_DOCS, dtype=bool))
     lines = gate.judge(replace(contest(0.0), champion=held), RULES)
     assert failed(lines) == [("overlap", "all")]
@@ -218,8 +218,10 @@ def test_measured_and_fact_lines():
 
 @pytest.mark.parametrize(("limit", "verdict"), [(0.18, gate.PASSED), (0.17, gate.FAILED)])
 def test_int8_may_lose_up_to_its_limit(limit: float, verdict: str):
-    """Two labels on each of five documents; int8 misses three of ten: F1 falls from 1 to 14/17,
-    that of the second label from 1 to 4/7 and so macro-F1 to 11/14."""
+    """Two labels on each of five documents; int8 misses three of ten.
+
+    F1 falls from 1 to 14/17, that of the second label from 1 to 4/7, so macro-F1 to 11/14.
+    """
     truth = sp.csr_matrix(np.ones((5, 2), dtype=np.int8))
     served = truth.toarray()
     served[:3, 1] = 0

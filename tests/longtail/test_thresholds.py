@@ -231,7 +231,7 @@ def test_curve_holds_the_optimum_and_true_values():
 
 @pytest.mark.parametrize("objective", ["global", "per_label", "per_group"])
 @pytest.mark.parametrize("bad, word", [(np.nan, "NaN"), (np.inf, "infinity")])
-def test_broken_scores_are_refused_by_name(objective, bad, word):
+def test_broken_scores_are_rejected_by_name(objective, bad, word):
     scores, targets = problem(0)
     scores[59, 3] = bad
     targets[59, 3] = False
@@ -239,7 +239,7 @@ def test_broken_scores_are_refused_by_name(objective, bad, word):
         tune(scores, targets, objective=objective, groups=np.zeros(7))
 
 
-def test_broken_input_is_refused():
+def test_broken_input_is_rejected():
     scores, targets = problem(0)
     with pytest.raises(ParameterError, match="Did you mean 'global'"):
         tune(scores, targets, objective="globl")
@@ -263,7 +263,7 @@ def test_broken_input_is_refused():
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_between_adjacent_numbers_the_score_itself_is_the_threshold(dtype):
-    """Half-way between two neighbouring numbers rounds to the even one: here the lower."""
+    """Halfway between two neighboring numbers rounds to the even one, here the lower one."""
     lower = dtype(0.5)
     scores = np.array([[lower], [np.nextafter(lower, dtype(1))]])
     assert scores[0, 0].view(f"u{lower.itemsize}") % 2 == 0
@@ -273,8 +273,10 @@ def test_between_adjacent_numbers_the_score_itself_is_the_threshold(dtype):
 
 
 def test_a_rare_label_pays_for_its_false_positives(monkeypatch):
-    """Alone, 1 hit in 30 predictions beats none (F1 2/31); on 100 clean positives it costs
-    200/201 - 202/231 = 0.12 of micro-F1 for 1/31 of macro-F1. 1 hit in 5 is worth its price."""
+    """Alone, 1 hit in 30 predictions beats none (F1 2/31), but 1 in 5 is worth its price.
+
+    On 100 clean positives, 1 in 30 costs 200/201 - 202/231 = 0.12 of micro-F1 for 1/31 of macro-F1.
+    """
     monkeypatch.setattr("longtail.thresholds.PRIOR_POSITIVES", 0.0)
     scores, targets = np.full((300, 2), 0.01), np.zeros((300, 2), bool)
     scores[:100, 0], targets[:100, 0] = 0.9, True

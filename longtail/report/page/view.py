@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.page.formats import BAD, GOOD, moment, number, signed
 from longtail.report.sections import DOCUMENT_SLICES
 
@@ -91,19 +90,15 @@ def tiles(d: Details) -> list[dict[str, Any]]:
 
 
 def matrix(d: Details) -> list[tuple[str, list[tuple[str, Details]]]]:
-    """Slice -> (model title, row of the slice table) per model, the total first and ZERO last."""
-    order = ("all", *FREQUENCY_GROUPS, "ZERO")
-    kinds = ("all", "frequency", "zero")
-    found = []
-    for name in order:
-        rows = [
-            (m["title"], row)
-            for m in d["models"]
-            for row in d["slices"][m["name"]]
-            if row["kind"] in kinds and row["name"] == name
-        ]
-        found.append(("All labels" if name == "all" else name, rows))
-    return found
+    """Label slice -> (model title, its row) per model: the total, the slices, overlays last."""
+    found: dict[tuple[bool, str, str], list[tuple[str, Details]]] = {}
+    for model in d["models"]:
+        for row in d["slices"][model["name"]]:
+            if row["of"] == "labels":
+                key = (row["overlay"], row["kind"], row["name"])
+                found.setdefault(key, []).append((model["title"], row))
+    ordered = sorted(found.items(), key=lambda item: item[0][0])
+    return [("All labels" if kind == "all" else name, rows) for (_, kind, name), rows in ordered]
 
 
 def document_slices(d: Details) -> list[dict[str, Any]]:
@@ -112,7 +107,7 @@ def document_slices(d: Details) -> list[dict[str, Any]]:
     kinds = list(dict.fromkeys([*DOCUMENT_SLICES, *(row["kind"] for row in rows)]))
     found = []
     for kind in kinds:
-        title = DOCUMENT_SLICES.get(kind, kind.removeprefix("metadata:"))
+        title = DOCUMENT_SLICES.get(kind, kind.removeprefix("metadata:").replace("_", " "))
         own = [row for row in rows if row["kind"] == kind]
         missing = f"The corpus has no {kind.removeprefix('metadata:')} column."
         found.append({"title": title, "rows": own, "missing": missing})

@@ -1,4 +1,4 @@
-"""The command `longtail`: its sub-commands, quick help, completion, exit codes, the wheel."""
+"""The command `longtail`: subcommands, quick help, completion, exit codes, the wheel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def run(*argv: str, cwd: Path, **environment: str) -> subprocess.CompletedProces
     )
 
 
-def test_what_people_type_is_there_and_described(tmp_path: Path) -> None:
+def test_every_command_is_listed_and_described(tmp_path: Path) -> None:
     done = run("--help", cwd=tmp_path, COLUMNS="120")
     assert done.returncode == 0 and done.stderr == ""
     for name in COMMANDS:
@@ -70,7 +70,7 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     [
         (["prdict"], 2, "No such command 'prdict'"),
         (["rollback"], 2, "Missing option '--reason'"),
-        (["ingest"], 2, "name a SOURCE"),
+        (["ingest"], 2, "pass a SOURCE"),
         (["ingest", "csv", "gone.csv"], 3, "ingest: gone.csv does not exist"),
         (["history"], 2, "history: No params.yaml in"),
         (["predict", "--threshold", "2"], 2, "predict: --threshold must be between 0 and 1"),
@@ -82,7 +82,7 @@ def test_exit_codes(tmp_path: Path, argv: list[str], code: int, message: str) ->
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_a_shell_can_complete_it(tmp_path: Path) -> None:
+def test_a_shell_can_complete_commands(tmp_path: Path) -> None:
     asked = {"_LONGTAIL_COMPLETE": "bash_complete", "COMP_WORDS": "longtail pr", "COMP_CWORD": "1"}
     done = run(cwd=tmp_path, **asked)
     assert done.stdout.split() == ["plain,predict", "plain,promote"]
@@ -97,7 +97,7 @@ def test_a_command_is_the_same_through_python_and_through_longtail() -> None:
 
 @pytest.mark.slow
 def test_a_wheel_claims_no_common_name_and_runs(tmp_path: Path) -> None:
-    """In a folder of its own, with the checkout out of sight."""
+    """In a folder of its own, without access to the checkout."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", str(tmp_path), str(ROOT)], check=True)
     [wheel] = tmp_path.glob("*.whl")

@@ -1,4 +1,4 @@
-"""The table that a run ends with, as text."""
+"""The table at the end of a run, as text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from components._cli import summary as _summary
-from components._cli.summary import summarise
+from components._cli.summary import summarize
 from longtail.errors import DataError
 
 
@@ -28,7 +28,7 @@ DECISION = {"verdict": "promoted", "summary": "micro-F1 rose by 0.7 points [0.2,
 
 def text_of(decision: dict[str, Any] | None) -> list[str]:
     console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(summarise(METRICS, decision))
+    console.print(summarize(METRICS, decision))
     return console.export_text().splitlines()
 
 
@@ -36,7 +36,7 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
 
 
-def test_percentages_to_one_decimal_a_row_per_model_and_a_dash_for_an_empty_group() -> None:
+def test_percentages_with_one_decimal_one_row_per_model_and_a_dash_for_an_empty_group() -> None:
     lines = text_of(None)
     assert lines[0].strip() == "Test set, F1 in %: micro / macro"
     rows = [cells(line) for line in lines if line.startswith(("│", "┃"))]
@@ -47,18 +47,18 @@ def test_percentages_to_one_decimal_a_row_per_model_and_a_dash_for_an_empty_grou
     ]
 
 
-def test_the_decision_stands_below_the_table_word_for_word() -> None:
-    said = "PROMOTED: micro-F1 rose by 0.7 points [0.2, 1.3]."
-    assert text_of(DECISION)[-1].strip() == said
-    assert said not in "\n".join(text_of(None))
+def test_the_decision_is_below_the_table_word_for_word() -> None:
+    line_below = "PROMOTED: micro-F1 rose by 0.7 points [0.2, 1.3]."
+    assert text_of(DECISION)[-1].strip() == line_below
+    assert line_below not in "\n".join(text_of(None))
 
 
 def test_only_the_model_is_bold() -> None:
-    styles = [row.style for row in summarise(METRICS, None).rows]
+    styles = [row.style for row in summarize(METRICS, None).rows]
     assert styles == ["bold", None]
 
 
-def test_main_reads_the_reports(
+def test_show_reads_the_reports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""The corpus file: what is refused and in which words, what is kept, and that bytes repeat."""
+"""The corpus file: what is refused with which message, what is kept, and reproducible bytes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROWS: dict[str, Any] = {
 
 
 def parquet(folder: Path, **columns: Any) -> Path:
-    """A Parquet file as some other program may have written it."""
+    """A Parquet file as another program may have written it."""
     path = folder / "corpus.parquet"
     pq.write_table(pa.table(ROWS | columns), path)
     return path
@@ -44,7 +44,7 @@ def digest(path: Path) -> str:
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
-    assert refusal(path) == (f"{path} does not exist; make it with `python -m components.ingest`.")
+    assert refusal(path) == f"{path} does not exist; create it with `longtail ingest`."
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
@@ -52,9 +52,9 @@ def test_a_truncated_file_is_one_sentence(tmp_path: Path, share: float) -> None:
     path = parquet(tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(share * len(content))])
-    said = refusal(path)
-    assert said.startswith(f"{path} is not a readable Parquet file (")
-    assert said.endswith("or rebuild it with `python -m components.ingest`.")
+    message = refusal(path)
+    assert message.startswith(f"{path} is not a readable Parquet file (")
+    assert message.endswith("or rebuild it with `longtail ingest`.")
 
 
 def test_a_damaged_page_is_one_sentence(tmp_path: Path) -> None:
@@ -79,12 +79,12 @@ def test_a_damaged_page_is_one_sentence(tmp_path: Path) -> None:
         ("group", [{"a": 1}, {"a": 2}, {"a": 3}], "struct<"),
     ],
 )
-def test_a_wrong_type_names_column_got_and_expected(
+def test_a_wrong_type_names_the_column_and_both_types(
     tmp_path: Path, name: str, column: list[Any], type_: str
 ) -> None:
-    said = refusal(parquet(tmp_path, **{name: column}))
-    assert f": column {name!r} has type {type_}" in said
-    assert f", expected {COLUMNS[name]}; convert it" in said
+    message = refusal(parquet(tmp_path, **{name: column}))
+    assert f": column {name!r} has type {type_}" in message
+    assert f", expected {COLUMNS[name]}; convert it" in message
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_missing_columns_are_listed_with_those_found(tmp_path: Path) -> None:
     pq.write_table(pa.table({"ID": ["a"], "text": ["t"], "tags": ["x"]}), path)
     assert refusal(path) == (
         f"{path}: column(s) id, labels missing; expected id, text, labels, got ID, text, tags. "
-        "Rebuild it with `python -m components.ingest`."
+        "Rebuild it with `longtail ingest`."
     )
 
 
 # Kept
 
 
-def test_rows_come_back_as_they_were_and_optional_columns_are_not_invented(tmp_path: Path) -> None:
+def test_rows_come_back_as_they_were_without_new_columns(tmp_path: Path) -> None:
     write_corpus(pd.DataFrame(ROWS), tmp_path / "corpus.parquet")
     frame = read_corpus(tmp_path / "corpus.parquet")
     assert frame.to_dict("list") == ROWS
@@ -141,7 +141,7 @@ def test_numbers_as_ids_are_read_as_text(tmp_path: Path) -> None:
     assert frame["group"].tolist()[::2] == ["7", "8"]
 
 
-def test_written_columns_have_the_contracts_types_and_order_and_extra_ones_follow(
+def test_written_columns_follow_the_contract_with_extra_ones_last(
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "corpus.parquet"
@@ -157,17 +157,17 @@ def test_written_columns_have_the_contracts_types_and_order_and_extra_ones_follo
     assert read_corpus(path)["size"].tolist() == [1, 2, 3]
 
 
-def test_text_columns_give_the_same_bytes_whatever_pandas_calls_them(tmp_path: Path) -> None:
+def test_text_columns_give_the_same_bytes_for_every_pandas_dtype(tmp_path: Path) -> None:
     values = ["red", None, "blue"]
     paths = []
     for i, dtype in enumerate(["str", "object", pd.ArrowDtype(pa.string())]):
         extra = pd.Series(values, dtype=dtype)
-        frame = pd.DataFrame(ROWS).assign(colour=extra, text=pd.Series(ROWS["text"], dtype=dtype))
+        frame = pd.DataFrame(ROWS).assign(color=extra, text=pd.Series(ROWS["text"], dtype=dtype))
         paths.append(tmp_path / f"{i}.parquet")
         write_corpus(frame, paths[-1])
-    assert pq.read_schema(paths[0]).field("colour").type == pa.string()
+    assert pq.read_schema(paths[0]).field("color").type == pa.string()
     assert len({digest(path) for path in paths}) == 1
-    assert pq.read_table(paths[1]).column("colour").to_pylist() == values
+    assert pq.read_table(paths[1]).column("color").to_pylist() == values
 
 
 def test_reading_and_writing_again_changes_no_byte(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_reading_and_writing_again_changes_no_byte(tmp_path: Path) -> None:
         "annotator": ["ann", None, "bob"],
         "annotated_at": [None, pd.Timestamp("2026-01-01"), None],
         "split": [None, None, "val"],
-        "colour": ["red", None, "blue"],
+        "color": ["red", None, "blue"],
         "size": [1, 2, 3],
     }
     write_corpus(pd.DataFrame(rows), first)

@@ -1,4 +1,4 @@
-"""The baseline stage and its folder: scores that come back bit for bit, costs that are checked."""
+"""The baseline stage and its model folder: exact round trips, checked costs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from longtail.errors import DataError
 from longtail.models.linear import NEVER, LinearModel
 from tests.builders.params import stage_params
 
-WORDS = {"sea": "ship harbour wave", "sky": "cloud plane bird", "Größe": "tall wide deep"}
+WORDS = {"sea": "ship harbor wave", "sky": "cloud plane bird", "Größe": "tall wide deep"}
 
 
 def write_inputs(folder: Path, texts: list[str] | None = None) -> tuple[Path, Path]:
@@ -52,7 +52,7 @@ def fit(folder: Path, corpus: Path, assignment: Path, **params: object) -> str:
     )
 
 
-def test_the_stage_scores_val_and_test_with_the_model_that_it_keeps(tmp_path: Path) -> None:
+def test_the_stage_scores_val_and_test_with_the_model_that_it_writes(tmp_path: Path) -> None:
     corpus, assignment = write_inputs(tmp_path)
     found = fit(tmp_path, corpus, assignment, costs=[0.5, 1.0])
     val, test = read_scores(tmp_path / "val"), read_scores(tmp_path / "test")
@@ -63,7 +63,7 @@ def test_the_stage_scores_val_and_test_with_the_model_that_it_keeps(tmp_path: Pa
     texts = pd.read_parquet(corpus).set_index("id")["text"]
     again = read_linear(tmp_path / "model").scores(texts.loc[test.ids].tolist())
     np.testing.assert_array_equal(again, test.scores)
-    # The words tell the label; one that train has never seen stays below any threshold.
+    # Words tell the label; a label that train never has is below any threshold.
     assert (np.asarray(val.scores) >= 0.5).astype(int).tolist() == val.targets.toarray().tolist()
     np.testing.assert_allclose(test.scores[:, 1], expit(NEVER), rtol=1e-5)
     assert found.startswith("C = 0.5 of 2 tried, ")
@@ -112,12 +112,12 @@ def test_a_linear_folder_comes_back_exactly(tmp_path: Path) -> None:
     assert back.terms == model.terms
     for name in ("idf", "coef", "intercept"):
         np.testing.assert_array_equal(getattr(back, name), getattr(model, name))
-    # One word only: its normalised tf-idf is 1, so the margin is coefficient + intercept.
+    # A single word has a normalized TF-IDF of 1, so the margin is coefficient + intercept.
     np.testing.assert_allclose(back.scores(["Größe", ""]), expit([[1, -21], [0, -20]]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("content", [{}, {"config.json": "{}"}, {"config.json": "not json"}])
-def test_a_folder_that_is_no_model_is_refused_in_one_sentence(
+def test_a_folder_without_a_model_is_refused_in_one_sentence(
     tmp_path: Path, content: dict[str, str]
 ) -> None:
     folder = tmp_path / "model"
@@ -126,6 +126,6 @@ def test_a_folder_that_is_no_model_is_refused_in_one_sentence(
         (folder / name).write_text(text)
     with pytest.raises(DataError) as caught:
         load_model(folder)
-    said = str(caught.value)
-    assert said.startswith(f"{folder} holds no readable model (") and "\n" not in said
-    assert "expected the folder that `dvc repro train` writes" in said
+    message = str(caught.value)
+    assert message.startswith(f"{folder} is not a readable model folder (") and "\n" not in message
+    assert "expected the folder that `dvc repro train` writes" in message

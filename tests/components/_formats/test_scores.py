@@ -57,38 +57,42 @@ def test_names_are_kept_readable(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "labels"), [(IDS[:1], LABELS), (IDS, LABELS[:2]), ([*IDS, "3"], LABELS)]
 )
-def test_an_index_of_another_shape_is_refused(
+def test_an_index_of_the_wrong_shape_is_refused(
     folder: Path, ids: list[str], labels: list[str]
 ) -> None:
     (folder / "index.json").write_text(json.dumps({"ids": ids, "labels": labels}))
     with pytest.raises(DataError) as caught:
         read_scores(folder)
     assert str(caught.value) == (
-        f"{folder}: scores (2, 3) and targets (2, 3) do not fit the index "
+        f"{folder}: scores (2, 3) and targets (2, 3) do not match the index "
         f"({len(ids)}, {len(labels)}); remove the folder and run `dvc repro`."
     )
 
 
-def test_scores_or_targets_of_another_shape_are_refused(folder: Path) -> None:
+def test_scores_or_targets_of_the_wrong_shape_are_refused(folder: Path) -> None:
     sp.save_npz(folder / "targets.npz", sp.csr_matrix((3, 2), dtype=np.int8))
-    with pytest.raises(DataError, match=r"scores \(2, 3\) and targets \(3, 2\) do not fit"):
+    with pytest.raises(
+        DataError, match=r"scores \(2, 3\) and targets \(3, 2\) do not match the index"
+    ):
         read_scores(folder)
     write_scores(folder, some())
     np.save(folder / "scores.npy", np.zeros((3, 2)))
-    with pytest.raises(DataError, match=r"scores \(3, 2\) and targets \(2, 3\) do not fit"):
+    with pytest.raises(
+        DataError, match=r"scores \(3, 2\) and targets \(2, 3\) do not match the index"
+    ):
         read_scores(folder)
 
 
 @pytest.mark.parametrize("name", ["scores.npy", "targets.npz", "index.json"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
-def test_a_missing_or_damaged_part_is_refused(folder: Path, name: str, damage: str) -> None:
+def test_a_missing_or_damaged_file_is_refused(folder: Path, name: str, damage: str) -> None:
     content = (folder / name).read_bytes()
     (folder / name).unlink()
     if damage != "missing":
         (folder / name).write_bytes(content[: len(content) - 9] if damage == "truncated" else b"")
     with pytest.raises(DataError) as caught:
         read_scores(folder)
-    assert str(caught.value).startswith(f"{folder} is not a whole folder of scores (")
+    assert str(caught.value).startswith(f"{folder} is not a complete folder of scores (")
 
 
 def test_pickled_scores_are_never_loaded(folder: Path) -> None:
@@ -118,7 +122,7 @@ def test_a_full_disk_is_temporary_and_leaves_the_old_folder(tmp_path: Path, fold
     mount = tmp_path / "disk"
     mount.mkdir()
     if shutil.which("unshare") is None:
-        pytest.skip("no unshare here, so no small file system")
+        pytest.skip("no unshare, so no small file system")
     command = ["unshare", "--mount", "--map-root-user", "sh", "-c", script, "sh"]
     done = subprocess.run(
         [*command, str(mount), str(folder), sys.executable, FULL],

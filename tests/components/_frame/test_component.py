@@ -56,10 +56,10 @@ def test_an_empty_section_means_the_defaults(tmp_path: Path) -> None:
     assert load_params("stage", Params, params_file(tmp_path, "stage:\n")) == Params()
 
 
-def test_every_wrong_value_is_reported_at_once_by_its_dotted_name(tmp_path: Path) -> None:
+def test_all_invalid_values_are_reported_together_by_dotted_name(tmp_path: Path) -> None:
     text = complaint(tmp_path, "stage:\n  rate: 1.5\n  speed: 3\n  inner: {epochs: 0}\n")
     lines = text.splitlines()
-    assert lines[0].endswith("params.yaml has 3 wrong value(s):")
+    assert lines[0].endswith("params.yaml has 3 invalid value(s):")
     found = {line.split(":")[0].strip(): line for line in lines[1:]}
     assert set(found) == {"stage.rate", "stage.speed", "stage.inner.epochs"}
     assert "less than 1 (got 1.5)" in found["stage.rate"]
@@ -77,7 +77,7 @@ def test_every_wrong_value_is_reported_at_once_by_its_dotted_name(tmp_path: Path
         ),
     ],
 )
-def test_a_misspelt_key_lists_the_valid_ones(
+def test_a_misspelled_key_lists_the_valid_ones(
     tmp_path: Path, text: str, name: str, expected: str
 ) -> None:
     line = complaint(tmp_path, text).splitlines()[1]
@@ -90,7 +90,7 @@ def test_a_rule_over_several_values_names_its_section(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("section", ["[]", "false", "0", "abc"])
-def test_a_section_that_is_no_mapping_is_not_taken_for_an_empty_one(
+def test_a_section_that_is_not_a_mapping_does_not_count_as_empty(
     tmp_path: Path, section: str
 ) -> None:
     text = complaint(tmp_path, f"stage: {section}")
@@ -103,10 +103,10 @@ def test_a_missing_section_is_named(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("content", [b"stage: {rate: 0.5\n", b"stage: {}  # gr\xfc\xdfe\n"])
-def test_what_is_not_yaml_is_a_parameter_error(tmp_path: Path, content: bytes) -> None:
+def test_invalid_yaml_is_a_parameter_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(content)
-    with pytest.raises(ParameterError, match="params.yaml is not YAML in UTF-8"):
+    with pytest.raises(ParameterError, match="params.yaml is not valid YAML in UTF-8"):
         load_params("stage", Params, path)
 
 
@@ -166,15 +166,15 @@ def test_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
             guarded("stage", action)
         assert exit_code(raised.value) == 1 and capsys.readouterr().err == ""
         return
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         guarded("stage", action)
-    assert left.value.code == code
-    said = capsys.readouterr().err
-    assert said.startswith("stage: ") if code else said == ""
+    assert exited.value.code == code
+    printed = capsys.readouterr().err
+    assert printed.startswith("stage: ") if code else printed == ""
 
 
 def test_a_full_disk_has_no_errno_in_numpy() -> None:
-    """Why `exit_code` looks at the words too."""
+    """Why `exit_code` also looks at the message."""
     with pytest.raises(OSError, match="requested and .* written") as caught:
         full_by_numpy()
     assert caught.value.errno is None
@@ -202,7 +202,7 @@ if __name__ == "__main__":
 
 
 def stage(folder: Path, params: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    """A stage of its own, as a real process."""
+    """Run a toy stage as a real process."""
     (folder / "toy.py").write_text(STAGE, encoding="utf-8")
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     return subprocess.run(
@@ -218,7 +218,7 @@ def stage(folder: Path, params: str, *flags: str) -> subprocess.CompletedProcess
 FLAGS = ("--corpus", "in.txt", "--result-file", "out/result.txt")
 
 
-def test_a_stage_done_leaves_its_output_alone_in_the_folder(tmp_path: Path) -> None:
+def test_a_finished_stage_leaves_only_its_output(tmp_path: Path) -> None:
     (tmp_path / "in.txt").write_text("words")
     done = stage(tmp_path, "toy: {}", *FLAGS)
     assert (done.returncode, done.stdout, done.stderr) == (0, "toy: 3 words copied\n", "")
@@ -230,12 +230,12 @@ def test_a_missing_input_is_one_sentence_and_nothing_is_written(tmp_path: Path) 
     done = stage(tmp_path, "toy: {}", *FLAGS)
     assert done.returncode == 3
     assert done.stderr == (
-        "toy: --corpus: in.txt does not exist; run `dvc repro`, which makes every input first.\n"
+        "toy: --corpus: in.txt does not exist; run `dvc repro`, which creates all inputs.\n"
     )
     assert not (tmp_path / "out").exists()
 
 
-def test_wrong_parameters_and_missing_flags_end_with_2_without_a_traceback(tmp_path: Path) -> None:
+def test_wrong_parameters_and_missing_flags_exit_with_2_without_a_traceback(tmp_path: Path) -> None:
     wrong = stage(tmp_path, "toy: {fail: [1], fial: x}", *FLAGS)
     assert wrong.returncode == 2 and "Traceback" not in wrong.stderr
     assert "toy.fail: " in wrong.stderr and "toy.fial: " in wrong.stderr
@@ -272,9 +272,9 @@ def test_main_hands_over_paths_and_params(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     params_file(tmp_path, "test_component: {rate: 0.25}")
     (tmp_path / "in.txt").touch()
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         main(run, list(FLAGS))
-    assert left.value.code == 0
+    assert exited.value.code == 0
     assert seen == {
         "corpus": Path("in.txt"),
         "result_file": Path("out/result.txt"),
@@ -313,7 +313,7 @@ def test_written_replaces_a_folder_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_written_leaves_the_old_file_where_the_block_wrote_nothing(tmp_path: Path) -> None:
+def test_written_keeps_the_old_file_if_the_block_wrote_nothing(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     path.write_text("old")
     with pytest.raises(FileNotFoundError), written(path):
@@ -352,9 +352,7 @@ def test_a_second_process_waits_until_the_first_ends(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     with holder(folder, "first") as first, holder_after(first, folder) as second:
         assert second.stderr is not None and first.stdout is not None
-        assert second.stderr.readline() == (
-            f"{folder}: another run is writing here; waiting for it.\n"
-        )
+        assert second.stderr.readline() == (f"{folder}: another run is writing here; waiting.\n")
         answer, _ = first.communicate("go\n", timeout=60)
         ended = json.loads(answer.splitlines()[-1])[1]
         output, _ = second.communicate(timeout=60)
@@ -372,5 +370,5 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
     with holder(tmp_path, "first") as first:
         assert first.stdout is not None and first.stdout.readline() == "inside\n"
         first.kill()
-    with locked(tmp_path):  # waits for ever if the kernel kept the dead process's lock
+    with locked(tmp_path):  # waits forever if the kernel kept the dead process's lock
         assert list(tmp_path.iterdir()) == []

@@ -37,7 +37,7 @@ def load(folder: Path, stages: dict[str, Any]):
     return load_stages(path)
 
 
-def test_stages_keep_the_order_of_the_file_and_their_parts(tmp_path: Path) -> None:
+def test_stages_keep_the_order_of_the_file_and_their_fields(tmp_path: Path) -> None:
     stages = load(tmp_path, table())
     assert [stage.name for stage in stages] == ["first", "second", "third", "fourth"]
     second = stages[1]
@@ -49,11 +49,11 @@ def test_stages_keep_the_order_of_the_file_and_their_parts(tmp_path: Path) -> No
     assert second.outs == ("artifacts/second/scores", "reports/metrics.json", "reports/plot.csv")
 
 
-def test_upstream_goes_through_folders_both_ways_but_not_through_name_prefixes(
+def test_upstream_follows_folders_both_ways_but_not_name_prefixes(
     tmp_path: Path,
 ) -> None:
     upstream = {stage.name: stage.upstream for stage in load(tmp_path, table())}
-    # second reads a file inside first's folder; third reads the folder around second's output.
+    # second reads a file in first's folder; third reads the folder that contains second's output.
     assert upstream == {"first": (), "second": ("first",), "third": ("second",), "fourth": ()}
 
 
@@ -63,7 +63,7 @@ def test_several_upstream_stages_are_sorted_and_named_once(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("key", ["desc", "cmd", "meta"])
-def test_a_stage_without_a_part_is_refused_by_name(tmp_path: Path, key: str) -> None:
+def test_a_stage_without_a_field_is_refused_by_name(tmp_path: Path, key: str) -> None:
     stages = table()
     del stages["second"][key]
     with pytest.raises(ValueError, match=f"stage 'second' has no '{key}'; add it."):

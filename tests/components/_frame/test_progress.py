@@ -1,4 +1,4 @@
-"""How far long work is: lines where there is no terminal, one in every interval."""
+"""Progress of long work without a terminal: one line per interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components._frame import progress as module
 from components._frame.progress import progress, progress_line
 
 
-def test_without_a_terminal_a_line_comes_in_every_interval_even_within_one_step(
+def test_a_line_is_printed_per_interval_even_within_one_step(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "LINE_SECONDS", 0.2)
@@ -22,13 +22,13 @@ def test_without_a_terminal_a_line_comes_in_every_interval_even_within_one_step(
     assert all(line.startswith("features: 100 of 400 documents, ") for line in lines)
 
 
-def test_quick_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quick_work_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("features", "documents") as show:
         show(400, 400)
     assert capsys.readouterr() == ("", "")
 
 
-def test_lines_stop_where_the_work_fails(
+def test_lines_stop_when_the_work_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(module, "LINE_SECONDS", 0.05)
@@ -38,5 +38,5 @@ def test_lines_stop_where_the_work_fails(
     assert capsys.readouterr().err == ""
 
 
-def test_nothing_done_yet_has_no_speed_to_divide_by() -> None:
+def test_no_progress_yet_is_not_a_division_by_zero() -> None:
     assert progress_line("svm", "labels", 0, 90, 31.0) == "svm: 0 of 90 labels, 0.0 per second"

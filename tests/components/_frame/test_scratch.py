@@ -1,4 +1,4 @@
-"""The folder for intermediate results: its key, its place, what is forgotten."""
+"""The folder for intermediate results: its key, its place, what is deleted."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ def test_the_same_inputs_find_the_same_folder_again(cache: Path) -> None:
         ({}, ["ab", "c"]),
     ],
 )
-def test_any_other_input_has_another_folder(facts: dict[str, object], texts: list[str]) -> None:
+def test_different_inputs_have_different_folders(
+    facts: dict[str, object], texts: list[str]
+) -> None:
     assert scratch("features", facts, texts) != scratch("features", FACTS, ["ab", "c"])
 
 
-def test_kinds_are_apart() -> None:
+def test_kinds_have_separate_folders() -> None:
     first, second = (scratch(kind, FACTS, []) for kind in ("features", "checkpoints"))
     assert first.name == second.name and first.parent != second.parent
 
@@ -56,7 +58,7 @@ def test_the_default_place_is_the_users_cache(
     assert scratch("features", {}, []).parent == tmp_path / ".cache" / "longtail" / "features"
 
 
-def test_only_the_youngest_folders_are_kept_and_use_makes_young() -> None:
+def test_only_the_most_recently_used_folders_are_kept() -> None:
     folders = []
     for i in range(_scratch.KEPT):
         folders.append(scratch("features", {"i": i}, []))

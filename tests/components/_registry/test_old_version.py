@@ -1,7 +1,7 @@
-"""A version that was registered before the rooms were rebuilt still loads, serves and wins.
+"""A version that was registered before the code was reorganized still loads, serves and wins.
 
-tests/builders/old_versions holds one, made by the code of commit 2ce1068: its files, its evidence
-and its tags.
+tests/builders/old_versions contains one, made by the code of commit 2ce1068: its files, evidence
+and tags.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def version() -> registry.ModelVersion:
     return found
 
 
-def test_it_loads_and_answers_with_its_own_code(home: Path) -> None:
+def test_an_old_version_loads_and_answers_with_its_own_code(home: Path) -> None:
     with Served(URI) as model:
         answer = model.ask(["the ant and the bee", "of the fox"], top_k=3)
     assert [row[0] for row in answer.labels] == ["ant", "fox"] or answer.labels[1][0] == "fox"
@@ -65,7 +65,7 @@ def test_it_loads_and_answers_with_its_own_code(home: Path) -> None:
     assert smoke(URI, sample, version().tags[registry.FILES]).faults == []
 
 
-def test_it_is_the_champion_that_a_new_version_is_compared_with(home: Path) -> None:
+def test_an_old_champion_is_compared_with_a_new_version(home: Path) -> None:
     client = registry.connect()
     registry.move_alias(client, "longtail", registry.CHAMPION, "1")
     register.run()
@@ -75,7 +75,7 @@ def test_it_is_the_champion_that_a_new_version_is_compared_with(home: Path) -> N
     assert not [rule for rule in decision["rules"] if rule["rule"] == "champion"]
 
 
-def test_one_can_roll_back_to_it(home: Path) -> None:
+def test_an_old_version_can_be_restored(home: Path) -> None:
     client = registry.connect()
     registry.move_alias(client, "longtail", registry.CHAMPION, "2")
     registry.move_alias(client, "longtail", registry.PREVIOUS, "1")

@@ -1,4 +1,4 @@
-"""The served model and its smoke test, in fresh processes that do not see the project's source."""
+"""The served model and its smoke test, in fresh processes without the project's source."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_threshold_and_top_k_are_inference_parameters(served: Served):
         (["a"], {"top_k": 0}, "top_k must be at least 1"),
     ],
 )
-def test_bad_input_is_refused_in_words_and_the_process_lives(
+def test_bad_input_is_refused_with_a_reason_and_the_process_lives(
     served: Served, texts: list, params: dict, match: str
 ):
     with pytest.raises(ServedError, match=match):
@@ -107,7 +107,7 @@ def test_scores_that_disagree_are_a_fault(home: Path, sample: Sample):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", ["flip", "remove"])
-def test_a_corrupted_artefact_is_a_fault(home: Path, sample: Sample, damage: str):
+def test_a_corrupted_artifact_is_a_fault(home: Path, sample: Sample, damage: str):
     weights = next((home / "mlruns").rglob("model.safetensors"))
     whole = weights.read_bytes()
     try:
@@ -122,8 +122,8 @@ def test_a_corrupted_artefact_is_a_fault(home: Path, sample: Sample, damage: str
 
 @contextmanager
 def changed(home: Path, old: str, new: str) -> Iterator[None]:
-    """The version's packed module with `old` replaced, for as long as the caller needs it."""
-    module = next((home / "mlruns").rglob("artifacts/_serving.py"))
+    """Replace `old` in the version's packed module while the caller needs it."""
+    module = next((home / "mlruns").rglob("artifacts/serving.py"))
     code = module.read_text()
     assert old in code
     try:
@@ -135,7 +135,7 @@ def changed(home: Path, old: str, new: str) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_version_of_an_older_release_runs_its_own_code(home: Path, served: Served):
-    """Its packed module stands in for an older one: it reads every text as "fox"."""
+    """Its packed module plays an older one that reads every text as "fox"."""
     everything = {"threshold": 0.0}
     fox, ant = (served.ask([text], **everything).scores[0] for text in ("fox", "ant"))
     assert fox != ant
@@ -147,7 +147,7 @@ def test_a_version_of_an_older_release_runs_its_own_code(home: Path, served: Ser
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["components.register", "longtail.gate"])
 def test_a_version_does_not_see_the_installed_project(home: Path, sample: Sample, module: str):
-    """Both are installed beside the tests, and neither is packed."""
+    """Both modules are installed in the tests' environment, and neither is packed."""
     with changed(home, "import numpy as np", f"import {module}\nimport numpy as np"):
         found = smoke(URI, sample, digest())
     assert len(found.faults) == 1
@@ -155,7 +155,7 @@ def test_a_version_does_not_see_the_installed_project(home: Path, sample: Sample
     assert f"No module named '{module}' in the version" in found.faults[0]
 
 
-def test_a_version_that_is_not_there_is_a_fault(home: Path, sample: Sample):
+def test_a_missing_version_is_a_fault(home: Path, sample: Sample):
     found = smoke("models:/longtail/99", sample, "")
     assert len(found.faults) == 1
     assert "does not load" in found.faults[0]

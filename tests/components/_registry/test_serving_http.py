@@ -64,7 +64,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def _stop(server: subprocess.Popen) -> None:
-    with suppress(ProcessLookupError):  # it went by itself
+    with suppress(ProcessLookupError):  # it has already ended
         os.killpg(server.pid, signal.SIGKILL)
     server.wait()
 
@@ -90,7 +90,7 @@ def ask(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return error.code, json.load(error)
 
 
-def test_json_in_labels_and_scores_out_with_the_thresholds_applied(url: str):
+def test_json_in_labels_and_scores_out_with_thresholds_applied(url: str):
     scores, _ = evidence.test_scores()
     table = evidence.read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
     expected = apply_thresholds(scores.scores, table).toarray()
@@ -114,7 +114,7 @@ def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "reason"),
     [
         ({"inputs": {"text": ["a"]}, "params": {"top_k": 0}}, "top_k must be at least 1"),
         ({"inputs": {"text": ["a"]}, "params": {"threshold": 2.0}}, "between 0 and 1"),
@@ -123,13 +123,13 @@ def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
         ({"words": ["a"]}, "must be a JSON dictionary"),
     ],
 )
-def test_bad_requests_get_400_and_a_reason(url: str, body: dict[str, Any], said: str):
+def test_bad_requests_get_400_and_a_reason(url: str, body: dict[str, Any], reason: str):
     status, answer = ask(url, body)
     assert status == 400
-    assert said in answer["message"]
+    assert reason in answer["message"]
 
 
-def test_requests_side_by_side_get_their_own_answers(url: str):
+def test_concurrent_requests_get_their_own_answers(url: str):
     texts = [f"{a} {b}" for a in WORDS for b in WORDS]
 
     def one(text: str) -> tuple[int, Any]:

@@ -1,4 +1,4 @@
-"""Every file format: what is read, and each fault of form named by file, row and column."""
+"""Every file format: what is read, and faults of form named by file, row and column."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ from components._sources.jsonl_files import read_jsonl
 from components._sources.onehot import read_onehot
 from components._sources.parquet_files import read_parquet
 from components._sources.rows import FileFormat
+from components.ingest import SOURCES
 from longtail.errors import DataError, ParameterError
 
 READ = {"csv": read_csv, "tsv": read_csv, "onehot": read_onehot, "jsonl": read_jsonl}
 READ["parquet"] = read_parquet
+FILES = {"paths"}
+
+
+def test_every_file_format_is_tested():
+    formats = {name for name, source in SOURCES.items() if FILES & {p.name for p in source.options}}
+    assert formats <= READ.keys() and len(formats) >= 4
 
 
 def read(tmp_path: Path, kind: str, content: str | bytes | dict, **form: object) -> dict[str, list]:
@@ -48,7 +55,7 @@ def test_optional_columns_are_typed(tmp_path):
     assert columns["split"] == ["val", None] and columns["group"] == [None, "g"]
 
 
-def test_tsv_parts_at_tabs(tmp_path):
+def test_tsv_is_split_at_tabs(tmp_path):
     assert read(tmp_path, "tsv", "id\ttext\tlabels\n1\ta, b\tx,y\n")["labels"] == [["x", "y"]]
 
 
@@ -56,7 +63,7 @@ def test_blank_labels_and_variants_are_left_to_validation(tmp_path):
     assert read(tmp_path, "csv", 'id,text,labels\n1,x,"a,,A"\n')["labels"] == [["a", "", "A"]]
 
 
-def test_latin_1_is_read_when_named(tmp_path):
+def test_latin_1_is_read_if_the_encoding_is_given(tmp_path):
     content = "id,text,labels\n1,café,a\n".encode("latin-1")
     assert read(tmp_path, "csv", content, encoding="latin-1")["text"] == ["café"]
 
@@ -115,10 +122,14 @@ FAULTS = [
     ("csv", "id,text,labels,text\n", "column 'text' appears twice"),
     ("csv", ",id,text,labels\n0,1,x,a\n", "column 1 has no name"),
     ("csv", H + "1,x,a\n\n ,y,a\n", r"row 2 \(line 4\), column 'id': the id is missing"),
-    ("csv", H + "1,x,a\n2,y,a\n1,z,a\n", r"row 3 \(line 4\), column 'id': '1' appears in row 1"),
+    (
+        "csv",
+        H + "1,x,a\n2,y,a\n1,z,a\n",
+        r"row 3 \(line 4\), column 'id': '1' also appears in row 1",
+    ),
     ("csv", H + '1,"x\ny",a\n2,x,a,b\n', r"row 2 \(line 4\) has 4 cells, expected 3"),
-    ("csv", H + '1,x,a\n2,"b "q" c",a\n', r"row 2 \(line 3\) is not CSV.*stray quote"),
-    ("csv", H + '1,x,a\n2,"open,a\n3,y,a\n', r"row 2 \(line 3\) is not CSV.*stray quote"),
+    ("csv", H + '1,x,a\n2,"b "q" c",a\n', r"row 2 \(line 3\) is not valid CSV.*stray quote"),
+    ("csv", H + '1,x,a\n2,"open,a\n3,y,a\n', r"row 2 \(line 3\) is not valid CSV.*stray quote"),
     ("csv", (H + "1,x,a\n2,café,a\n").encode("latin-1"), r"line 3, byte 26 .*\(0xe9\).*--encoding"),
     ("csv", (H + "1,x,a\n").encode("utf-16"), "UTF-16, not utf-8"),
     ("csv", "id,text,labels,split\n1,x,a,dev\n", "row 1.*'split': expected train, val, test"),
@@ -127,11 +138,11 @@ FAULTS = [
     ("onehot", "id,text,a,b\n1,x,1,\n", "row 1.*column 'b': expected 0 or 1, got ''"),
     ("onehot", "id,text\n1,x\n", "no label column"),
     ("onehot", "key,text,a\n1,x,1\n", "no column 'id'"),
-    ("jsonl", J + "{oops\n", "line 2 is not JSON"),
+    ("jsonl", J + "{oops\n", "line 2 is not valid JSON"),
     ("jsonl", J + "[1]\n", "line 2: expected a JSON object, got list"),
     ("jsonl", J + "\n" + J.replace('["a"]', "null"), r"row 2 \(line 3\), column 'labels'.*null"),
     ("jsonl", J.replace('["a"]', '"a"'), "'labels': expected a list.*--label-separator"),
-    ("jsonl", J.replace('"x"', "null"), "row 1.*'text': expected a string, got nothing"),
+    ("jsonl", J.replace('"x"', "null"), "row 1.*'text': expected a string, got null"),
     ("jsonl", J.replace('"x"', '"\\ud800"'), "row 1.*'text'.*surrogate"),
     ("jsonl", J.replace('["a"]', "[1]"), "row 1.*'labels': expected a string, got int 1"),
     ("jsonl", J.replace('"1"', "true"), "row 1.*'id': expected a string, got bool True"),
@@ -144,7 +155,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("kind", "content", "message"), FAULTS)
-def test_fault_of_form(tmp_path, kind, content, message):
+def test_a_fault_of_form_is_named(tmp_path, kind, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read(tmp_path, kind, content)
     assert str(tmp_path / f"in.{kind}") in str(caught.value)
@@ -175,5 +186,5 @@ def test_wrong_settings_are_parameter_errors(tmp_path):
 
 
 def test_a_column_that_would_hide_another_is_refused(tmp_path):
-    with pytest.raises(DataError, match="a column 'text' is there too"):
+    with pytest.raises(DataError, match="there is also a column 'text'"):
         read(tmp_path, "csv", "id,text,body,labels\n1,x,y,a\n", text_column="body")

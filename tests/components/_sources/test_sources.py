@@ -1,4 +1,4 @@
-"""The named sources: apt's own configuration read for real, Reuters counted, fall-backs."""
+"""The named sources: apt's real configuration, Reuters in numbers, fallbacks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from longtail.errors import DataError, ParameterError
 from tests.builders.paths import REUTERS
 
 needs_apt = pytest.mark.skipif(
-    shutil.which("apt-get") is None or not debian.APT_HELPER.exists(), reason="no apt here"
+    shutil.which("apt-get") is None or not debian.APT_HELPER.exists(), reason="no apt"
 )
 LISTS = {
     "sources.list": "deb [trusted=yes] http://deb.example.org/{0} testing-{0} main contrib\n"
@@ -34,7 +34,7 @@ LISTS = {
 
 
 def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str) -> None:
-    """Point apt at sources of our own, in the old form or the new one."""
+    """Point apt at our own sources, in the old format or the new one."""
     (tmp_path / "parts").mkdir()
     (tmp_path / name).write_text(text.format("bookworm"), encoding="utf-8")
     config = tmp_path / "apt.conf"
@@ -70,7 +70,7 @@ def test_an_unreachable_mirror_is_temporary_and_leaves_nothing(tmp_path, monkeyp
 
 def test_no_apt_is_a_parameter_error(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(ParameterError, match="apt is not on this machine"):
+    with pytest.raises(ParameterError, match="apt is not installed"):
         debian.read_debian()
 
 
@@ -85,7 +85,7 @@ def test_the_release_is_read_from_os_release(tmp_path, monkeypatch):
         debian.release()
 
 
-def test_private_configuration_touches_nothing_of_the_system(tmp_path):
+def test_the_private_configuration_leaves_the_system_alone(tmp_path):
     config = Path(debian._prepare(tmp_path, "nosuch", "bookworm", "http://m.example.org/"))
     text = config.read_text()
     for setting in ("Dir::State::Lists", "Dir::Cache", "Dir::Etc::SourceParts"):
@@ -99,7 +99,7 @@ def test_private_configuration_touches_nothing_of_the_system(tmp_path):
 @needs_apt
 def test_the_default_corpus_has_its_documented_size_and_the_same_bytes_twice(tmp_path):
     if debian.release() != ("debian", "bookworm"):
-        pytest.skip("the documented figures are those of Debian 12")
+        pytest.skip("the documented numbers are those of Debian 12")
     for name in ("a", "b"):
         ingest("debian", "--out", str(tmp_path / name))
     paths = [tmp_path / name / "corpus.parquet" for name in ("a", "b")]
@@ -122,16 +122,19 @@ def auto(out: Path) -> None:
 
 def test_auto_falls_back_to_the_synthetic_corpus_and_says_so(tmp_path, monkeypatch, capsys):
     def away() -> list[Rows]:
-        raise TemporaryError("mirror away")
+        raise TemporaryError("mirror down")
 
     monkeypatch.setattr(command, "read_debian", away)
     monkeypatch.setattr(synthetic, "N_DOCS", 300)  # the default shape has a test of its own
     auto(tmp_path / "data")
-    assert "the synthetic corpus, since Debian's package tags" in capsys.readouterr().out
+    assert (
+        "the synthetic corpus, because Debian package tags are not available: mirror down"
+        in capsys.readouterr().out
+    )
     assert len(read_corpus(tmp_path / "data" / "corpus.parquet")) == 300
 
 
-def test_auto_keeps_a_corpus_that_stands(tmp_path, monkeypatch, capsys):
+def test_auto_keeps_an_existing_corpus(tmp_path, monkeypatch, capsys):
     rows = Rows.of_records("debian-bookworm", [{"id": "a", "text": "x", "labels": ["l"]}])
     monkeypatch.setattr(command, "read_debian", lambda: [rows])
     auto(tmp_path)
@@ -149,7 +152,7 @@ def archive(path: Path) -> Path:
         for i, split in enumerate(["TRAIN", "TRAIN", "TEST"], start=1)
     )
     with tarfile.open(path, "w:gz") as file:
-        for name, text in (("x/README.txt", "no story"), ("x/reut2-000.sgm", stories)):
+        for name, text in (("x/README.txt", "not a story"), ("x/reut2-000.sgm", stories)):
             content = text.encode("latin-1")
             member = tarfile.TarInfo(name)
             member.size = len(content)
@@ -166,7 +169,7 @@ def test_reuters_is_read_inside_the_archive(tmp_path):
 
 def test_a_broken_archive_is_refused_by_name(tmp_path):
     whole = archive(tmp_path / "r.tar.gz").read_bytes()
-    for content in (whole[: len(whole) // 2], b"no archive", b""):
+    for content in (whole[: len(whole) // 2], b"not an archive", b""):
         path = tmp_path / "broken.tar.gz"
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"broken\.tar\.gz"):

@@ -44,7 +44,7 @@ def test_text_labels_and_group_of_a_package():
     }
 
 
-def test_a_tag_is_kept_from_five_packages_on_and_packages_without_tags_go():
+def test_a_tag_is_kept_from_five_packages_on_and_packages_without_tags_are_dropped():
     text = packages(
         stanza("alpha", "use::x, rare::one"), stanza("only-rare", "rare::one"), "Package: bare\n"
     )
@@ -60,7 +60,7 @@ def test_libraries_are_left_out_before_tags_are_counted():
         assert debtags.debtags_records(text, "") == [], role  # use::x is left with four
 
 
-def test_every_dropped_facet_is_no_label():
+def test_no_dropped_facet_is_a_label():
     for facet in sorted(debtags.DROPPED_FACETS):
         text = packages(stanza("alpha", "use::x")).replace("use::y", f"{facet}::z")
         labels = {label for r in debtags.debtags_records(text, "") for label in r["labels"]}

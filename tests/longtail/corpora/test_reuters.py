@@ -46,7 +46,7 @@ def test_text_is_title_and_body_without_entities_and_control_characters():
     assert [r["text"] for r in reuters_records(files)] == ["A <B> &c\n1\n2", "only <text>"]
 
 
-def test_no_story_is_refused():
+def test_no_story_is_rejected():
     with pytest.raises(DataError, match="No Reuters story"):
         reuters_records(["<html>not found</html>"])
 
@@ -66,7 +66,7 @@ def test_validation_is_scikit_learns_draw_from_train_alone():
 
 
 @pytest.mark.parametrize("n_val", [0, -1, 200])
-def test_validation_of_a_wrong_size_is_refused(n_val: int):
+def test_validation_of_a_wrong_size_is_rejected(n_val: int):
     records = [{"id": str(i), "split": "train"} for i in range(200)]
     with pytest.raises(ParameterError, match="between 1 and 199"):
         freeze_validation(records, n_val, 0)

@@ -68,6 +68,6 @@ def test_cue_words_tell_the_label():
 @pytest.mark.parametrize(
     "shape", [(10, 11, 0.1), (10, 1, 0.1), (10, 5, 0.5), (10, 5, -0.1), (10, 5, 0, -1)]
 )
-def test_impossible_shapes_are_refused(shape):
+def test_impossible_shapes_are_rejected(shape):
     with pytest.raises(ParameterError):
         synthetic_corpus(*shape)

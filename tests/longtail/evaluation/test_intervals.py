@@ -108,7 +108,7 @@ def test_pairing_narrows_the_interval():
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
-    """40 samples of a known population: 95 % intervals hold its micro-F1 in 34 or more."""
+    """40 samples of a known population: 95% intervals hold its micro-F1 in 34 or more."""
     predicted, targets = sample(4, n_docs=20_000)
     truth = METRICS["micro_f1"](predicted, targets)
     covered = 0
@@ -144,7 +144,7 @@ def test_an_empty_slice_is_zero_not_nan():
     assert all(row == {"estimate": 0.0, "low": 0.0, "high": 0.0} for row in rows.values())
 
 
-def test_broken_input_is_refused():
+def test_broken_input_is_rejected():
     predicted, targets = sample(0)
     with pytest.raises(ParameterError, match="Did you mean 'micro_f1'"):
         intervals(predicted, targets, ["micro_f"])

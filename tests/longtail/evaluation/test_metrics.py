@@ -206,7 +206,7 @@ def test_thresholds_are_applied_in_blocks_of_a_memory_map(tmp_path, monkeypatch,
     assert (apply_thresholds(stored, 100.0).toarray() == (scores >= 100)).all()
 
 
-def test_broken_input_is_refused():
+def test_broken_input_is_rejected():
     scores, targets = random_scores(0)
     with pytest.raises(DataError, match=r"predicted has shape \(40, 8\), expected \(40, 9\)"):
         metrics.micro_f1(targets[:, 1:], targets)

@@ -234,7 +234,7 @@ def test_the_rarest_of_many_values_are_gathered():
     assert masks["v03"].sum() == 2 and masks["other"].sum() == 19
 
 
-def test_broken_input_is_refused():
+def test_broken_input_is_rejected():
     predicted, targets, freq, _, _ = evaluation()
     with pytest.raises(DataError, match=r"class_freq has shape \(19,\), expected \(20,\)"):
         slice_table(predicted, targets, freq[1:])

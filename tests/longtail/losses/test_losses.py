@@ -180,7 +180,7 @@ def test_targets_of_any_dtype(name: str, dtype: torch.dtype) -> None:
 
 @every_loss
 @pytest.mark.parametrize("bad", [0.5, -100, 2, float("nan")])
-def test_other_targets_than_0_and_1_are_refused(name: str, bad: float) -> None:
+def test_other_targets_than_0_and_1_are_rejected(name: str, bad: float) -> None:
     targets = TARGETS.double().clone()
     targets[3, 4] = bad
     with pytest.raises(DataError, match=r"0 or 1, got .* at row 3, label 4"):
@@ -188,7 +188,7 @@ def test_other_targets_than_0_and_1_are_refused(name: str, bad: float) -> None:
 
 
 @every_loss
-def test_wrong_shapes_are_refused(name: str) -> None:
+def test_wrong_shapes_are_rejected(name: str) -> None:
     loss, logits = make_loss(name, CLASS_FREQ, N_DOCS), draw_logits()
     with pytest.raises(DataError, match=r"logits must have shape \(batch, 6\), got \(5, 5\)"):
         loss(logits[:, :5], TARGETS[:, :5])
@@ -270,7 +270,7 @@ def test_misspelled_names_list_the_valid_ones() -> None:
         ("focal", {"weight_norm": "instance"}),
     ],
 )
-def test_values_out_of_range_are_refused_by_name(name: str, options: dict) -> None:
+def test_values_out_of_range_are_rejected_by_name(name: str, options: dict) -> None:
     with pytest.raises(ParameterError, match=list(options)[-1]):
         make_loss(name, CLASS_FREQ, N_DOCS, **options)
 
@@ -287,6 +287,8 @@ def test_values_out_of_range_are_refused_by_name(name: str, options: dict) -> No
         ([1], float("nan"), "train_num"),
     ],
 )
-def test_impossible_frequencies_are_refused(class_freq: list, train_num: int, message: str) -> None:
+def test_impossible_frequencies_are_rejected(
+    class_freq: list, train_num: int, message: str
+) -> None:
     with pytest.raises(ParameterError, match=message):
         make_loss("db", class_freq, train_num)

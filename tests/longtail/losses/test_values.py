@@ -1,4 +1,4 @@
-"""The formulas: single entries computed by hand, and plain chains of stock calls beside them."""
+"""The formulas: single entries computed by hand, and plain chains of stock calls."""
 
 from __future__ import annotations
 

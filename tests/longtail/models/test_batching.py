@@ -1,4 +1,4 @@
-"""Batches under a token budget: every document, never over the budget, the same count."""
+"""Batches within a token budget: every document once, never over budget, always as many."""
 
 from __future__ import annotations
 

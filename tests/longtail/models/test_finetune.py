@@ -89,7 +89,7 @@ def max_difference(a, b):
 @pytest.mark.parametrize("objective", ["micro_f1", "mean_f1"])
 def test_the_model_ends_with_its_best_epoch(encoder_folder, tmp_path, objective):
     model, train, val, corpus = model_and_documents(encoder_folder)
-    # Taught the opposite of the truth, so that a later epoch is worse than an earlier one.
+    # It learns the opposite of the truth, so a later epoch is worse than an earlier one.
     train.targets = sp.csr_matrix(1 - train.targets.toarray())
     how = replace(HOW, epochs=4, patience=9)
     history = fine_tune(
@@ -159,7 +159,7 @@ def test_frozen_layers_keep_their_weights_bitwise(encoder_folder, tmp_path):
     assert {n for n in trained if not any(part in n for part in silent)} <= changed
 
 
-def test_too_many_frozen_layers_are_refused_by_name(encoder_folder):
+def test_too_many_frozen_layers_are_rejected_by_name(encoder_folder):
     model, *_ = model_and_documents(encoder_folder)
     with pytest.raises(ParameterError, match="frozen_layers is 3.*2 layers.*-1"):
         freeze(model, 3)

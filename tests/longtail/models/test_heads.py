@@ -1,4 +1,4 @@
-"""The head's training on features: by seed, the best epoch, a separable toy."""
+"""Training the head on features: seeds, the best epoch, a separable toy."""
 
 from __future__ import annotations
 

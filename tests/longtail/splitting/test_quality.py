@@ -150,7 +150,7 @@ def test_names_of_parts_and_corpora_without_labels():
     assert list(five["missing"]) == [f"part {j}" for j in range(5)]
 
 
-def test_bad_assignments_are_refused():
+def test_bad_assignments_are_rejected():
     with pytest.raises(DataError, match="leaves 2 documents without a part"):
         quality(LABELS, [0, 1, 2, -1, -1, 0], THREE)
     with pytest.raises(DataError, match="got 7 in row 5"):

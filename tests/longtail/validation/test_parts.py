@@ -1,4 +1,4 @@
-"""The parts of validation by hand-made cases and invariants."""
+"""The pieces of validation, on hand-made cases and by invariants."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_one_edit(a: str, b: str, expected: bool) -> None:
     assert one_edit(a, b) is one_edit(b, a) is expected
 
 
-def test_spelling_variants_are_rare_and_never_beside_the_label() -> None:
+def test_spelling_variants_are_rare_and_never_occur_with_the_label() -> None:
     freq = {
         "printing": 100,
         "pritning": 10,
@@ -139,7 +139,7 @@ def test_mojibake(text: str) -> None:
 
 
 @given(st.text(alphabet="äöüßéèçñøåœžščřĂșťлистιαあ語🙂“”’–… abc", max_size=60))
-def test_sound_text_is_no_mojibake_and_its_misreading_is(text: str) -> None:
+def test_sound_text_is_not_mojibake_but_its_misreading_is(text: str) -> None:
     assert not contains(MOJIBAKE, [text])[0]
     wrong = ("é" + text).encode().decode("latin-1")
     assert contains(MOJIBAKE, [wrong])[0]

@@ -1,4 +1,4 @@
-"""Faults of every kind, each in 1 % of a clean corpus: the right rule finds them, and only it."""
+"""Faults of every kind, each in 1% of a clean corpus: only the right rule finds it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _disagreement(corpus: Corpus) -> None:
 
 
 def _annotator_shift(corpus: Corpus) -> None:
-    """Ada, and only she, gives a label that nobody else knows."""
+    """Only Ada gives a label that nobody else uses."""
     mine = [j for j, (_, who, _) in enumerate(corpus.judgments) if who == "ada"][:N_FAULTS]
     for j in mine:
         document, who, labels = corpus.judgments[j]
@@ -173,7 +173,7 @@ def clean() -> Corpus:
 
 
 def raised(corpus: Corpus, off: str | None = None, allowed: bool = False) -> dict[str, int]:
-    """Rule → flagged documents, rules without any left out; repairs only warn."""
+    """Rules that flag documents, and how many; repairs only warn."""
     policy = dict.fromkeys(RULES, "warn") | ({off: "off"} if off else {})
     view = corpus.view(policy)
     if allowed:

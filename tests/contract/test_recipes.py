@@ -1,0 +1,290 @@
+"""The recipes of CONTRIBUTING.md, each carried out in a copy of the project.
+
+With every place changed the checks are green; with any one place forgotten they are red.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.builders.paths import ROOT
+
+ROOMS = ("longtail", "components", "dags", "scripts", "tests", "docker", "docs/files.md")
+FILES = ("dvc.yaml", "params.yaml", "pyproject.toml", "README.md", "CONTRIBUTING.md")
+REGISTRIES, TABLE = "tests/contract/test_registries.py", "tests/contract/test_table.py"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One thing to write: `text` before the first `anchor` of `file`; no anchor: a new file."""
+
+    file: str
+    text: str
+    anchor: str = ""
+
+    def write(self, root: Path) -> None:
+        path = root / self.file
+        if not self.anchor:
+            path.write_text(self.text, encoding="utf-8")
+            return
+        before = path.read_text(encoding="utf-8")
+        assert self.anchor in before, f"{self.file}: no {self.anchor!r}"
+        path.write_text(before.replace(self.anchor, self.text + self.anchor, 1), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The places in their order, and the tests that tell when one is forgotten."""
+
+    places: tuple[Place, ...]
+    checks: tuple[str, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """The files to touch, each once."""
+        return list(dict.fromkeys(place.file for place in self.places))
+
+
+LOSSES, SLICES = "longtail/losses/__init__.py", "longtail/evaluation/slices.py"
+RULES, GATE = "longtail/validation/rules.py", "longtail/gate.py"
+PARITY = """def _parity(evaluation: Evaluation) -> list[Slice]:
+    even = np.arange(evaluation.targets.shape[{axis}]) % 2 == 0
+    return [Slice("parity", "even", "{of}", even), Slice("parity", "odd", "{of}", ~even)]
+
+
+"""
+
+
+def slice_recipe(of: str, axis: int) -> Recipe:
+    return Recipe(
+        (
+            Place(SLICES, PARITY.format(of=of, axis=axis), "SLICES: dict"),
+            Place(SLICES, '    "parity": _parity,\n', '    "zero": _zero,'),
+            Place(
+                "tests/longtail/evaluation/test_slices.py",
+                '        "parity",\n',
+                '        "labels_per_document",',
+            ),
+        ),
+        (REGISTRIES, "tests/longtail/evaluation/test_slices.py"),
+    )
+
+
+RECIPES = {
+    "a loss": Recipe(
+        (
+            Place(
+                LOSSES,
+                'def plain(freq: Frequencies) -> nn.Module:\n    """BCE."""\n'
+                "    return SigmoidLoss(gamma=0)\n\n\n",
+                "LOSSES: dict",
+            ),
+            Place(LOSSES, '    "plain": plain,\n', '    "bce": bce,'),
+            Place("tests/longtail/losses/test_losses.py", '    "plain": {},\n', '    "focal": {"g'),
+        ),
+        (REGISTRIES, "tests/longtail/losses/test_losses.py"),
+    ),
+    "a document slice": slice_recipe("documents", 0),
+    "a label slice": slice_recipe("labels", 1),
+    "a source format": Recipe(
+        (
+            Place(
+                "components/_sources/pair_files.py",
+                '"""Pairs of lines."""\n\n'
+                "from components._sources.csv_files import read_csv\n"
+                "from components._sources.source import file_source\n\n"
+                'PAIRS = file_source("pairs of lines", read_csv)\n',
+            ),
+            Place(
+                "components/ingest.py",
+                "from components._sources.pair_files import PAIRS\n",
+                "from components._sources.parquet_files import",
+            ),
+            Place("components/ingest.py", '    "pairs": PAIRS,\n', '    "onehot": ONEHOT,'),
+            Place(
+                "tests/components/_sources/test_file_formats.py",
+                'READ = {"pairs": read_csv} | READ\n',
+                "FILES = ",
+            ),
+        ),
+        (REGISTRIES, "tests/components/_sources/test_file_formats.py"),
+    ),
+    "a validation rule": Recipe(
+        (
+            Place(
+                RULES,
+                "def _shouting(view: CorpusView) -> Flags:\n"
+                "    return np.array([text.isupper() for text in view.texts], dtype=bool)\n\n\n",
+                "RULES: dict",
+            ),
+            Place(
+                RULES,
+                '    "shouting": Rule("texts", "the text is in capitals", _shouting),\n',
+                '    "mojibake": Rule(',
+            ),
+            Place("params.yaml", "      shouting: warn  # in capitals\n", "      mojibake: warn"),
+            Place(
+                "tests/longtail/validation/test_rules.py",
+                '    "shouting": _cell("text", lambda v, k: v.upper()),\n',
+                '    "mojibake": _cell(',
+            ),
+        ),
+        (REGISTRIES, TABLE, "tests/longtail/validation/test_rules.py::test_every_rule_has_a_fault"),
+    ),
+    "a promotion rule": Recipe(
+        (
+            Place(GATE, "    most_labels: int\n", "    n_draws: int\n"),
+            Place(
+                GATE,
+                "def few_labels(contest: Contest, rules: Rules) -> list[Line]:\n"
+                '    """Not more labels than the rules allow."""\n'
+                "    few = len(contest.labels) <= rules.most_labels\n"
+                '    return [fact("few_labels", few, "")]\n\n\n',
+                "RULES: dict",
+            ),
+            Place(GATE, '    "few_labels": few_labels,\n', '    "floor": floors,'),
+            Place(
+                "components/_registry/rules.py",
+                '    most_labels: int = Field(ge=1, description="labels, at most")\n',
+                "    bootstrap: Bootstrap",
+            ),
+            Place(
+                "params.yaml",
+                "  most_labels: 99999       # labels at most\n",
+                "  min_shared_labels",
+            ),
+            Place("tests/longtail/test_gate.py", "    most_labels=9,\n", "    n_draws=1000,"),
+        ),
+        (REGISTRIES, TABLE, "tests/longtail/test_gate.py"),
+    ),
+    "a stage": Recipe(
+        (
+            Place(
+                "components/words.py",
+                '"""Count the words."""\n\n'
+                "from __future__ import annotations\n\n"
+                "from components._frame.component import Input, Output, main\n"
+                "from components._frame.files import written\n"
+                "from components._frame.params import Section\n\n\n"
+                "class Params(Section):\n"
+                '    """None."""\n\n\n'
+                "def run(*, corpus: Input, words: Output, params: Params) -> str:\n"
+                "    with written(words) as path:\n"
+                '        path.write_text("{}")\n'
+                '    return "0 words"\n\n\n'
+                'if __name__ == "__main__":\n    main(run)\n',
+            ),
+            Place(
+                "dvc.yaml",
+                "  words:\n    desc: >-\n      Count the words.\n"
+                "    cmd: >-\n      python -m components.words\n"
+                "      --corpus artifacts/validate/corpus.parquet\n"
+                "      --words artifacts/words/words.json\n"
+                "    deps:\n      - artifacts/validate/corpus.parquet\n@DEPS@"
+                "    params:\n      - words\n"
+                "    outs:\n      - artifacts/words/words.json\n"
+                "    meta:\n      image: data\n",
+                "  split:\n",
+            ),
+            Place("params.yaml", "words: {}\n\n", "split:\n"),
+            Place(
+                "dags/nightly_retraining.py",
+                '    "words": {"execution_timeout": timedelta(minutes=15)},\n',
+                '    "split": {"execution_timeout"',
+            ),
+        ),
+        (
+            TABLE,
+            "tests/contract/test_code_deps.py",
+            "tests/contract/test_dags.py::test_every_stage_has_its_settings_and_no_other",
+        ),
+    ),
+}
+DEPS = "".join(
+    f"      - {path}\n"
+    for path in (
+        "components/__init__.py",
+        "components/_frame/__init__.py",
+        "components/_frame/component.py",
+        "components/_frame/exit_codes.py",
+        "components/_frame/files.py",
+        "components/_frame/launch.py",
+        "components/_frame/params.py",
+        "components/words.py",
+        "longtail/__init__.py",
+        "longtail/errors.py",
+    )
+)
+
+
+def copied(folder: Path) -> Path:
+    for name in ROOMS:
+        source, target = ROOT / name, folder / name
+        if source.is_dir():
+            ignored = shutil.ignore_patterns("__pycache__", "toy_project")
+            shutil.copytree(source, target, ignore=ignored)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+    for name in FILES:
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "tests/builders/toy_project").mkdir(exist_ok=True)
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "--no-scm", "--quiet"], cwd=folder, check=True
+    )
+    return folder
+
+
+def outcome(root: Path, checks: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    own = {k: v for k, v in os.environ.items() if not k.startswith(("LONGTAIL_", "PYTEST_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *checks],
+        cwd=root,
+        env=own | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+    )
+
+
+def carried_out(recipe: Recipe, root: Path, without: Place | None) -> Path:
+    copied(root)
+    for place in recipe.places:
+        if place is not without:
+            filled = Place(place.file, place.text.replace("@DEPS@", DEPS), place.anchor)
+            filled.write(root)
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_forgotten_place_turns_a_test_red(name: str, tmp_path: Path) -> None:
+    recipe = RECIPES[name]
+    done = outcome(carried_out(recipe, tmp_path / "whole", None), recipe.checks)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    for number, place in enumerate(recipe.places):
+        root = carried_out(recipe, tmp_path / str(number), place)
+        forgotten = outcome(root, recipe.checks)
+        assert forgotten.returncode != 0, f"nothing told that {place.file} was forgotten"
+        shutil.rmtree(root)
+
+
+def test_contributing_names_the_files_of_each_recipe_in_their_order() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (an? [\w ]+?) \| (.+?) \|", text, re.M))
+    named = {name: re.findall(r"`([\w./]+\.\w+)`", rows.get(name, "")) for name in RECIPES}
+    expected = {
+        name: [
+            file.replace("words.py", "NAME.py").replace("pair_files", "NAME") for file in r.files
+        ]
+        for name, r in RECIPES.items()
+    }
+    assert named == expected
