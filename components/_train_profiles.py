@@ -48,7 +48,7 @@ class Trained:
 
 
 def device() -> str:
-    """`cuda` where PyTorch sees a GPU, else `cpu`."""
+    """`cuda` if PyTorch sees a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

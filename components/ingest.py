@@ -45,7 +45,7 @@ def read_auto() -> list[Rows]:
 
 AUTO = "auto"
 SOURCES = {
-    AUTO: Source("the default corpus, or the synthetic one; keeps an existing corpus", read_auto),
+    AUTO: Source("Debian package tags, else synthetic; keeps an existing corpus", read_auto),
     "debian": DEBIAN,
     "reuters": REUTERS,
     "synthetic": SYNTHETIC,
@@ -124,7 +124,7 @@ def _merged(
 
 def _out() -> click.Option:
     return click.Option(
-        ["--out"], type=Path, metavar="FOLDER", help="folder of corpus.parquet (default: data)"
+        ["--out"], type=Path, metavar="FOLDER", help="folder for corpus.parquet (default: data)"
     )
 
 
@@ -138,8 +138,8 @@ def _corrections() -> click.Option:
 
 
 def _common(name: str) -> list[click.Parameter]:
-    """The flags that all sources take, but for those of merging, which `auto` does not do."""
-    steps = f"clean new texts; comma-separated, from {', '.join(NORMALIZERS)}"
+    """The flags that all sources share; `auto` has none for merging."""
+    steps = f"clean new texts, comma-separated: {', '.join(NORMALIZERS)}"
     shared: list[click.Parameter] = [
         _out(),
         _corrections(),

@@ -45,7 +45,10 @@ def run_decide(rebase: bool = False) -> None:
 @click.option("--reason", default="", metavar="TEXT", help=KEPT)
 @approved_by_option
 def run_apply(reason: str = "", approved_by: str = "") -> None:
-    """Move the champion alias as decided; decide again if it has moved since."""
+    """Move the champion alias as decided.
+
+    If the champion has changed since, the decision is made again first.
+    """
     decision = read_json(DECISION)
     if decision["verdict"] == "unchanged":
         return print("Nothing to apply.")
@@ -80,7 +83,10 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
 @click.option("--version", metavar="N", help="version to restore (default: the previous champion)")
 @approved_by_option
 def run_rollback(reason: str, version: str | None = None, approved_by: str = "") -> None:
-    """Restore an earlier version, after a smoke test, and mark the one that it replaces."""
+    """Restore an earlier version, after a smoke test.
+
+    The version that it replaces is marked and never promoted again automatically.
+    """
     params = load_params("promote", Params)
     name = registry.model_name()
     client = registry.connect()

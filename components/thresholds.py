@@ -63,7 +63,7 @@ def run(
     _write_curves(curves, {name: curve(s, model.targets) for name, s in candidates.items()})
     val = tuned["model"]["val"]
     return (
-        f"{params.objective}, {len(tuned)} models; weight of the SVM {weight:g}, val "
+        f"{params.objective}, {len(tuned)} models; SVM weight {weight:g}, val "
         f"micro/macro F1 {100 * val['micro_f1']:.1f}/{100 * val['macro_f1']:.1f}"
     )
 

@@ -52,7 +52,7 @@ def run(
     suspects: Output,
     params: Params,
 ) -> str:
-    """Write findings and Data Docs always, the other files only if the corpus is accepted."""
+    """Always write findings and Data Docs; write the rest only if the corpus is accepted."""
     for path in (corpus, quarantine, suspects):
         path.unlink(missing_ok=True)  # files of an earlier run must not pass for this one's
     policy = params.policy.by_code()
@@ -163,7 +163,7 @@ def _write_frames(frame: pd.DataFrame, verdict: Verdict, corpus: Path, quarantin
 
 
 def _write_suspects(view: CorpusView, kept: np.ndarray, params: SuspectParams, path: Path) -> None:
-    """Write a table for people and annotation tools, its cells guarded against spreadsheets."""
+    """Write a table for people and annotation tools, safe to open in a spreadsheet."""
     rows = np.flatnonzero(kept)
     texts = [view.texts[k] for k in rows]
     lists = [view.labels[k] for k in rows]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +118,7 @@ def _judged(
     overlap = 0
     if contest is not None and gate.passed(lines):
         overlap = int(contest.champion.seen.sum()) if contest.champion else 0
-        lines += gate.judge(contest, params.rules())
+        lines += [_advised(line) for line in gate.judge(contest, params.rules())]
     if gate.passed(lines):
         lines += smoke_lines(challenger, params.limits)
     added, removed = gate.label_changes(contest) if contest else ([], [])
@@ -140,8 +140,15 @@ def _judged(
     }
 
 
+def _advised(line: gate.Line) -> gate.Line:
+    """Add what to type where too many labels are gone."""
+    if line.rule == "labels" and line.verdict == gate.FAILED:
+        return replace(line, reason=f"{line.reason} (`longtail promote decide --rebase`)")
+    return line
+
+
 def smoke_lines(version: ModelVersion, limits: Limits) -> list[gate.Line]:
-    """Smoke-test a version in a fresh process, and hold what was measured against the limits."""
+    """Smoke-test a version in a fresh process, and compare what was measured with the limits."""
     sample = evidence.read_sample(str(version.run_id))
     found = smoke(f"models:/{version.name}/{version.version}", sample, version.tags[registry.FILES])
     reason = " ".join(found.faults) or "A fresh process loads the version and answers as expected."

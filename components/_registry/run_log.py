@@ -36,7 +36,7 @@ from longtail.errors import DataError, ParameterError
 HISTORY = Path("reports/train/history.csv")
 METRICS = Path("reports/metrics.json")
 REPORTS = Path("reports")
-PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn", "tqdm")
+PACKAGES = ("mlflow", "numpy", "pandas", "scipy", "scikit-learn")
 PYTORCH_PACKAGES, ONNX_PACKAGES = ("torch", "transformers"), ("onnxruntime", "tokenizers")
 SIGNATURE = ModelSignature(
     inputs=Schema([ColSpec(DataType.string, "text")]),

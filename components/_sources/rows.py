@@ -180,7 +180,7 @@ def _timestamp(value: Any) -> dt.datetime | None:
     """A time without time zone; one with a zone is converted to UTC."""
     if value is None or value == "":
         return None
-    if hasattr(value, "to_pydatetime"):  # of pandas: cut to the contract's microseconds
+    if hasattr(value, "to_pydatetime"):  # of pandas, cut to microseconds as in the contract
         value = value.to_pydatetime(warn=False)
     if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
         value = dt.datetime(value.year, value.month, value.day)

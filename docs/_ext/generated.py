@@ -171,6 +171,15 @@ def _type(hint: Any) -> str:
     )
 
 
+def example() -> str:
+    """What a run prints, as README shows it."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"^It ends like this.*?(?=^\S)", text, re.M | re.S)
+    if shown is None:
+        LOG.warning("README.md has no paragraph that begins with 'It ends like this'")
+    return shown[0].rstrip() if shown else ""
+
+
 def root(name: str) -> str:
     """A page of the project's folder, with links that work on the site."""
 
@@ -190,6 +199,7 @@ def root(name: str) -> str:
 TABLES: dict[str, Callable[..., str]] = {
     "api": api,
     "commands": commands,
+    "example": example,
     "parameters": parameters,
     "root": root,
     "rules": rules,

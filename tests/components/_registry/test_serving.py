@@ -135,7 +135,7 @@ def changed(home: Path, old: str, new: str) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_version_of_an_older_release_runs_its_own_code(home: Path, served: Served):
-    """Its packed module plays an older one that reads every text as "fox"."""
+    """Its packed module is changed as if it were older: it reads every text as "fox"."""
     everything = {"threshold": 0.0}
     fox, ant = (served.ask([text], **everything).scores[0] for text in ("fox", "ant"))
     assert fox != ant
