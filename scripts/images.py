@@ -104,7 +104,7 @@ def size(target: str, engine: str) -> float:
 
 
 def find_engine() -> str:
-    """docker if its engine answers, else podman."""
+    """The engine to use: docker if it answers, else podman."""
     docker = shutil.which("docker")
     up = docker and not subprocess.run([docker, "info"], capture_output=True).returncode
     return "docker" if up else "podman"

@@ -51,7 +51,18 @@ REUTERS = Source(
     read_reuters,
     (
         click.Argument(["path"], type=Path, metavar="PATH"),
-        option("--val", help="number of train documents to freeze as val", type=click.IntRange(min=1), metavar="N"),
-        option("--val-seed", help="random seed for --val", type=click.IntRange(0, 2**32 - 1), default=123, metavar="S"),
+        option(
+            "--val",
+            help="number of train documents to freeze as val",
+            type=click.IntRange(min=1),
+            metavar="N",
+        ),
+        option(
+            "--val-seed",
+            help="random seed for --val",
+            type=click.IntRange(0, 2**32 - 1),
+            default=123,
+            metavar="S",
+        ),
     ),
 )

@@ -139,8 +139,12 @@ def predicted_labels(evidence: Evidence) -> dict[str, dict[str, int]]:
 
 
 def curves_and_calibration(evidence: Evidence, *, n_bins: int) -> dict[str, Any]:
-    """`curves`: model -> precision-recall over all labels;
-    `calibration`: group -> ECE and reliability of the model under report."""
+    """Precision-recall curves of all models, and the calibration of the one under report.
+
+    Returns:
+        `curves`: model -> precision-recall over all labels; `calibration`: group -> ECE and
+        reliability.
+    """
     curves, found = {}, {}
     for scored in evidence.models:
         counted = score_histogram(
