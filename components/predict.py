@@ -159,7 +159,7 @@ def _shown(records: Iterable[Row]) -> Iterator[Row]:
 @click.command("predict", context_settings=CONTEXT, help=__doc__)
 @click.argument("input", type=Path, required=False)
 @click.option("--model", help="models:/…, or a model folder (default: the champion)")
-@click.option("--output", type=Path, help="JSON Lines file (default: stdout)")
+@click.option("--output", "--out", "output", type=Path, help="JSON Lines file (default: stdout)")
 @click.option(
     "--format", metavar="|".join(RECORDS), help="input format (default: by file extension)"
 )

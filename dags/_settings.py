@@ -11,7 +11,7 @@ from dags._containers import IMAGES
 
 @dataclass(frozen=True)
 class Settings:
-    """Where the project, its runs, and its images are; docs/operations.md explains each name."""
+    """Where the project, its runs, and its images are (docs/reference/environment.md)."""
 
     runner: str
     repo: Path

@@ -70,7 +70,7 @@ longtail = Lazy(
     "longtail",
     context_settings=CONTEXT,
     help="Nightly retraining for long-tailed multi-label text classification.",
-    epilog="Stages run through `dvc repro`. For shell completion, see docs/operations.md.",
+    epilog="Stages run through `dvc repro`. For shell completion, see docs/reference/commands.md.",
 )
 
 
