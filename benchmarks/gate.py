@@ -27,6 +27,7 @@ from rich.progress import track
 from rich.table import Table
 from scipy.stats import beta
 
+from components._formats.json_file import read_json
 from components._formats.scores import read_scores
 from components._frame.params import load_params
 from components._registry import evidence
@@ -42,8 +43,8 @@ class Material:
     """The predictions of two real models on one test set."""
 
     def __init__(self) -> None:
-        table = evidence.read_json(evidence.THRESHOLDS)["models"]
-        frequencies = evidence.read_json(evidence.FREQUENCIES)
+        table = read_json(evidence.THRESHOLDS)["models"]
+        frequencies = read_json(evidence.FREQUENCIES)
         model, baseline = evidence.test_scores()
         bce = read_scores(Path("artifacts/train/comparison/bce/test"))
         scores = {"model": model, "bce": bce, "baseline": baseline}

@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from components._formats.json_file import read_json
 from components._formats.scores import read_scores
 from components._registry import evidence
 from longtail.evaluation.metrics import apply_thresholds, compute
@@ -69,8 +70,8 @@ def compare() -> Table:
     """One row per runtime: speed relative to PyTorch, largest difference of a score, F1."""
     torch.set_num_threads(1)
     known, baseline = read_scores(evidence.TEST_SCORES), read_scores(evidence.BASELINE_TEST_SCORES)
-    settings = evidence.read_json(evidence.THRESHOLDS)
-    groups = np.array(evidence.read_json(evidence.FREQUENCIES)["groups"])
+    settings = read_json(evidence.THRESHOLDS)
+    groups = np.array(read_json(evidence.FREQUENCIES)["groups"])
     texts = evidence.texts_of(known.ids)
     with tempfile.TemporaryDirectory() as folder:
         models = runtimes(Path(folder))

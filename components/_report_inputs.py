@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,16 +24,6 @@ from longtail.report.evidence import Evidence, Scored
 from longtail.spreadsheet import original
 
 SMALL = 256 * 2**20  # bytes; a larger score matrix is not kept in memory
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of an earlier stage; DataError if it is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is not valid JSON ({error}); remove it and run `dvc repro`."
-        ) from None
 
 
 def read_rows(path: Path) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def run(
             val.targets,
             costs=params.costs,
             max_terms=params.max_terms,
-            n_threads=os.cpu_count() or 1,
+            n_jobs=os.cpu_count() or 1,
             progress=show,
         )
     write_linear(model, labels, fitted)

@@ -5,7 +5,6 @@ Exits with code 4 if a limit is exceeded.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import pandas as pd
 from pydantic import Field
 
 from components._formats.corpus import read_corpus
+from components._formats.json_file import write_json
 from components._frame.exit_codes import GateNotPassed
-from components._frame.files import written
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_params
 from components._frame.progress import progress
@@ -115,8 +114,7 @@ def command(new: Path, corpus: Path) -> None:
     params = load_params("drift", Params)
     with registry.reachable():
         found = run(new, corpus, params, registry.model_name())
-    with written(OUTPUT) as path:
-        path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(found, OUTPUT, indent=2, allow_nan=True)
     if found["alarms"]:
         raise GateNotPassed(" ".join(found["alarms"]))
     n_docs = found["documents"]["new"]

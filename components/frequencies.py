@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from pydantic import Field, model_validator
 
 from components._formats.assignment import read_parts
+from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section
@@ -76,8 +76,7 @@ def run(
         "mu": round(suggest_mu(train, class_freq), 4),
         "statistics": {name: statistics(part.targets) for name, part in parts.items()},
     }
-    with written(frequencies) as path:
-        path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
+    write_json(result, frequencies)
     with written(cooccurrences) as path:
         sp.save_npz(path, cooccurrence(train))
     _write_plot(label_counts, sorted(zip(class_freq.tolist(), labels, groups, strict=True))[::-1])

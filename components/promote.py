@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from components._formats.json_file import read_json
 from components._frame.exit_codes import GateNotPassed
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
@@ -14,7 +15,6 @@ from components._registry import champion
 from components._registry import client as registry
 from components._registry.decision import decide, smoke_lines
 from components._registry.decision_record import DECISION
-from components._registry.evidence import read_json
 from components._registry.rules import Params
 from longtail import gate
 from longtail.errors import DataError, ParameterError
@@ -49,9 +49,10 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
 
     If the champion has changed since, the decision is made again first.
     """
-    decision = read_json(DECISION)
+    decision = read_json(DECISION, maker="longtail promote decide")
     if decision["verdict"] == "unchanged":
-        return print("Nothing to apply.")
+        print("Nothing to apply.")
+        return
     if decision["verdict"] != "promoted":
         return _report(decision)
     params = load_params("promote", Params)
@@ -61,7 +62,8 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
         champion.reconcile(client, name)
         now = registry.by_alias(client, name, registry.CHAMPION)
         if registry.number(now) == decision["challenger"]["version"]:
-            return print(f"Version {registry.number(now)} is already the champion.")
+            print(f"Version {registry.number(now)} is already the champion.")
+            return
         # The decision is valid only for the champion and the marks that it saw.
         decision = decide(client, params, rebase=decision["rebase"])
         if decision["verdict"] != "promoted":

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from components._frame.files import written
+from components._formats.json_file import read_json, write_json
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
 from components._registry import client as registry
@@ -35,11 +34,11 @@ def register(params: Params) -> dict[str, Any]:
     for path in (evidence.MODEL, evidence.THRESHOLDS, evidence.ASSIGNMENT, evidence.CORPUS):
         if not path.exists():
             raise DataError(f"{path} does not exist; run `dvc repro` first.")
-    table = evidence.read_json(evidence.THRESHOLDS)
+    table = read_json(evidence.THRESHOLDS)
     artifacts = {"model": evidence.MODEL, "thresholds": evidence.THRESHOLDS}
     if table["blend_weight"]:
         artifacts["baseline"] = evidence.BASELINE
-    summary = evidence.read_json(evidence.SUMMARY) if evidence.SUMMARY.exists() else {}
+    summary = read_json(evidence.SUMMARY) if evidence.SUMMARY.exists() else {}
     key = model_key(artifacts.values(), str(summary.get("profile", "")), params.runtime)
     client = registry.connect()
     with registry.exclusive(params.model_name), registry.reachable():
@@ -95,8 +94,7 @@ def _finished_run(client: MlflowClient, experiment_id: str, key: str) -> str | N
 def run() -> None:
     """Register and write `reports/registered.json`."""
     found = register(load_params("register", Params))
-    with written(evidence.REGISTERED) as temporary:
-        temporary.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_json(found, evidence.REGISTERED, indent=2)
     word = "already exists, nothing registered" if found["reused"] else "is registered"
     print(f"{found['name']} version {found['version']} {word} (key {found['key'][:12]}).")
 

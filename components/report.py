@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import scipy.sparse as sp
 from pydantic import Field, field_validator
 
+from components._formats.json_file import read_json, write_json
 from components._formats.model import load_model
 from components._formats.page import write_page
 from components._frame.component import Input, Output, main
@@ -19,7 +19,6 @@ from components._frame.params import Section
 from components._report_inputs import (
     file_hashes,
     read_evidence,
-    read_json,
     read_models,
     read_rows,
     read_suspects,
@@ -98,8 +97,8 @@ def run(
             record = build(evidence, facts, network, network.config.max_length, options)
         except DataError as error:
             raise DataError(f"{error} Train again: `dvc repro --force train`.") from None
-    _write_json(record["metrics"], metrics, indent=1)
-    _write_json(record, details)
+    write_json(record["metrics"], metrics, indent=1)
+    write_json(record, details)
     _write_figures(record, figures)
     write_page(details, page, markdown)
     own, other = record["metrics"]["model"], record["metrics"]["baseline"]
@@ -108,12 +107,6 @@ def run(
         f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, baseline "
         f"{100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}; see {page}"
     )
-
-
-def _write_json(value: Any, path: Path, indent: int | None = None) -> None:
-    with written(path) as temporary:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
-        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def _write_figures(record: Mapping[str, Any], folder: Path) -> None:

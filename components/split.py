@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ import scipy.sparse as sp
 from pydantic import Field, model_validator
 
 from components._formats.corpus import read_corpus
+from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section
@@ -65,8 +65,7 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
         "reference": _reference(frame, targets, shares, groups, params.seed),
     }
     write_assignment(frame["id"].tolist(), parts, assignment)
-    with written(split_report) as path:
-        path.write_text(json.dumps(report, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_json(report, split_report, indent=1)
     return _found(parts, report)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from components._formats.assignment import read_assignment
+from components._formats.json_file import write_json
 from components._formats.scores import Scores, read_scores
 from components._frame.component import Input, Output, main
 from components._frame.files import written
@@ -58,8 +58,7 @@ def run(
         "labels": model.labels,
         "models": tuned,
     }
-    with written(thresholds) as path:
-        path.write_text(json.dumps(result, ensure_ascii=False), encoding="utf-8")
+    write_json(result, thresholds)
     _write_curves(curves, {name: curve(s, model.targets) for name, s in candidates.items()})
     val = tuned["model"]["val"]
     return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 import transformers
 
 from components._formats.assignment import Part, read_parts
+from components._formats.json_file import read_json, write_json
 from components._formats.scores import Scores, write_scores
 from components._frame.component import Input, Output, main
 from components._frame.files import written
@@ -46,7 +46,7 @@ def run(
     params: Params,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
-    counted = json.loads(frequencies.read_text(encoding="utf-8"))
+    counted = read_json(frequencies)
     mu = counted["mu"] if params.mu == "auto" else params.mu
     losses = make_losses(counted, mu, params)
 
@@ -67,8 +67,7 @@ def run(
     facts: dict[str, Any] = {"loss": trained.chosen, "mu": mu, "tokens_per_epoch": tokens}
     facts |= _circumstances(params)
     facts["val"] = {name: _best_of(trained, name, params) for name in losses}
-    with written(summary) as path:
-        path.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    write_json(facts, summary, indent=1)
     return _found(trained, params, facts["val"])
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
@@ -16,6 +15,7 @@ from pydantic import Field
 from components._formats.annotations import read_allowed, read_annotations
 from components._formats.corpus import read_corpus, write_corpus
 from components._formats.data_docs import Expectation, expect
+from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section
@@ -69,7 +69,7 @@ def run(
         "expectations": expect(view.ids, _expectations(flags, policy), data_docs),
         **all_findings(view, flags, policy),
     }
-    _write_json(record, findings)
+    write_json(record, findings, indent=1)
     if verdict.refusal:
         raise DataError(f"{data}: {verdict.refusal}. See {findings} and {data_docs}/index.html.")
     frame["labels"] = view.labels
@@ -146,13 +146,7 @@ def _report_unreadable(why: str, findings: Path, data_docs: Path) -> None:
         "expectations": expect(["corpus"], [form], data_docs),
         "rules": [{"code": "form", "finds": why, "policy": "error", "status": "failed"}],
     }
-    _write_json(record, findings)
-
-
-def _write_json(record: dict[str, Any], path: Path) -> None:
-    with written(path) as temporary:
-        text = json.dumps(record, ensure_ascii=False, indent=1, allow_nan=False)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(record, findings, indent=1)
 
 
 def _write_frames(frame: pd.DataFrame, verdict: Verdict, corpus: Path, quarantine: Path) -> None:

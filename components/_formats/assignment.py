@@ -10,11 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import scipy.sparse as sp
 
-from components._formats.corpus import read_corpus
+from components._formats.corpus import SPLITS, read_corpus
 from longtail import label_matrix
 from longtail.errors import DataError
-
-_PARTS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def read_assignment(path: Path) -> pd.Series:
 
 
 def _problem(ids: list[str], splits: list[str]) -> str:
-    if unexpected := set(splits) - set(_PARTS):
+    if unexpected := set(splits) - set(SPLITS):
         return f"split {next(iter(unexpected))!r}"
     if len(set(ids)) < len(ids):
         return "an id appears twice"
@@ -69,7 +67,7 @@ def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Par
         )
     labels = label_matrix.vocabulary(frame["labels"])
     part_of = frame["id"].map(assigned)
-    return labels, {part: _part(frame[part_of == part], labels) for part in _PARTS}
+    return labels, {part: _part(frame[part_of == part], labels) for part in SPLITS}
 
 
 def _part(frame: pd.DataFrame, labels: list[str]) -> Part:

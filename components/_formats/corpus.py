@@ -23,6 +23,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "source": pa.string(),
 }
 REQUIRED = ("id", "text", "labels")
+SPLITS = ("train", "val", "test")
 
 
 def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:

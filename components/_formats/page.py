@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from components._formats.json_file import read_json
 from components._frame.files import written
 from longtail.report.page import render
 
@@ -39,7 +39,7 @@ def write_page(
         decision: The content of `reports/decision.json`, None before there is one.
         drift: The content of `reports/drift.json`, None where drift was not measured.
     """
-    record = json.loads(details.read_text(encoding="utf-8"))
+    record = read_json(details)
     texts = {page: render.page(record, decision, drift, hints=HINTS)}
     if markdown is not None:
         texts[markdown] = render.markdown(record, decision, hints=HINTS)

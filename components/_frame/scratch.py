@@ -13,10 +13,15 @@ from typing import Any
 KEPT = 12
 
 
+def cache_folder() -> Path:
+    """`$LONGTAIL_CACHE`, by default `~/.cache/longtail`."""
+    return Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
+
+
 def scratch(kind: str, facts: dict[str, Any], texts: Iterable[str]) -> Path:
     """Return the folder `<cache>/<kind>/<key>`, creating it if necessary.
 
-    The cache is `$LONGTAIL_CACHE`, by default `~/.cache/longtail`. It is outside the workspace, so
+    The cache is outside the workspace, so
     that a nightly run in a fresh workspace finds unfinished work again and DVC does not mistake it
     for an output. Only the `KEPT` most recently used folders of each kind are kept.
 
@@ -30,8 +35,7 @@ def scratch(kind: str, facts: dict[str, Any], texts: Iterable[str]) -> Path:
         data = text.encode()
         digest.update(b"%d:" % len(data))
         digest.update(data)
-    default = Path.home() / ".cache" / "longtail"
-    parent = Path(os.environ.get("LONGTAIL_CACHE", default)) / kind
+    parent = cache_folder() / kind
     folder = parent / digest.hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
     os.utime(folder)

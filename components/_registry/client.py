@@ -23,6 +23,7 @@ from pydantic import Field
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked
 from components._frame.params import Section, load_params
+from components._frame.scratch import cache_folder
 
 DEFAULTS = {
     "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
@@ -177,12 +178,11 @@ def by_key(client: mlflow.MlflowClient, name: str, key: str) -> ModelVersion | N
 @contextmanager
 def exclusive(name: str) -> Iterator[None]:
     """Hold the lock of the registered model `name`, shared by all processes on this machine."""
-    cache = Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
     uri = os.environ["MLFLOW_TRACKING_URI"]
     if uri.startswith(SQLITE):  # one lock per file, however its path is written
         uri = SQLITE + str(Path(uri.removeprefix(SQLITE)).resolve())
     digest = hashlib.sha256(json.dumps([uri, name]).encode()).hexdigest()[:16]
-    with locked(cache / "locks" / digest):
+    with locked(cache_folder() / "locks" / digest):
         yield
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from components._formats.json_file import read_json
 from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry import evidence
@@ -59,8 +60,8 @@ def prepare(
 def _against_baseline() -> tuple[gate.Contest, list[str]]:
     """Challenger and baseline on the workspace's test set, and the ids of its documents."""
     model, baseline = evidence.test_scores()
-    thresholds = evidence.read_json(evidence.THRESHOLDS)["models"]
-    frequencies = evidence.read_json(evidence.FREQUENCIES)
+    thresholds = read_json(evidence.THRESHOLDS)["models"]
+    frequencies = read_json(evidence.FREQUENCIES)
     if not (model.labels == baseline.labels == frequencies["labels"]):
         raise DataError("Scores and frequencies have different labels; run `dvc repro`.")
     contest = gate.Contest(

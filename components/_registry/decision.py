@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from components._formats.json_file import read_json
 from components._registry import client as registry
 from components._registry import contest as contests
 from components._registry import decision_record as record
@@ -56,7 +57,7 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
 
 def _sides(client: MlflowClient) -> tuple[ModelVersion, ModelVersion | None]:
     """The registered challenger and the current champion."""
-    registered = evidence.read_json(evidence.REGISTERED)
+    registered = read_json(evidence.REGISTERED, maker="longtail register")
     name = registered["name"]
     challenger = registry.by_number(client, name, registered["version"])
     if challenger is None:
@@ -141,9 +142,10 @@ def _judged(
 
 
 def _advised(line: gate.Line) -> gate.Line:
-    """Add what to type where too many labels are gone."""
+    """Add the command to run if too many labels are gone."""
     if line.rule == "labels" and line.verdict == gate.FAILED:
-        return replace(line, reason=f"{line.reason} (`longtail promote decide --rebase`)")
+        reason = f"{line.reason.removesuffix('.')}: `longtail promote decide --rebase`."
+        return replace(line, reason=reason)
     return line
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components._formats.json_file import read_json, write_json
 from components._frame.files import written
-from components._registry import evidence
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,13 +19,12 @@ DRIFT = Path("reports/drift.json")
 
 def read() -> dict[str, Any]:
     """The last decision; an empty dict if there is none."""
-    return evidence.read_json(DECISION) if DECISION.exists() else {}
+    return read_json(DECISION) if DECISION.exists() else {}
 
 
 def write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, Any]) -> None:
     """Write all three files, and store the decision with the version and its run."""
-    with written(DECISION) as path:
-        path.write_text(json.dumps(decision, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(decision, DECISION, indent=2, allow_nan=True)
     text = markdown(decision)
     with written(MARKDOWN) as path:
         path.write_text(text, encoding="utf-8")
@@ -50,7 +48,7 @@ def _render(decision: dict[str, Any]) -> None:
     """Write the report page with the decision on top, next to the page that the stage wrote."""
     from components._formats.page import write_page
 
-    drift = evidence.read_json(DRIFT) if DRIFT.exists() else None
+    drift = read_json(DRIFT) if DRIFT.exists() else None
     write_page(DETAILS, PAGE, decision=decision, drift=drift)
 
 

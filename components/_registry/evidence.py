@@ -12,12 +12,12 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from components._formats.corpus import read_corpus
+from components._formats.json_file import read_json
 from components._formats.scores import Scores, read_scores
 from components._registry.client import mlflow  # after the settings that it reads on import
 from components._registry.smoke import TOLERANCE, Sample
@@ -39,19 +39,6 @@ SEEN_FILE, SAMPLE_FILE = "evidence/seen_ids.txt", "evidence/sample.json"
 
 class IncomparableError(Exception):
     """A version cannot be compared, because it is unknown what it was trained on."""
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file that an earlier step wrote; DataError names the step to run if it is missing."""
-    maker = "longtail register" if path == REGISTERED else "dvc repro"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist; run `{maker}` first.") from None
-    except json.JSONDecodeError as error:
-        raise DataError(
-            f"{path} is not valid JSON ({error}); remove it and run `{maker}`."
-        ) from None
 
 
 def test_scores() -> tuple[Scores, Scores]:

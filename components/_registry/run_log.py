@@ -24,6 +24,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import Array
 
+from components._formats.json_file import read_json
 from components._formats.model import load_model
 from components._frame.pipeline import load_stages
 from components._registry import client as registry
@@ -172,7 +173,7 @@ def _log_dataset(data_md5: str) -> None:
     source = resolve_dataset_source(str(evidence.CORPUS))
     dataset = MetaDataset(source, name="corpus", digest=data_md5[:36])  # type: ignore[abstract]
     mlflow.log_input(dataset, context="training")
-    table = evidence.read_json(evidence.FREQUENCIES).get("statistics", {})
+    table = read_json(evidence.FREQUENCIES).get("statistics", {})
     mlflow.log_dict(table, "dataset_statistics.json")
 
 
@@ -194,7 +195,7 @@ def _log_model(artifacts: dict[str, Path], runtime: str) -> str:
 
 def _numbers(path: Path) -> Iterator[tuple[str, float]]:
     if path.exists():
-        for name, value in _flat(evidence.read_json(path), "/"):
+        for name, value in _flat(read_json(path), "/"):
             if isinstance(value, int | float) and not isinstance(value, bool):
                 yield name, float(value)
 

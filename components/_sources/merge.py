@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components._formats.corpus import COLUMNS, REQUIRED, read_corpus, write_corpus
+from components._formats.corpus import COLUMNS, REQUIRED, SPLITS, read_corpus, write_corpus
 from components._sources.csv_files import table
-from components._sources.rows import SPLITS, FileFormat, Rows, one_type
+from components._sources.rows import FileFormat, Rows, one_type
 from longtail.errors import DataError, unknown_name
 from longtail.spreadsheet import original
 

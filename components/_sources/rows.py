@@ -9,10 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from components._formats.corpus import SPLITS
 from components._formats.csv_rows import MAX_CELL
 from longtail.errors import DataError
-
-SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from joblib import Parallel, delayed
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
@@ -55,7 +55,7 @@ def fit_svm(
     costs: Iterable[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
     max_terms: int = 100_000,
     objective: str = "mean_f1",
-    n_threads: int = 2,
+    n_jobs: int = 2,
     progress: Progress = silent,
 ) -> tuple[LinearModel, list[dict[str, float]]]:
     """Fit an SVM for every cost and keep the one that is best on val; deterministic.
@@ -71,7 +71,7 @@ def fit_svm(
         costs: values of C to try; at least one.
         max_terms: number of terms at most, the most frequent ones.
         objective: `micro_f1`, `macro_f1` or `mean_f1` on val.
-        n_threads: labels fitted at the same time.
+        n_jobs: processes that fit labels at the same time; the result is the same for any number.
         progress: called with the hyperplanes done and in total, one per label and cost.
 
     Returns:
@@ -95,13 +95,16 @@ def fit_svm(
     def step() -> None:
         progress(next(counter), len(costs) * columns.shape[1])
 
-    for cost in costs:
-        planes = _hyperplanes(x, columns, cost, n_threads, step)
-        model = LinearModel(terms, vectorizer.idf_, *planes)
-        row = {"C": cost, **validation_f1(model.scores(val_texts), val_targets)}
-        rows.append(row)
-        if best is None or row[objective] > best[0]:
-            best = (row[objective], model)
+    # Processes, not threads: liblinear draws from one generator per process, so that threads would
+    # take each other's numbers and give another model each time.
+    with Parallel(n_jobs, return_as="generator") as workers:
+        for cost in costs:
+            planes = _hyperplanes(x.astype(np.float64), columns, cost, workers, step)
+            model = LinearModel(terms, vectorizer.idf_, *planes)
+            row = {"C": cost, **validation_f1(model.scores(val_texts), val_targets)}
+            rows.append(row)
+            if best is None or row[objective] > best[0]:
+                best = (row[objective], model)
     assert best is not None, "costs is empty"
     return best[1], rows
 
@@ -110,25 +113,25 @@ def _hyperplanes(
     x: sp.csr_matrix,
     targets: sp.csc_matrix,
     cost: float,
-    n_threads: int,
+    workers: Parallel,
     step: Callable[[], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients `(n_terms, n_labels)` and intercepts `(n_labels,)`; calls `step` per label."""
     n_docs, n_labels = targets.shape
     coef = np.zeros((x.shape[1], n_labels), dtype=np.float32)
     intercept = np.full(n_labels, NEVER, dtype=np.float32)
-    x = x.astype(np.float64)
-
-    def fit(label: int) -> None:
-        y = targets[:, label].toarray().ravel()
-        if y.all() or not y.any():
-            intercept[label] = -NEVER if y.any() else NEVER
-            return
-        svm = LinearSVC(C=cost, random_state=0).fit(x, y)
-        coef[:, label], intercept[label] = svm.coef_[0], svm.intercept_[0]
-
-    # liblinear releases the interpreter lock, so the threads run in parallel.
-    with ThreadPoolExecutor(n_threads) as pool:
-        for _ in pool.map(fit, range(n_labels)):
-            step()
+    freq = np.diff(targets.indptr)
+    intercept[freq == n_docs] = -NEVER
+    learned = np.flatnonzero((freq > 0) & (freq < n_docs))
+    jobs = (delayed(_fit)(x, targets[:, [label]].toarray().ravel(), cost) for label in learned)
+    for label, (own, bias) in zip(learned, workers(jobs), strict=True):
+        coef[:, label], intercept[label] = own, bias
+        step()
+    for _ in range(n_labels - len(learned)):  # labels that need no hyperplane
+        step()
     return coef, intercept
+
+
+def _fit(x: sp.csr_matrix, y: np.ndarray, cost: float) -> tuple[np.ndarray, float]:
+    svm = LinearSVC(C=cost, random_state=0).fit(x, y)
+    return svm.coef_[0].astype(np.float32), float(svm.intercept_[0])

@@ -133,7 +133,7 @@ def build(
     model = tiny_classifier(labels)
     fit(model, texts["train"], noisy)
     svm, _ = fit_svm(
-        texts["train"], targets[rows["train"]], texts["val"], targets[rows["val"]], n_threads=1
+        texts["train"], targets[rows["train"]], texts["val"], targets[rows["val"]], n_jobs=1
     )
     val = blend(model.scores(texts["val"]), svm.scores(texts["val"]), blend_weight)
     thresholds = tune(val, targets[rows["val"]])

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from components import predict, register
+from components._formats.json_file import read_json
 from components._formats.records import Reading
 from components._registry import client as registry
 from components._registry import evidence
@@ -91,7 +92,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_a_workspace_predicts_what_the_thresholds_say(home: Path):
     scores, _ = evidence.test_scores()
-    table = evidence.read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
+    table = read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
     expected = apply_thresholds(scores.scores, table).toarray()
     rows = zip(scores.ids, evidence.texts_of(scores.ids), strict=True)
     records = list(predict.predict(rows, "artifacts/train/model", 7))

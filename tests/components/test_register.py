@@ -79,7 +79,7 @@ def test_a_version_holds_its_origin_evidence_and_results(workspace: mlflow.Mlflo
     assert set(registry.REQUIRED_TAGS) <= set(version.tags)
     assert (version.tags["image_digest"], version.tags["logical_date"]) == ("process", "manual")
     run = workspace.get_run(found["run_id"])
-    assert run.data.params["promote.level"] == "0.92"
+    assert run.data.params["promote.bootstrap.level"] == "0.92"
     assert run.data.metrics["model/micro_f1"] == 0.5
     for profile, column, points in (
         ("probe", "micro_f1", [(1, 0.2), (2, 0.3)]),
@@ -198,14 +198,14 @@ def killed(*_: object, **__: object) -> None:
     raise Killed
 
 
-@pytest.mark.parametrize("step", ["log_text", "create_model_version", "move_alias", "written"])
+@pytest.mark.parametrize("step", ["log_text", "create_model_version", "move_alias", "write_json"])
 def test_a_kill_at_a_step_is_finished_by_the_next_try(workspace: mlflow.MlflowClient, step: str):
     with pytest.MonkeyPatch.context() as patch:
         if step == "create_model_version":
             patch.setattr(mlflow.MlflowClient, step, killed)
         elif step == "move_alias":
             patch.setattr(registry, step, killed)
-        elif step == "written":
+        elif step == "write_json":
             patch.setattr(register, step, killed)
         else:
             patch.setattr(mlflow, step, killed)

@@ -14,6 +14,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from components import register
+from components._formats.json_file import read_json
 from components._registry import client as registry
 from components._registry import evidence
 from components._registry.smoke import Sample, smoke
@@ -55,7 +56,7 @@ def digest() -> str:
 
 def test_a_fresh_process_answers_as_the_pipeline_scored(served: Served, home: Path):
     scores, _ = evidence.test_scores()
-    table = evidence.read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
+    table = read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
     expected = apply_thresholds(scores.scores, table).toarray()
     answer = served.ask(evidence.texts_of(scores.ids))
     found = np.array([[label in row for label in WORDS] for row in answer.labels], dtype=np.int8)

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 
 from components import register
+from components._formats.json_file import read_json
 from components._registry import client as registry
 from components._registry import evidence
 from longtail.evaluation.metrics import apply_thresholds
@@ -92,7 +93,7 @@ def ask(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 def test_json_in_labels_and_scores_out_with_thresholds_applied(url: str):
     scores, _ = evidence.test_scores()
-    table = evidence.read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
+    table = read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
     expected = apply_thresholds(scores.scores, table).toarray()
     status, answer = ask(url, {"inputs": {"text": evidence.texts_of(scores.ids)}})
     rows = answer["predictions"]

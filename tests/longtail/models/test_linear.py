@@ -84,3 +84,17 @@ def test_texts_without_a_shared_word_are_rejected():
     targets = encode([["a"], ["a"]], ["a"])
     with pytest.raises(DataError, match="No word occurs in two of the 2 train texts"):
         fit_svm(["one", "two"], targets, ["one"], targets[:1])
+
+
+def test_the_number_of_processes_does_not_change_a_bit() -> None:
+    """Threads do: liblinear's random numbers come from one generator per process."""
+    rng = np.random.default_rng(0)
+    share = 1 / np.arange(1, 6001)
+    words = [f"w{i}" for i in range(6000)]
+    texts = [" ".join(rng.choice(words, 40, p=share / share.sum())) for _ in range(3000)]
+    targets = sp.csr_matrix((rng.random((3000, 16)) < 0.02).astype(np.int8))
+    models = [
+        fit_svm(texts, targets, texts, targets, costs=[4.0], n_jobs=n_jobs)[0] for n_jobs in (1, 3)
+    ]
+    np.testing.assert_array_equal(models[0].coef, models[1].coef)
+    np.testing.assert_array_equal(models[0].intercept, models[1].intercept)
