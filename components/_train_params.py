@@ -79,6 +79,7 @@ class Params(Section):
         """Make each loss once with two labels, so that a bad value is found before training."""
         cls._all_known(list(options))
         for name, given in options.items():
-            scalars = {key: value for key, value in given.items() if key != "pos_weight"}
-            make_loss(name, [1, 1], 2, **scalars)
+            per_label = {"pos_weight"} & given.keys()  # its length is known only with the labels
+            short = {key: given[key][:2] for key in per_label if isinstance(given[key], list)}
+            make_loss(name, [1, 1], 2, **given | short)
         return options

@@ -51,7 +51,7 @@ def run(
     _write(test_scores, labels, parts["test"], fitted)
     best = max(tried, key=lambda row: row["mean_f1"])
     return (
-        f"C = {best['C']:g} of {len(tried)} tried, {len(fitted.terms):,} terms, val micro/macro F1 "
+        f"C = {best['C']:g} ({len(tried)} tried), {len(fitted.terms):,} terms, val micro/macro F1 "
         f"{100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"
     )
 

@@ -14,6 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from components._formats.records import RECORDS, Reading
+from components._formats.text_file import checked_file
 from components._frame.files import written
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_params
@@ -61,7 +62,8 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
 def kind_of(path: Path | None, given: str | None) -> str:
     """The format of the input: as given, else by the file's extension, else plain lines."""
     if given is None:
-        given = "txt" if path is None else SUFFIXES.get(path.suffix, path.suffix.lstrip("."))
+        suffix = "" if path is None else checked_file(path).suffix.lower()
+        given = "txt" if path is None else SUFFIXES.get(suffix, suffix.lstrip("."))
     if given not in RECORDS:
         raise unknown_name("input format", given, RECORDS)
     return given
@@ -187,7 +189,7 @@ def command(
     if top_k is not None and top_k < 1:
         raise ParameterError(f"--top-k must be at least 1, got {top_k}.")
     params = load_params("predict", Params)
-    asked = model or registry.champion_uri()
+    asked = registry.champion_uri() if model is None else model
     reading = Reading(input, encoding, separator)
     texts = read_texts(reading, kind_of(input, format), column)
     options = {"threshold": threshold, "top_k": top_k}

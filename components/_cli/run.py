@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,11 @@ import click
 
 from components import promote, register
 from components._cli.summary import show
-from components._frame.exit_codes import GateNotPassed
+from components._frame.exit_codes import TEMPORARY, GateNotPassed
 from components._frame.launch import CONTEXT
+from components._frame.params import PARAMS_FILE
+from components._frame.pipeline import DVC_YAML
+from longtail.errors import ParameterError
 
 DVC = [sys.executable, "-m", "dvc"]
 # Lines of DVC that are not shown, unlike those of the stages; errors go to stderr.
@@ -20,9 +24,13 @@ CHATTER = (
     "Verifying data sources in stage",
     "Running stage ",
     "Updating lock file",
+    "Generating lock file",
+    "Reproducing experiment",
+    "Data and pipelines are up to date",
     "To track the changes with git",
     "\tgit add",
     "To enable auto staging",
+    "\tdvc config core.autostage",
     "Use `dvc push`",
     "Ran experiment(s)",
     "Experiment results have been applied",
@@ -34,10 +42,13 @@ UNCHANGED = "didn't change, skipping"
 @click.option(
     "--profile",
     type=click.Choice(["head", "finetune"]),
-    help="train.profile for this run, as a DVC experiment (default: from params.yaml)",
+    help="set train.profile in params.yaml first, as a DVC experiment",
 )
 def command(profile: str | None) -> None:
     """Run in one process where that saves imports; a refusal also ends with the summary."""
+    for name in (PARAMS_FILE, DVC_YAML):
+        if not name.exists():
+            raise ParameterError(f"No {name} in {Path.cwd()}; run from the project's root folder.")
     if not Path("data/corpus.parquet").exists():
         get_data()
     repro = ["repro"]
@@ -62,19 +73,24 @@ def get_data() -> None:
     from components.ingest import command as ingest
 
     ingest.main(["auto"], "longtail ingest", standalone_mode=False)
-    run_dvc(["add", "--quiet", "data"])
+    run_dvc(["add", "data"])
 
 
 def run_dvc(argv: list[str]) -> None:
     """Run DVC and show only what the stages print; exit with its code if it fails."""
-    with subprocess.Popen([*DVC, *argv], stdout=subprocess.PIPE, text=True) as process:
+    # The stages say `python`: it has to be this one, whether its environment is active or not.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    environment = os.environ | {"PATH": path}
+    pipe = subprocess.PIPE
+    with subprocess.Popen([*DVC, *argv], stdout=pipe, env=environment, text=True) as process:
         assert process.stdout is not None
         unchanged = 0
         for line in process.stdout:
-            unchanged += UNCHANGED in line
+            unchanged += UNCHANGED in line and ".dvc'" not in line  # stages, not data
             if line.strip() and UNCHANGED not in line and not line.startswith(CHATTER):
                 print(line, end="", flush=True)
     if process.returncode:
-        sys.exit(process.returncode)
+        # DVC keeps a stage's own code to itself; the stage has said what was wrong.
+        sys.exit(process.returncode if process.returncode > 0 else TEMPORARY)
     if unchanged:
         print(f"{unchanged} stages unchanged.")

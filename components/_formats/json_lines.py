@@ -28,7 +28,7 @@ def json_objects(path: Path | None, encoding: str) -> Iterator[tuple[int, dict[s
 def _object(where: str, line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{where} is not valid JSON ({error}); expected one object per line, such as "
             '{"id": "7", "text": "…", "labels": ["a", "b"]}.'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -32,16 +32,18 @@ def open_text(path: Path | None, encoding: str, newline: str | None = None) -> I
         ParameterError: `encoding` does not exist.
     """
     name = codec(encoding)
-    with (
-        nullcontext(sys.stdin)
-        if path is None
-        else open(checked_file(path), encoding=name, newline=newline)
-    ) as lines:
+    if path is None and sys.stdin is None:
+        raise DataError("stdin is closed; pass a file.")
+    # Standard input comes as the environment decodes it, with escapes for what it cannot read.
+    source = checked_file(path) if path is not None else sys.stdin.fileno()
+    with open(source, encoding=name, newline=newline, closefd=path is not None) as lines:
         try:
             yield lines
         except UnicodeError as error:
             if path is None:
-                raise DataError(f"stdin is not {encoding} ({error}); convert it first.") from None
+                raise DataError(
+                    f"stdin is not {encoding} ({error}); name its encoding with --encoding."
+                ) from None
             raise _wrong_encoding(path, encoding) from None
 
 
@@ -49,6 +51,7 @@ def codec(encoding: str) -> str:
     """The codec of an encoding; that of UTF-8 also accepts a byte order mark."""
     try:
         name = codecs.lookup(encoding).name
+        "".encode(name)  # base64 and the like are codecs, but not of text
     except LookupError:
         raise ParameterError(f"--encoding: unknown encoding {encoding!r}; try utf-8.") from None
     return "utf-8-sig" if name == "utf-8" else name

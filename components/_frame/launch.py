@@ -22,6 +22,8 @@ from components._frame.exit_codes import (
 )
 from longtail.errors import DataError, ParameterError
 
+INTERRUPTED = 130  # as shells report Ctrl-C
+
 # The settings that all command lines of the project share.
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -52,6 +54,9 @@ def guarded(name: str, action: Callable[[], Any]) -> NoReturn:
     except click.ClickException as error:
         error.show()
         sys.exit(BAD_PARAMETERS)
+    except (click.Abort, KeyboardInterrupt):
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except Exception as error:
         code = exit_code(error)
         if code == BUG:

@@ -8,4 +8,5 @@ SUFFIXES: dict[str, str] = {
     ".ndjson": "jsonl",
     ".csv": "csv",
     ".tsv": "csv",
+    ".tab": "csv",
 }

@@ -39,7 +39,10 @@ def bce(freq: Frequencies, *, pos_weight: Sequence[float] | None = None) -> nn.M
     """Binary cross-entropy; `pos_weight` `(n_labels,)` multiplies the loss of positives."""
     if pos_weight is None:
         return SigmoidLoss(gamma=0)
-    weights = torch.as_tensor(pos_weight, dtype=torch.float64)
+    try:
+        weights = torch.as_tensor(pos_weight, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        weights = torch.empty(0)
     if weights.shape != freq.n.shape or not (weights.isfinite() & (weights >= 0)).all():
         raise ParameterError(
             f"pos_weight must be {len(freq.n)} finite numbers >= 0, one per label, "
@@ -79,8 +82,8 @@ def focal(
         if weight_norm is not None:
             raise ParameterError("weight_norm needs reweight: without it all weights are 1.")
         return SigmoidLoss(gamma=gamma)
-    if reweight not in REWEIGHTS:
-        raise unknown_name("reweight", reweight, REWEIGHTS)
+    if str(reweight) not in REWEIGHTS:
+        raise unknown_name("reweight", str(reweight), REWEIGHTS)
     weighting = PerLabel(relative_rarity(freq, REWEIGHTS[reweight]))
     return SigmoidLoss(gamma=gamma, weighting=_normalized(weighting, weight_norm))
 
@@ -239,6 +242,7 @@ def make_loss(
     name: str,
     class_freq: Sequence[float] | np.ndarray | Tensor,
     train_num: int,
+    /,
     *,
     loss_weight: float = 1.0,
     reduction: str = "mean",
@@ -261,7 +265,7 @@ def make_loss(
         ParameterError: an unknown name or option (the message lists the valid ones), or a value out
             of range.
 
-    >>> loss = make_loss("bce", class_freq=[2, 1], train_num=4)
+    >>> loss = make_loss("bce", [2, 1], 4)
     >>> round(loss(torch.zeros(1, 2), torch.tensor([[1, 0]])).item(), 3)  # log 2
     0.693
     """

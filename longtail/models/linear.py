@@ -19,6 +19,8 @@ from longtail.errors import DataError
 from longtail.evaluation.selection import validation_f1
 from longtail.models.progress import Progress, silent
 
+# Entries times labels below which starting processes takes longer than the fitting.
+SMALL = 1_000_000
 # Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.
 NEVER = -20.0
 # float32 halves the memory of the coefficients; liblinear itself computes in float64.
@@ -97,7 +99,8 @@ def fit_svm(
 
     # Processes, not threads: liblinear draws from one generator per process, so that threads would
     # take each other's numbers and give another model each time.
-    with Parallel(n_jobs, return_as="generator") as workers:
+    small = x.nnz * columns.shape[1] < SMALL
+    with Parallel(1 if small else n_jobs, return_as="generator") as workers:
         for cost in costs:
             planes = _hyperplanes(x.astype(np.float64), columns, cost, workers, step)
             model = LinearModel(terms, vectorizer.idf_, *planes)

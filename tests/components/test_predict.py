@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -40,8 +39,9 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str):
     assert list(predict.read_texts(Reading(path), predict.kind_of(path, None), "text")) == ROWS
 
 
-def test_stdin_has_one_text_per_line(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sys, "stdin", io.StringIO("one\n\ntwo"))
+def test_stdin_has_one_text_per_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "in").write_text("one\n\ntwo")
+    monkeypatch.setattr(sys, "stdin", (tmp_path / "in").open())
     assert list(predict.read_texts(Reading(None), "txt", "text")) == [
         ("0", "one"),
         ("1", ""),
@@ -70,6 +70,27 @@ def test_broken_input_names_file_and_row(tmp_path: Path, name: str, content: byt
     path.write_bytes(content)
     with pytest.raises(DataError, match=match):
         list(predict.read_texts(Reading(path), predict.kind_of(path, None), "text"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])
+def test_stdin_is_read_in_its_encoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+):
+    (tmp_path / "in").write_text("id,text\nä,Grüße\n", encoding=encoding)
+    given = "utf-8" if encoding == "utf-8-sig" else encoding
+    monkeypatch.setattr(sys, "stdin", (tmp_path / "in").open())
+    reading = Reading(None, given)
+    assert list(predict.read_texts(reading, "csv", "text")) == [("ä", "Grüße")]
+    if encoding == "latin-1":
+        monkeypatch.setattr(sys, "stdin", (tmp_path / "in").open())
+        with pytest.raises(DataError, match="stdin is not utf-8.*--encoding"):
+            list(predict.read_texts(Reading(None), "csv", "text"))
+
+
+def test_closed_stdin_is_said(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(DataError, match="stdin is closed"):
+        list(predict.read_texts(Reading(None), "txt", "text"))
 
 
 def test_a_missing_file_and_an_unknown_format_are_named(tmp_path: Path):

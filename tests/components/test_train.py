@@ -151,6 +151,10 @@ def test_the_options_of_a_loss_reach_it(stage):
         ({"db": {"kapa": 0.1}}, "Unknown option of loss 'db' 'kapa'.*Did you mean 'kappa'"),
         ({"dbb": {"kappa": 0.1}}, "unknown dbb; valid: auto, bce"),
         ({"db": {"kappa": "much"}}, "kappa must be"),
+        ({"bce": {"pos_weight": "x"}}, "pos_weight must be"),
+        ({"bce": {"pos_weight": [1, "a", 3]}}, "pos_weight must be"),
+        ({"bce": {"name": 1}}, "Unknown option of loss 'bce' 'name'"),
+        ({"focal": {"reweight": [1]}}, "Unknown reweight"),
     ],
 )
 def test_a_wrong_option_of_a_loss_is_found_before_training(options, message) -> None:

@@ -73,6 +73,8 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
         (["ingest"], 2, "pass a SOURCE"),
         (["ingest", "csv", "gone.csv"], 3, "ingest: gone.csv does not exist"),
         (["history"], 2, "history: No params.yaml in"),
+        (["run"], 2, "run: No params.yaml in"),
+        (["ingest", "csv", "/dev/null", "--encoding", "base64"], 2, "unknown encoding 'base64'"),
         (["predict", "--threshold", "2"], 2, "predict: --threshold must be between 0 and 1"),
     ],
 )

@@ -66,7 +66,7 @@ def test_the_stage_scores_val_and_test_with_the_model_that_it_writes(tmp_path: P
     # Words tell the label; a label that train never has is below any threshold.
     assert (np.asarray(val.scores) >= 0.5).astype(int).tolist() == val.targets.toarray().tolist()
     np.testing.assert_allclose(test.scores[:, 1], expit(NEVER), rtol=1e-5)
-    assert found.startswith("C = 0.5 of 2 tried, ")
+    assert found.startswith("C = 0.5 (2 tried), ")
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
