@@ -53,12 +53,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stages_are_hermetic_and_reproducible(project: Path, tmp_path: Path) -> None:
     for stage in STAGES:
         first = run_alone(stage, project, tmp_path / stage.name, tmp_path / "cache1")
-        strangers = [
+        undeclared = [
             name
             for name in first
             if not any(name == out or name.startswith(f"{out}/") for out in stage.outs)
         ]
-        assert not strangers, f"{stage.name} wrote what it does not declare: {strangers}"
+        assert not undeclared, f"{stage.name} wrote what it does not declare: {undeclared}"
         for out in stage.outs:
             assert (tmp_path / stage.name / out).exists(), f"{stage.name} did not write {out}"
             copy(tmp_path / stage.name / out, project / out)
