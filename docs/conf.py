@@ -62,8 +62,3 @@ html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {
-    "source_repository": _project["urls"]["Repository"],
-    "source_branch": "main",
-    "source_directory": "docs/",
-}

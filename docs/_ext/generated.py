@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -26,8 +25,6 @@ from longtail.validation.rules import RULES
 
 LOG = logging.getLogger(__name__)
 ROOT = Path(__file__).parents[2]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-REPOSITORY = PROJECT["urls"]["Repository"]
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -184,16 +181,16 @@ def root(name: str) -> str:
     """A page of the project's folder, with links that work on the site."""
 
     def link(match: re.Match[str]) -> str:
-        target = match[1]
+        label, target = match.groups()
         if target.startswith(("http", "#")):
             return match[0]
         if not (ROOT / target.partition("#")[0]).exists():
             LOG.warning("%s links to %s, which does not exist", name, target)
         if target.startswith("docs/"):
-            return f"]({target.removeprefix('docs/')})"
-        return f"]({REPOSITORY}/blob/main/{target})"
+            return f"[{label}]({target.removeprefix('docs/')})"
+        return label  # a file that is not on the site
 
-    return re.sub(r"\]\(([^)\s]+)\)", link, (ROOT / name).read_text(encoding="utf-8"))
+    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", link, (ROOT / name).read_text(encoding="utf-8"))
 
 
 TABLES: dict[str, Callable[..., str]] = {
