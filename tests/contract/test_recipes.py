@@ -162,6 +162,11 @@ RECIPES = {
                 "  min_shared_labels",
             ),
             Place("tests/longtail/test_gate.py", "    most_labels=9,\n", "    n_draws=1000,"),
+            Place(
+                "tests/longtail/test_gate.py",
+                '"few_labels", ',
+                '"floor", "baseline", "labels", "gain"',
+            ),
         ),
         (REGISTRIES, TABLE, "tests/longtail/test_gate.py"),
     ),
