@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.table import Table
 
 from components._formats.json_file import read_json
-from longtail.errors import DataError
 
 REPORTS = Path("reports")
 GROUPS = ("HEAD", "MEDIUM", "TAIL")
@@ -36,17 +35,12 @@ def _pair(row: dict[str, Any] | None) -> str:
     return f"{100 * row['micro_f1']:.1f} / {100 * row['macro_f1']:.1f}"
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.exists() else None
-
-
 def show() -> None:
     """Print the table, the decision, and where to look next."""
     console = Console()
-    metrics = _read(REPORTS / "metrics.json")
-    if metrics is None:
-        raise DataError("reports/metrics.json does not exist; run `dvc repro` first.")
-    decision = _read(REPORTS / "decision.json")
+    metrics = read_json(REPORTS / "metrics.json")
+    path = REPORTS / "decision.json"
+    decision = read_json(path) if path.exists() else None
     console.print(summarize(metrics, decision))
     page = "decision.html, the report with the decision on top" if decision else "report.html"
     console.print(f"Open {REPORTS / page}.\nMLflow UI: make ui")
