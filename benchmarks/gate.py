@@ -1,110 +1,180 @@
 """How often the gate promotes: simulated contests on the test scores of two trained models.
 
-Run `python -m benchmarks.gate [--trials 1000]` in the project's root after `dvc repro`. The scores
-are those of the registered model (blended) and of the same head trained with BCE.
+Run in the project's root after `dvc repro`:
 
-- equal: each document's two predictions are swapped at random, so neither side is better.
-- better: like equal, then a random share of the challenger's errors is fixed: +1 point of micro-F1.
-- medium: like better, but true positives on MEDIUM are dropped until MEDIUM has lost 10 points.
+    python -m benchmarks.gate rates [--trials 1000]   # false promotions and power, one decision
+    python -m benchmarks.gate chains [--chains 500]   # 100 nights on one test set
+    python -m benchmarks.gate table                   # the tables, from benchmarks/results
+    python -m benchmarks.gate speed 45000 18211 15    # one decision on simulated predictions
 
-`--speed 45000 18211 15` times one decision on simulated predictions instead.
+The two models are the registered one and the same head trained with BCE, each as it is served:
+blended with the SVM, with its weight and thresholds tuned on val. Each group of documents swaps
+their predictions at random, so that neither side is better. "Better" then fixes random errors of
+the challenger until the objective has risen by the gain. A smaller test set is drawn without
+replacement from the real one; copies repeat each of its documents.
 
-For comparison, what templates do: promote on the higher macro-F1 (or micro-F1).
+Results go to benchmarks/results/gate.jsonl, a line per setting (or chain); what is there already is
+not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from scipy.stats import beta
 
+from components._formats.corpus import read_corpus
 from components._formats.json_file import read_json
 from components._formats.scores import read_scores
 from components._frame.params import load_params
 from components._registry import evidence
 from components._registry.rules import Params
-from longtail import gate
-from longtail.evaluation.metrics import apply_thresholds, compute
+from longtail import gate, thresholds
+from longtail.evaluation import sign_flips
+from longtail.evaluation.metrics import (
+    Counts,
+    apply_thresholds,
+    averaged,
+    compute,
+    counts,
+    set_metric,
+)
+from longtail.models.blending import best_weight, blend
 
 Pair = tuple[sp.csr_matrix, sp.csr_matrix]
-GAIN, LOSS = 0.01, 0.10
+RESULTS = Path(__file__).parent / "results" / "gate.jsonl"
+OBJECTIVES = ("micro_f1", "macro_f1", "mean_f1")
+SIZES, COPIES = (100, 300, 1000, 2524), (1, 2, 5, 10)
+GAINS = {"micro_f1": (0.005, 0.01, 0.02), "mean_f1": (0.005, 0.01, 0.015, 0.02)}
+LEVEL = 0.04
+ONE_DECISION = gate.Budget(2 * LEVEL, 1)  # half of it is spent by the first decision
+DRAWS = {"rates": 1_999, "chains": 999}  # of the test, exact with any number of them
+NIGHTS, BETTER_FROM, GAIN = 100, 50, 0.02
 
 
 class Material:
-    """The predictions of two real models on one test set."""
+    """Two real models' predictions for some test documents, and which of these belong together."""
 
     def __init__(self) -> None:
-        table = read_json(evidence.THRESHOLDS)["models"]
         frequencies = read_json(evidence.FREQUENCIES)
-        model, baseline = evidence.test_scores()
-        bce = read_scores(Path("artifacts/train/comparison/bce/test"))
-        scores = {"model": model, "bce": bce, "baseline": baseline}
-        self.labels, self.targets = scores["model"].labels, scores["model"].targets
-        self.groups = np.asarray(frequencies["groups"])
-        self.one, self.other, self.baseline = (
-            apply_thresholds(scores[name].scores, table[name]["thresholds"]) for name in scores
-        )
+        baseline = {
+            part: read_scores(Path(f"artifacts/baseline/{part}")) for part in ("val", "test")
+        }
+        chosen = read_json(evidence.SUMMARY)["loss"]
+        self.labels, self.label_groups = baseline["test"].labels, frequencies["groups"]
+        self.targets = baseline["test"].targets
+        self.one, self.other = (self._served(name, baseline) for name in (chosen, "bce"))
+        own = thresholds.tune(baseline["val"].scores, baseline["val"].targets)
+        self.baseline = apply_thresholds(baseline["test"].scores, own)
+        corpus = read_corpus(evidence.CORPUS).set_index("id")
+        self.groups = np.array(corpus["group"].loc[baseline["test"].ids].tolist())
 
-    def f1(self, predicted: sp.csr_matrix, group: str | None = None) -> float:
-        """Micro-F1 of one label group, or of all labels."""
-        columns = np.flatnonzero(self.groups == group) if group else slice(None)
-        return compute("micro_f1", predicted[:, columns], self.targets[:, columns])
+    @staticmethod
+    def _served(name: str, baseline: dict[str, Any]) -> sp.csr_matrix:
+        val, test = (
+            read_scores(Path(f"artifacts/train/comparison/{name}/{p}")) for p in ("val", "test")
+        )
+        weight = best_weight(val.scores, baseline["val"].scores, val.targets)
+        mixed = [
+            blend(s.scores, baseline[p].scores, weight) for p, s in (("val", val), ("test", test))
+        ]
+        return apply_thresholds(mixed[1], thresholds.tune(mixed[0], val.targets))
+
+    def drawn(self, rng: np.random.Generator, size: int, copies: int | None) -> Material:
+        """A smaller test set; `copies` of each document, or (None) whole groups of the corpus."""
+        n_docs = len(self.groups)
+        if copies is None:
+            names, group = np.unique(self.groups, return_inverse=True)
+            rows = np.argsort(rng.permutation(len(names))[group], kind="stable")[:size]
+            groups = self.groups[rows]
+        else:
+            rows = rng.permutation(n_docs)[: size // copies].repeat(copies)
+            groups = rows.astype(str)
+        new = object.__new__(Material)
+        new.labels, new.label_groups, new.groups = self.labels, self.label_groups, groups
+        for name in ("targets", "one", "other", "baseline"):
+            setattr(new, name, getattr(self, name)[rows])
+        return new
 
 
 def equal(material: Material, rng: np.random.Generator) -> Pair:
-    """Each side gets either model's predictions for a document, with equal probability."""
-    swap = sp.diags_array(
-        (rng.random(material.targets.shape[0]) < 0.5).astype(np.int8), dtype=np.int8
-    )
+    """Each side gets either model's predictions for a group, with equal probability."""
+    names, group = np.unique(material.groups, return_inverse=True)
+    coins = rng.random(len(names)) < 0.5
+    swap = sp.diags_array(coins[group].astype(np.int8), dtype=np.int8)
     difference = swap @ (material.other - material.one)
     return _binary(material.one + difference), _binary(material.other - difference)
 
 
-def better(material: Material, rng: np.random.Generator, gain: float = GAIN) -> Pair:
-    """`equal`, then random errors of the challenger are fixed until its F1 has risen by `gain`."""
-    challenger, champion = equal(material, rng)
-    errors = (challenger != material.targets).tocoo()
+def better(
+    challenger: sp.csr_matrix,
+    targets: sp.csr_matrix,
+    objective: str,
+    gain: float,
+    rng: np.random.Generator,
+) -> sp.csr_matrix:
+    """The challenger with random errors fixed until the objective has risen by `gain`."""
+    errors = (challenger != targets).tocoo()
     order = rng.permutation(errors.nnz)
-    aim = material.f1(challenger) + gain
+    column, missed = (
+        errors.col[order],
+        np.asarray(targets[errors.row, errors.col]).ravel()[order] > 0,
+    )
+    labels = counts(challenger, targets, axis=0)
+    everything = np.ones((1, len(labels.tp)), dtype=bool)
 
-    def fixed(count: int) -> sp.csr_matrix:
-        return _flipped(challenger, errors, order[:count])
+    def value(count: int) -> float:
+        """The objective after the first `count` errors were fixed."""
+        found, gone = (
+            np.bincount(column[:count][which[:count]], minlength=len(labels.tp))
+            for which in (missed, ~missed)
+        )
+        now = Counts(labels.tp + found, labels.n_pred + found - gone, labels.n_pos)
+        now = Counts(*(part[:, None] for part in now))
+        return float(averaged(set_metric(objective), now, now, everything)[0, 0])
 
-    return fixed(_first(lambda n: material.f1(fixed(n)) >= aim, errors.nnz)), champion
+    aim = value(0) + gain
+    return _flipped(challenger, errors, order[: _first(lambda n: value(n) >= aim, errors.nnz)])
 
 
-def medium(material: Material, rng: np.random.Generator) -> Pair:
-    """Better by 1 point overall, although MEDIUM lost 10."""
-    challenger, champion = equal(material, rng)
-    hits = challenger.multiply(material.targets).tocsc()
-    columns = np.flatnonzero(material.groups == "MEDIUM")
-    keep = sp.csc_matrix(hits)
-    inside = np.isin(keep.tocoo().col, columns)
-    found = keep.tocoo()
-    order = rng.permutation(np.flatnonzero(inside))
-    aim = material.f1(challenger, "MEDIUM") - LOSS
+def worse_on_medium(
+    challenger: sp.csr_matrix, material: Material, rng: np.random.Generator
+) -> sp.csr_matrix:
+    """The challenger 10 points of micro-F1 worse on MEDIUM, yet 1.5 of mean F1 better."""
+    medium = np.asarray(material.label_groups) == "MEDIUM"
+    hits = challenger.multiply(material.targets).tocoo()
+    order = rng.permutation(np.flatnonzero(medium[hits.col]))
+    truth = material.targets[:, medium]
+    low = compute("micro_f1", challenger[:, medium], truth) - 0.10
 
     def dropped(count: int) -> sp.csr_matrix:
-        return _flipped(challenger, found, order[:count])
+        return _flipped(challenger, hits, order[:count])
 
-    worse = dropped(_first(lambda n: material.f1(dropped(n), "MEDIUM") <= aim, len(order)))
+    worse = dropped(
+        _first(lambda n: compute("micro_f1", dropped(n)[:, medium], truth) <= low, len(order))
+    )
     errors = (worse != material.targets).tocoo()
-    elsewhere = rng.permutation(np.flatnonzero(~np.isin(errors.col, columns)))
-    goal = material.f1(challenger) + GAIN
+    elsewhere = rng.permutation(np.flatnonzero(~medium[errors.col]))
+    aim = compute("mean_f1", challenger, material.targets) + 0.015
 
     def fixed(count: int) -> sp.csr_matrix:
         return _flipped(worse, errors, elsewhere[:count])
 
-    return fixed(_first(lambda n: material.f1(fixed(n)) >= goal, len(elsewhere))), champion
+    return fixed(
+        _first(lambda n: compute("mean_f1", fixed(n), material.targets) >= aim, len(elsewhere))
+    )
 
 
 def _binary(matrix: sp.spmatrix) -> sp.csr_matrix:
@@ -133,12 +203,179 @@ def contest(material: Material, pair: Pair) -> gate.Contest:
     seen = np.zeros(material.targets.shape[0], dtype=bool)
     return gate.Contest(
         material.labels,
+        material.label_groups,
         material.groups.tolist(),
         material.targets,
         pair[0],
         material.baseline,
         gate.Champion(pair[1], material.labels, seen),
     )
+
+
+def settings() -> Iterator[dict[str, Any]]:
+    """The settings of `rates`: equal challengers first, then better ones, then a group's loss."""
+    for size in SIZES:
+        for copies in (*COPIES, None):
+            yield {"kind": "equal", "size": size, "copies": copies, "gain": 0.0}
+    for objective, gains in GAINS.items():
+        for gain in gains:
+            for size in SIZES[1:]:
+                yield {"kind": objective, "size": size, "copies": 1, "gain": gain}
+    yield {"kind": "medium", "size": SIZES[-1], "copies": 1, "gain": 0.015}
+
+
+def rates(material: Material, setting: dict[str, Any], trials: int) -> dict[str, Any]:
+    """How many trials each objective's gain rule, and the whole gate with it, let pass."""
+    rng = np.random.default_rng(list(json.dumps(setting, sort_keys=True).encode()))
+    own = load_params("promote", Params)
+    objectives = [setting["kind"]] if setting["kind"] in GAINS else OBJECTIVES
+    hits: dict[str, int] = {f"{o} {w}": 0 for o in objectives for w in ("gain", "gate")}
+    hits["higher macro"] = hits["higher micro"] = 0
+    for _ in range(trials):
+        drawn = material.drawn(rng, setting["size"], setting["copies"])
+        challenger, champion = equal(drawn, rng)
+        if setting["kind"] in GAINS:
+            challenger = better(challenger, drawn.targets, setting["kind"], setting["gain"], rng)
+        elif setting["kind"] == "medium":
+            challenger = worse_on_medium(challenger, drawn, rng)
+        made = contest(drawn, (challenger, champion))
+        for metric in ("macro", "micro"):
+            found = made.comparison.differences[gate.ALL][f"{metric}_f1"]  # type: ignore[union-attr]
+            hits[f"higher {metric}"] += found.difference > 0
+        for objective in objectives:
+            rules = replace(own.rules(objective), error_budget=ONE_DECISION)
+            gained = gate.answered(made, rules).exceeded
+            hits[f"{objective} gain"] += gained
+            hits[f"{objective} gate"] += gained and gate.passed(gate.judge(made, rules))
+    return {**setting, "trials": trials, "hits": hits}
+
+
+class Mixtures:
+    """Mixtures of the two models, and the sign-flip null of two of them, faster than in general.
+
+    A mixture is `(n_groups,)` 0/1: whose predictions a group gets. `check` compares the null with
+    that of `sign_flips` for a pair.
+    """
+
+    def __init__(self, material: Material) -> None:
+        self.material = material
+        names, group = np.unique(material.groups, return_inverse=True)
+        self.n_groups, self.group = len(names), group
+        member = sp.csr_matrix((np.ones(len(group)), (group, np.arange(len(group)))))
+        sides = [material.one, material.other]
+        hits = [side.multiply(material.targets) for side in sides]
+        tp, pred = ((member @ (a - b).astype(np.float64)).tocsc() for a, b in (hits, sides))
+        unlike = np.flatnonzero(np.diff(pred.indptr))
+        self.tp, self.pred = (part[:, unlike].T.tocsr() for part in (tp, pred))
+        self.base_tp, self.base_pred, positives = (
+            np.asarray(part.sum(axis=0)).ravel()
+            for part in (hits[1], material.other, material.targets)
+        )
+        self.rest_tp, self.rest_n = (
+            np.delete(part, unlike).sum() for part in (self.base_tp, self.base_pred + positives)
+        )
+        self.base_tp, self.base_pred = self.base_tp[unlike], self.base_pred[unlike]
+        self.positives = positives[unlike][:, None].astype(float)
+        self.signs = np.hstack(list(sign_flips._signs(names.tolist(), sign_flips.N_DRAWS, (1, 1))))
+
+    def predictions(self, mixture: np.ndarray) -> sp.csr_matrix:
+        swap = sp.diags_array(mixture[self.group].astype(np.int8), dtype=np.int8)
+        return _binary(self.material.other + swap @ (self.material.one - self.material.other))
+
+    def null(self, challenger: np.ndarray, champion: np.ndarray) -> sign_flips.Null:
+        """Mean F1 of both, and its differences under equality."""
+        sides = [
+            (self.base_tp + self.tp @ mixture, self.base_pred + self.pred @ mixture)
+            for mixture in (challenger, champion)
+        ]
+        values = [float(self._mean_f1(*(part[:, None] for part in side))[0]) for side in sides]
+        apart = sp.diags_array((challenger.astype(float) - champion) / 2)
+        up = [(part @ apart).tocsr() @ self.signs for part in (self.tp, self.pred)]
+        middle = [(a + b)[:, None] / 2 for a, b in zip(*sides, strict=True)]
+        nulls = [
+            self._mean_f1(*(m + sign * u for m, u in zip(middle, up, strict=True)))
+            for sign in (1, -1)
+        ]
+        return sign_flips.Null(*values, nulls[0] - nulls[1])
+
+    def _mean_f1(self, tp: np.ndarray, pred: np.ndarray) -> np.ndarray:
+        macro = (2 * tp / np.maximum(pred + self.positives, 1)).sum(axis=0)
+        micro = 2 * (tp.sum(axis=0) + self.rest_tp)
+        micro = micro / (pred.sum(axis=0) + self.positives.sum() + self.rest_n)
+        return (micro + macro / len(self.material.labels)) / 2
+
+    def check(self, rng: np.random.Generator) -> None:
+        one, other = (rng.integers(0, 2, self.n_groups) for _ in range(2))
+        expected = self._general(self.predictions(one), self.predictions(other))
+        found = self.null(one, other)
+        assert np.allclose(found.differences, expected.differences, atol=1e-12)
+        assert np.isclose(found.difference, expected.difference, atol=1e-12)
+
+    def _general(self, challenger: sp.csr_matrix, champion: sp.csr_matrix) -> sign_flips.Null:
+        return sign_flips.null_differences(
+            challenger, champion, self.material.targets, ["mean_f1"],
+            groups=self.material.groups.tolist(),
+        )["all"]["mean_f1"]  # fmt: skip
+
+    def better(self, champion: np.ndarray, rng: np.random.Generator) -> sign_flips.Null:
+        """A challenger that is really better by `GAIN`."""
+        challenger = self.predictions(rng.integers(0, 2, self.n_groups))
+        fixed = better(challenger, self.material.targets, "mean_f1", GAIN, rng)
+        return self._general(fixed, self.predictions(champion))
+
+
+def chain(mixtures: Mixtures, seed: int, better_from: int | None) -> dict[str, Any]:
+    """Challengers night after night on one test set; from a night on better by `GAIN`, or never."""
+    rng = np.random.default_rng([seed, better_from or 0])
+    budget = gate.Budget(**load_params("promote", Params).error_budget.model_dump())
+    champion = rng.integers(0, 2, mixtures.n_groups)
+    asked, moves, gained = gate.Asked(), [], 0.0
+    for night in range(1, (better_from + 2 if better_from else NIGHTS) + 1):
+        challenger = rng.integers(0, 2, mixtures.n_groups)
+        really = better_from is not None and night >= better_from
+        null = mixtures.better(champion, rng) if really else mixtures.null(challenger, champion)
+        answer = asked.answer(null, 0.0, budget)
+        asked = answer.after
+        if answer.exceeded:
+            moves.append(night)
+            gained += null.difference
+            champion = challenger
+            if really:
+                break
+    # The models are equal, so all that the champion's score has gained is luck.
+    return {"kind": "chain", "seed": seed, "better_from": better_from, "moves": moves,
+            "gained": gained}  # fmt: skip
+
+
+def append(row: dict[str, Any]) -> None:
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def recorded() -> list[dict[str, Any]]:
+    if not RESULTS.exists():
+        return []
+    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+
+
+def run_rates(trials: int) -> None:
+    material = Material()
+    keys = ("kind", "size", "copies", "gain")
+    done = [{key: row[key] for key in keys} for row in recorded() if row["kind"] != "chain"]
+    for setting in settings():
+        if setting not in done:
+            append(rates(material, setting, trials))
+
+
+def run_chains(chains: int) -> None:
+    mixtures = Mixtures(Material())
+    mixtures.check(np.random.default_rng(0))
+    done = {(row["seed"], row["better_from"]) for row in recorded() if row["kind"] == "chain"}
+    for seed in range(chains):
+        for better_from in (None, BETTER_FROM):
+            if (seed, better_from) not in done:
+                append(chain(mixtures, seed, better_from))
 
 
 def bounds(hits: int, trials: int) -> str:
@@ -148,29 +385,40 @@ def bounds(hits: int, trials: int) -> str:
     return f"{100 * hits / trials:.1f} ({100 * low:.1f} to {100 * high:.1f})"
 
 
-SCENARIOS: dict[str, Callable[[Material, np.random.Generator], Pair]] = {
-    "equal": equal,
-    "better": better,
-    "medium": medium,
-}
-
-
-def simulate(material: Material, scenario: str, rules: gate.Rules, trials: int) -> list[str]:
-    """One row of the table: promoted by the gate, by macro-F1, by micro-F1; mean differences."""
-    rng = np.random.default_rng(list(SCENARIOS).index(scenario))
-    hits = {"gate": 0, "macro_f1": 0, "micro_f1": 0}
-    seconds = 0.0
-    for _ in track(range(trials), scenario, transient=True):
-        pair = SCENARIOS[scenario](material, rng)
-        made = contest(material, pair)
-        started = time.perf_counter()
-        hits["gate"] += gate.passed(gate.against_champion(made, rules))
-        seconds += time.perf_counter() - started
-        for metric in ("macro_f1", "micro_f1"):
-            ours, theirs = (compute(metric, side, material.targets) for side in pair)
-            hits[metric] += ours > theirs
-    rates = [bounds(count, trials) for count in hits.values()]
-    return [scenario, str(trials), *rates, f"{seconds / trials:.2f}"]
+def show() -> None:
+    """The tables of docs/benchmarks/gate.md."""
+    rows = recorded()
+    console = Console(width=150)
+    table = Table(
+        "kind", "docs", "copies", "gain", *OBJECTIVES, "gate", "higher macro", "higher micro"
+    )
+    for row in rows:
+        if row["kind"] == "chain":
+            continue
+        hits, trials = row["hits"], row["trials"]
+        cells = [
+            bounds(hits[f"{o} gain"], trials) if f"{o} gain" in hits else "" for o in OBJECTIVES
+        ]
+        gates = [bounds(n, trials) for name, n in hits.items() if name.endswith(" gate")][-1:]
+        higher = [bounds(hits[f"higher {m}"], trials) for m in ("macro", "micro")]
+        setting = [row["kind"], str(row["size"]), str(row["copies"] or "own")]
+        table.add_row(*setting, f"{100 * row['gain']:g}", *cells, *gates, *higher)
+    console.print(table)
+    chains = [row for row in rows if row["kind"] == "chain"]
+    equal_nights = [row for row in chains if row["better_from"] is None]
+    if equal_nights:
+        n = len(equal_nights)
+        flattered = 100 * np.array([row["gained"] for row in equal_nights])
+        console.print(f"{n} chains of {NIGHTS} nights, equal challengers: any false promotion in "
+                      f"{bounds(sum(bool(r['moves']) for r in equal_nights), n)}%, the champion "
+                      f"flattered by {flattered.mean():.3f} points "
+                      f"(standard error {flattered.std() / n**0.5:.3f}).")  # fmt: skip
+    gained = [row for row in chains if row["better_from"]]
+    for nights in (1, 3) if gained else ():
+        hits = sum(0 <= night - BETTER_FROM < nights for r in gained for night in r["moves"])
+        rate = bounds(hits, len(gained))
+        console.print(f"+{100 * GAIN:g} points from night {BETTER_FROM} on: promoted within "
+                      f"{nights} night(s) in {rate}% of {len(gained)}.")  # fmt: skip
 
 
 def speed(n_docs: int, n_labels: int, per_document: int) -> str:
@@ -196,40 +444,34 @@ def speed(n_docs: int, n_labels: int, per_document: int) -> str:
 
     targets = matrix()
     challenger, champion, baseline = (near(targets) for _ in range(3))
-    labels = [str(i) for i in range(n_labels)]
+    labels, docs = [str(i) for i in range(n_labels)], [str(i) for i in range(n_docs)]
     groups = np.repeat(["HEAD", "MEDIUM", "TAIL"], -(-n_labels // 3))[:n_labels].tolist()
     held = gate.Champion(champion, labels, np.zeros(n_docs, dtype=bool))
-    rules = load_params("promote", Params).rules()
+    rules = load_params("promote", Params).rules("mean_f1")
     started = time.perf_counter()
-    gate.judge(gate.Contest(labels, groups, targets, challenger, baseline, held), rules)
+    gate.judge(gate.Contest(labels, groups, docs, targets, challenger, baseline, held), rules)
     seconds = time.perf_counter() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return f"{n_docs} x {n_labels}, {rules.n_draws} draws: {seconds:.1f} s, {memory:.1f} GiB"
+    draws = sign_flips.N_DRAWS
+    return f"{n_docs} x {n_labels}, {draws} draws: {seconds:.1f} s, {memory:.1f} GiB"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["rates", "chains", "table", "speed"])
+    parser.add_argument("shape", nargs="*", type=int, metavar="DOCS LABELS PER_DOC")
     parser.add_argument("--trials", type=int, default=1000)
-    parser.add_argument("--only", choices=SCENARIOS)
-    parser.add_argument("--speed", nargs=3, type=int, metavar=("DOCS", "LABELS", "PER_DOC"))
+    parser.add_argument("--chains", type=int, default=500)
     arguments = parser.parse_args()
-    if arguments.speed:
-        return print(speed(*arguments.speed))
-    rules = load_params("promote", Params).rules()
-    material = Material()
-    table = Table(title="Promoted, percent of the trials (95% interval)")
-    for column in (
-        "challenger is",
-        "trials",
-        "gate",
-        "macro-F1 alone",
-        "micro-F1 alone",
-        "s/trial",
-    ):
-        table.add_column(column, justify="right")
-    for scenario in [arguments.only] if arguments.only else SCENARIOS:
-        table.add_row(*simulate(material, scenario, rules, arguments.trials))
-    Console(width=110).print(table)
+    if arguments.what == "speed":
+        return print(speed(*arguments.shape))
+    if arguments.what == "table":
+        return show()
+    sign_flips.N_DRAWS = DRAWS[arguments.what]
+    sign_flips._random_bytes = lru_cache(maxsize=None)(sign_flips._random_bytes)
+    if arguments.what == "rates":
+        return run_rates(arguments.trials)
+    return run_chains(arguments.chains)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def run_decide(rebase: bool = False) -> None:
     """Judge the challenger; exit with code 4 if it is refused."""
     params = load_params("promote", Params)
     client = registry.connect()
-    with registry.reachable():
+    with registry.exclusive(registry.model_name()), registry.reachable():
         decision = decide(client, params, rebase=rebase)
     _report(decision)
 

@@ -43,6 +43,12 @@ def read_assignment(path: Path) -> pd.Series:
     return pd.Series(columns["split"], index=columns["id"], name="split")
 
 
+def read_groups(path: Path) -> pd.Series:
+    """The group of each document, indexed by id: what the split kept together."""
+    table = pq.read_table(path, columns=["id", "group"]).to_pydict()
+    return pd.Series(table["group"], index=table["id"], name="group")
+
+
 def _problem(ids: list[str], splits: list[str]) -> str:
     if unexpected := set(splits) - set(SPLITS):
         return f"split {next(iter(unexpected))!r}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from components._formats.assignment import read_groups
 from components._formats.json_file import read_json
 from components._frame.progress import progress
 from components._registry import client as registry
@@ -28,7 +29,7 @@ BATCH = 256
 
 def prepare(
     challenger: ModelVersion, champion: ModelVersion | None, max_int8_loss: dict[str, float]
-) -> tuple[gate.Contest, list[gate.Line]]:
+) -> tuple[gate.Contest, list[str], list[gate.Line]]:
     """Read the workspace's test set once, and have every model predict it.
 
     The champion is scored now, on the documents that it has not seen. If that is not possible, the
@@ -40,7 +41,7 @@ def prepare(
         max_int8_loss: metric to the largest loss of an int8 version, as a fraction.
 
     Returns:
-        The contest, and the lines of what failed so far.
+        The contest, the ids of its test documents, and the lines of what failed so far.
     """
     contest, ids = _against_baseline()
     lines: list[gate.Line] = []
@@ -54,7 +55,7 @@ def prepare(
         except (ServedError, IncomparableError) as error:
             reason = f"The champion cannot be compared: {error}"
             lines = [*lines, gate.fact("champion", False, reason)]
-    return contest, lines
+    return contest, ids, lines
 
 
 def _against_baseline() -> tuple[gate.Contest, list[str]]:
@@ -67,6 +68,7 @@ def _against_baseline() -> tuple[gate.Contest, list[str]]:
     contest = gate.Contest(
         labels=model.labels,
         groups=frequencies["groups"],
+        doc_groups=read_groups(evidence.ASSIGNMENT).loc[model.ids].tolist(),
         targets=model.targets,
         challenger=apply_thresholds(model.scores, thresholds["model"]["thresholds"]),
         baseline=apply_thresholds(baseline.scores, thresholds["baseline"]["thresholds"]),

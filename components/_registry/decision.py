@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from components._formats.json_file import read_json
 from components._registry import client as registry
 from components._registry import contest as contests
 from components._registry import decision_record as record
-from components._registry import evidence
+from components._registry import evidence, test_set
 from components._registry.rules import Limits, Params
 from components._registry.smoke import smoke
 from longtail import gate
@@ -39,7 +41,8 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     """
     challenger, champion = _sides(client)
     facts = _facts(client, challenger, champion)
-    question = _question(challenger, champion, facts, params, rebase)
+    rules = params.rules(read_json(evidence.SUMMARY, maker="dvc repro")["objective"])
+    question = _question(challenger, champion, facts, params, rules.objective, rebase)
     past = record.read()
     if past.get("question") == question:
         record.refresh_page(past)
@@ -47,7 +50,8 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     if registry.number(champion) == registry.number(challenger):
         decision = _unchanged(challenger, past)
     else:
-        decision = _judged(challenger, champion, facts, params, rebase)
+        tonight = _Tonight(client, question, rules, params, rebase)
+        decision = _judged(tonight, challenger, champion, facts)
     decision |= {"question": question, "model_name": challenger.name}
     # The report's page shows where the version came from.
     decision["challenger"] = decision["challenger"] | {"tags": dict(challenger.tags)}
@@ -94,35 +98,47 @@ def _question(
     champion: ModelVersion | None,
     facts: list[gate.Line],
     params: Params,
+    objective: str,
     rebase: bool,
 ) -> str:
     """The digest of everything that the answer depends on."""
     numbers = [registry.number(version) for version in (challenger, champion)]
     key = challenger.tags.get(registry.KEY)
-    asked = [numbers, key, facts, rebase, params.model_dump()]
+    asked = [numbers, key, facts, rebase, objective, params.model_dump()]
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
+@dataclass(frozen=True)
+class _Tonight:
+    """What a decision is made with."""
+
+    client: MlflowClient
+    question: str
+    rules: gate.Rules
+    params: Params
+    rebase: bool
+
+
 def _judged(
+    tonight: _Tonight,
     challenger: ModelVersion,
     champion: ModelVersion | None,
     facts: list[gate.Line],
-    params: Params,
-    rebase: bool,
 ) -> dict[str, Any]:
     """Apply the rules in order, and stop after the first group of rules that fails."""
     lines, contest = list(facts), None
+    known: dict[str, Any] = {}
     if gate.passed(lines):
-        opponent = None if rebase else champion
-        contest, found = contests.prepare(challenger, opponent, params.max_int8_loss)
+        opponent = None if tonight.rebase else champion
+        contest, ids, found = contests.prepare(challenger, opponent, tonight.params.max_int8_loss)
         lines += found
-    overlap = 0
-    if contest is not None and gate.passed(lines):
-        overlap = int(contest.champion.seen.sum()) if contest.champion else 0
-        lines += [_advised(line) for line in gate.judge(contest, params.rules())]
+        if gate.passed(lines):
+            contest, known = _asked(tonight, challenger.name, contest, ids)
+            lines += [_advised(line) for line in gate.judge(contest, tonight.rules)]
     if gate.passed(lines):
-        lines += smoke_lines(challenger, params.limits)
-    added, removed = gate.label_changes(contest) if contest else ([], [])
+        lines += smoke_lines(challenger, tonight.params.limits)
+    added, removed = contest.label_changes if contest else ([], [])
+    seen = contest.champion.seen if contest and contest.champion else np.zeros(0, dtype=bool)
     return {
         "verdict": "promoted" if gate.passed(lines) else "refused",
         "challenger": {
@@ -133,11 +149,34 @@ def _judged(
         and {"version": registry.number(champion), "metrics": contests.champion_metrics(lines)},
         "rules": [asdict(line) for line in lines],
         "summary": gate.summary(lines),
-        "rebase": rebase,
-        "overlap": overlap,
+        "rebase": tonight.rebase,
+        "overlap": int(seen.sum()),
         "labels_added": added,
         "labels_removed": removed,
+        "test_set": known,
         **_stamp(),
+    }
+
+
+def _asked(
+    tonight: _Tonight, name: str, contest: gate.Contest, ids: list[str]
+) -> tuple[gate.Contest, dict[str, Any]]:
+    """Count tonight's question; the contest with what the test set was asked before."""
+    if contest.comparison is None:
+        return contest, {}
+    before, since = test_set.asked(tonight.client, name, ids, tonight.question)
+    contest = replace(contest, asked=before)
+    answer = gate.answered(contest, tonight.rules)
+    # Before anybody can read the answer, so that no crash makes a question free.
+    test_set.record(tonight.client, name, ids, tonight.question, before, answer.after)
+    return contest, {
+        "decisions": answer.after.decisions,
+        "since": since,
+        "objective": tonight.rules.objective,
+        "needed": tonight.rules.min_gain + answer.bound,
+        "power": {str(gain): chance for gain, chance in answer.power.items()},
+        "spent": tonight.rules.error_budget.spent(answer.after.decisions),
+        "share": tonight.rules.error_budget.share,
     }
 
 

@@ -21,20 +21,31 @@ class Limits(Section):
     size_mb: float = Field(gt=0, description="size of the version's files, MB")
 
 
-class Bootstrap(Section):
-    """The paired intervals, drawn over test documents."""
+class MinSample(Section):
+    """The smallest sample that decides."""
 
-    n_draws: int = Field(ge=1000, le=100_000, description="draws over documents")
-    level: float = Field(gt=0.5, lt=1, description="coverage of the intervals, 0.5 to 1")
-    seed: int = Field(ge=0, description="of the draws")
+    docs: int = Field(
+        ge=1, description="test documents that the champion has not seen; copies count once"
+    )
+    positives: int = Field(ge=1, description="labels that these documents have, all together")
+    group_positives: int = Field(ge=1, description="the same in one label group, to judge it")
+
+
+class ErrorBudget(Section):
+    """The chance of any false promotion over the life of a test set."""
+
+    share: float = Field(gt=0, lt=1, description="over its whole life, 0 to 1")
+    half_life: int = Field(ge=1, le=500, description="decisions after which half of it is spent")
 
 
 class Params(Section):
     """The rules of the gate; F1 values are fractions, so that 0.01 is one point."""
 
-    primary_metric: str = Field(description="set metric that the gain is judged by")
     min_gain: float = Field(
-        ge=-1, le=1, description="minimum gain, compared with the lower bound of the interval"
+        ge=-1, le=1, description="minimum gain in train.objective, beyond what chance explains"
+    )
+    max_micro_loss: float = Field(
+        ge=0, le=1, description="maximum loss of micro-F1, compared with the lower bound"
     )
     max_loss: dict[str, float] = Field(description="maximum loss of micro-F1 per label group")
     floors: dict[str, float] = Field(description="minimum value of the challenger per metric")
@@ -44,14 +55,24 @@ class Params(Section):
     min_shared_labels: float = Field(
         ge=0, le=1, description="minimum share of the champion's labels that are kept, 0 to 1"
     )
-    min_support: int = Field(ge=1, description="positives that a label group needs to decide")
-    bootstrap: Bootstrap
+    min_sample: MinSample
+    confidence: float = Field(gt=0.5, lt=1, description="of each lower bound, one-sided, 0.5 to 1")
+    error_budget: ErrorBudget
     max_int8_loss: dict[str, float] = Field(
         description="maximum loss of an int8 version against its float32 model, per metric"
     )
     limits: Limits
 
-    def rules(self) -> gate.Rules:
-        """The parameters that the gate itself reads."""
-        own = self.model_dump(exclude={"limits", "max_int8_loss", "bootstrap"})
-        return gate.Rules(**own, **self.bootstrap.model_dump())
+    def rules(self, objective: str) -> gate.Rules:
+        """What the gate itself reads.
+
+        Args:
+            objective: the metric that training chose the challenger by.
+        """
+        own = self.model_dump(exclude={"limits", "max_int8_loss", "min_sample", "error_budget"})
+        return gate.Rules(
+            **own,
+            objective=objective,
+            min_sample=gate.Sample(**self.min_sample.model_dump()),
+            error_budget=gate.Budget(**self.error_budget.model_dump()),
+        )

@@ -69,8 +69,8 @@ class SetMetric(NamedTuple):
     """A set metric taken apart, so that the bootstrap can compute it for many samples at once.
 
     Attributes:
-        average: "micro" (of the sums over labels), "macro" (mean over labels) or "samples" (mean
-            over documents).
+        average: "micro" (of the sums over labels), "macro" (mean over labels), "mean" (of those
+            two) or "samples" (mean over documents).
         of: the metric of counts.
         power: the result is multiplied by n_labels ** power.
     """
@@ -85,6 +85,7 @@ SET_METRICS: dict[str, SetMetric] = {
     "micro_precision": SetMetric("micro", _precision),
     "micro_recall": SetMetric("micro", _recall),
     "macro_f1": SetMetric("macro", _f1),
+    "mean_f1": SetMetric("mean", _f1),
     "macro_precision": SetMetric("macro", _precision),
     "macro_recall": SetMetric("macro", _recall),
     "samples_f1": SetMetric("samples", _f1),
@@ -122,6 +123,30 @@ def counts(predicted: sp.csr_matrix, targets: sp.csr_matrix, axis: int) -> Count
     return Counts(*(np.asarray(m.sum(axis=axis)).ravel() for m in (both, predicted, targets)))
 
 
+def averaged(
+    metric: SetMetric, pooled: Counts, per_label: Counts, masks: npt.NDArray[np.bool_]
+) -> Floats:
+    """A micro, macro or mean metric of many samples and slices at once.
+
+    Args:
+        metric: any but a metric of documents.
+        pooled: counts that a micro metric sums, each broadcastable to `(n_labels, n_samples)`.
+        per_label: counts that a macro metric takes the mean over, likewise.
+        masks: `(n_slices, n_labels)` bool, the labels of each slice.
+
+    Returns:
+        `(n_slices, n_samples)`.
+    """
+    selector = masks.astype(np.float64)
+    sizes = np.maximum(selector.sum(axis=1), 1.0)[:, None]
+    results = []
+    if metric.average in ("micro", "mean"):
+        results.append(metric.of(Counts(*(selector @ part for part in pooled))))
+    if metric.average in ("macro", "mean"):
+        results.append(selector @ metric.of(per_label) / sizes)
+    return np.mean(results, axis=0) * sizes**metric.power
+
+
 def compute(name: str, predicted: Binary, targets: Binary, *, absent: str = "zero") -> float:
     """Compute one set metric.
 
@@ -145,6 +170,9 @@ def compute(name: str, predicted: Binary, targets: Binary, *, absent: str = "zer
     if absent not in ("zero", "skip"):
         raise unknown_name("value of absent", absent, ("zero", "skip"))
     found, truth = pair(predicted, targets)
+    if metric.average == "mean":
+        sides = (compute(f"{side}_f1", found, truth, absent=absent) for side in ("micro", "macro"))
+        return sum(sides) / 2
     units = counts(found, truth, axis=int(metric.average == "samples"))
     if metric.average == "micro":
         return float(metric.of(Counts(*(part.sum() for part in units))))
@@ -159,6 +187,7 @@ micro_f1 = partial(compute, "micro_f1")
 micro_precision = partial(compute, "micro_precision")
 micro_recall = partial(compute, "micro_recall")
 macro_f1 = partial(compute, "macro_f1")
+mean_f1 = partial(compute, "mean_f1")
 macro_precision = partial(compute, "macro_precision")
 macro_recall = partial(compute, "macro_recall")
 samples_f1 = partial(compute, "samples_f1")

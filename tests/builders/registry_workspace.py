@@ -38,14 +38,15 @@ PARAMS = {
         "runtime": "pytorch",
     },
     "promote": {
-        "primary_metric": "micro_f1",
         "min_gain": 0.0,
+        "max_micro_loss": 0.05,
         "max_loss": {"HEAD": 0.05, "TAIL": 0.1},
         "floors": {"micro_f1": 0.2, "macro_f1": 0.05},
         "over_baseline": {"micro_f1": -1.0},
         "min_shared_labels": 0.5,
-        "min_support": 30,
-        "bootstrap": {"n_draws": 1000, "level": 0.92, "seed": 0},
+        "min_sample": {"docs": 50, "positives": 50, "group_positives": 30},
+        "confidence": 0.95,
+        "error_budget": {"share": 0.1, "half_life": 1},
         "max_int8_loss": {"micro_f1": 0.02, "macro_f1": 0.02},
         "limits": {
             "seconds_per_doc": 5.0,
@@ -140,7 +141,9 @@ def build(
     base = tune(svm.scores(texts["val"]), targets[rows["val"]])
     write_corpus(frame, folder / "artifacts/validate/corpus.parquet")
     (folder / "artifacts/split").mkdir(parents=True)
-    assignment = pd.DataFrame({"id": frame["id"], "split": parts}).sort_values("id")
+    assignment = pd.DataFrame(
+        {"id": frame["id"], "split": parts, "group": frame["id"]}
+    ).sort_values("id")
     assignment.to_parquet(folder / "artifacts/split/assignment.parquet", index=False)
     classifier.save(model, folder / "artifacts/train/model")
     ids = frame["id"].iloc[rows["test"]].tolist()
@@ -164,7 +167,10 @@ def build(
     frequencies["statistics"] = {"train": {"documents": 200}}
     _write(folder / "artifacts/frequencies/frequencies.json", frequencies)
     _write(folder / "reports/metrics.json", {"model": {"micro_f1": 0.5}, "note": "x"})
-    _write(folder / "reports/train/summary.json", {"profile": "probe", "loss": "db"})
+    _write(
+        folder / "reports/train/summary.json",
+        {"profile": "head", "loss": "db", "objective": "micro_f1"},
+    )
     history = (
         "loss,profile,epoch,train_loss,micro_f1\n"
         "db,probe,1,0.5,0.2\ndb,probe,2,,0.3\ndb,finetune,1,0.4,0.4\n"

@@ -19,7 +19,7 @@ from components import promote, register
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._registry import champion as _champion
 from components._registry import client as registry
-from components._registry import contest, decision_record, evidence
+from components._registry import contest, decision_record, evidence, test_set
 from components._registry import decision as _decision
 from components._registry.rules import Params
 from components._registry.smoke import Smoke
@@ -185,10 +185,57 @@ def test_documents_that_the_champion_has_seen_are_left_out(bench: Bench):
     assert bench.decide("good")["overlap"] == 60
 
 
+def test_every_question_to_the_test_set_is_counted_once(bench: Bench):
+    bench.crown("2")
+    first = bench.decide("equal")["test_set"]
+    assert first["decisions"] == 1
+    assert first["needed"] > 0
+    assert list(first["power"]) == ["0.005", "0.01", "0.02"]
+    Path("reports/decision.json").unlink()  # a killed run: the question is asked again
+    again = bench.decide("equal")["test_set"]
+    assert again == first
+    assert bench.decide("poor")["test_set"]["decisions"] == 2
+    assert bench.decide("equal", rebase=True)["test_set"] == {}  # the champion is not asked about
+    assert bench.decide("middling")["test_set"]["decisions"] == 3
+
+
+def test_the_registry_keeps_what_a_decision_spent(bench: Bench):
+    bench.crown("2")
+    bench.decide("poor")
+    state = json.loads(bench.client.get_registered_model("longtail").tags["test_set"])
+    assert (state["before"]["decisions"], state["after"]["decisions"]) == (0, 1)
+    asked, since = test_set.asked(bench.client, "longtail", ids_of_test(), "another question")
+    assert (asked.decisions, since) == (1, state["since"])
+    assert asked.alarmed.sum() == 500  # share · 1 / (1 + half_life) of 10,000
+
+
+def test_another_test_set_starts_its_own_budget(bench: Bench):
+    bench.crown("2")
+    bench.decide("poor")
+    kept = [*ids_of_test()[:80], *(f"new{i}" for i in range(60))]
+    gone = [*ids_of_test()[:40], *(f"new{i}" for i in range(100))]
+    counts = [
+        test_set.asked(bench.client, "longtail", ids, "q")[0].decisions for ids in (kept, gone)
+    ]
+    assert counts == [1, 0]
+
+
+def test_a_damaged_count_is_one_sentence(bench: Bench):
+    bench.crown("2")
+    bench.client.set_registered_model_tag("longtail", "test_set", "{")
+    with pytest.raises(DataError, match="'test_set' of longtail is not JSON.*delete the tag"):
+        bench.decide("equal")
+
+
+def ids_of_test() -> list[str]:
+    """The ids of the workspace's test documents."""
+    return evidence.test_scores()[0].ids
+
+
 def test_no_unseen_document_is_a_refusal(bench: Bench):
     bench.crown("1")
     bench.patch.setattr(evidence, "read_seen_ids", lambda *_: _Everything())
-    assert failed(bench.decide("good")) == [("overlap", "all")]
+    assert failed(bench.decide("good")) == [("sample", "all")]
 
 
 class _Everything:
@@ -389,11 +436,11 @@ def test_a_kill_at_any_step_of_the_move_is_repaired_by_the_next_try(bench: Bench
 
 def test_errors_in_the_rules_are_reported_together(bench: Bench):
     bench.enter("middling")
-    wrong = PARAMS["promote"] | {"bootstrap": {"level": 2.0, "n_draws": 5, "seed": 0}, "gain": 1}
+    wrong = PARAMS["promote"] | {"error_budget": {"share": 2.0, "half_life": 0}, "gain": 1}
     Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"promote": wrong}))
     with pytest.raises(ParameterError) as caught:
         promote.run_decide()
-    assert all(word in str(caught.value) for word in ("3 invalid", "level", "n_draws", "gain"))
+    assert all(word in str(caught.value) for word in ("3 invalid", "share", "half_life", "gain"))
 
 
 def test_the_history_is_numbered_and_never_rewritten(bench: Bench):

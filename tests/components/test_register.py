@@ -79,7 +79,7 @@ def test_a_version_holds_its_origin_evidence_and_results(workspace: mlflow.Mlflo
     assert set(registry.REQUIRED_TAGS) <= set(version.tags)
     assert (version.tags["image_digest"], version.tags["logical_date"]) == ("process", "manual")
     run = workspace.get_run(found["run_id"])
-    assert run.data.params["promote.bootstrap.level"] == "0.92"
+    assert run.data.params["promote.error_budget.share"] == "0.1"
     assert run.data.metrics["model/micro_f1"] == 0.5
     for profile, column, points in (
         ("probe", "micro_f1", [(1, 0.2), (2, 0.3)]),

@@ -54,7 +54,8 @@ class Recipe:
 
 
 LOSSES, SLICES = "longtail/losses/__init__.py", "longtail/evaluation/slices.py"
-RULES, GATE = "longtail/validation/rules.py", "longtail/gate.py"
+GATE_TEST = "tests/longtail/gate/test_rules.py"
+RULES, GATE = "longtail/validation/rules.py", "longtail/gate/rules.py"
 PARITY = """def _parity(evaluation: Evaluation) -> list[Slice]:
     even = np.arange(evaluation.targets.shape[{axis}]) % 2 == 0
     return [Slice("parity", "even", "{of}", even), Slice("parity", "odd", "{of}", ~even)]
@@ -141,29 +142,29 @@ RECIPES = {
     ),
     "a promotion rule": Recipe(
         (
-            Place(GATE, "    most_labels: int\n", "    n_draws: int\n"),
+            Place(GATE, "    most_labels: int\n", "    confidence: float\n"),
             Place(
                 GATE,
                 "def few_labels(contest: Contest, rules: Rules) -> list[Line]:\n"
                 '    """Not more labels than the rules allow."""\n'
                 "    few = len(contest.labels) <= rules.most_labels\n"
-                '    return [] if few else [fact("few_labels", False, "")]\n\n\n',
+                '    return [] if few else [Line("few_labels", FAILED, "")]\n\n\n',
                 "RULES: dict",
             ),
             Place(GATE, '    "few_labels": few_labels,\n', '    "floor": floors,'),
             Place(
                 "components/_registry/rules.py",
                 '    most_labels: int = Field(ge=1, description="labels, at most")\n',
-                "    bootstrap: Bootstrap",
+                "    error_budget: ErrorBudget\n",
             ),
             Place(
                 "params.yaml",
                 "  most_labels: 99999       # labels at most\n",
                 "  min_shared_labels",
             ),
-            Place("tests/longtail/test_gate.py", "    most_labels=9,\n", "    n_draws=1000,"),
+            Place(GATE_TEST, "    most_labels=9,\n", "    confidence=0.95,"),
         ),
-        (REGISTRIES, TABLE, "tests/longtail/test_gate.py"),
+        (REGISTRIES, TABLE, GATE_TEST),
     ),
     "a stage": Recipe(
         (

@@ -17,20 +17,21 @@ from components._frame.suffixes import SUFFIXES
 from components._registry import smoke
 from components._sources.source import Source
 from components.ingest import AUTO, SOURCES
-from longtail import gate, losses
+from longtail import losses
 from longtail.evaluation import slices
+from longtail.gate import rules as gate_rules
 from longtail.validation import rules
 
 # Module, registry, the names of the parameters that make a function one of its kind.
 REGISTRIES: dict[str, tuple[ModuleType, dict[str, Any], tuple[str, ...]]] = {
     "losses": (losses, losses.LOSSES, ("freq",)),
     "slices": (slices, slices.SLICES, ("evaluation",)),
-    "promotion rules": (gate, gate.RULES, ("contest", "rules")),
+    "promotion rules": (gate_rules, gate_rules.RULES, ("contest", "rules")),
     "validation rules": (rules, rules.RULES, ("view",)),
     "smoke checks": (smoke, smoke.CHECKS, ("model", "sample")),
 }
 # Functions with the same parameters that are not of the kind.
-OTHERS = {"judge", "_parts", "_measure"}
+OTHERS = {"judge", "answered", "_parts", "_measure"}
 
 
 def of_kind(module: ModuleType, parameters: tuple[str, ...]) -> dict[str, Callable[..., Any]]:
