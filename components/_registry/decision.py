@@ -7,6 +7,7 @@ import json
 import uuid
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -173,7 +174,7 @@ def _asked(
         "decisions": answer.after.decisions,
         "since": since,
         "objective": tonight.rules.objective,
-        "needed": tonight.rules.min_gain + answer.bound,
+        "needed": tonight.rules.min_gain + answer.bound if isfinite(answer.bound) else None,
         "power": {str(gain): chance for gain, chance in answer.power.items()},
         "spent": tonight.rules.error_budget.spent(answer.after.decisions),
         "share": tonight.rules.error_budget.share,

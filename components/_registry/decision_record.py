@@ -69,6 +69,13 @@ def markdown(decision: dict[str, Any]) -> str:
     if decision["labels_added"] or decision["labels_removed"]:
         lines += ["", f"Labels added: {', '.join(decision['labels_added']) or 'none'}."]
         lines += ["", f"Labels removed: {', '.join(decision['labels_removed']) or 'none'}."]
+    if known := decision.get("test_set"):
+        chances = ", ".join(
+            f"+{100 * float(gain):g} points {100 * chance:.0f}%"
+            for gain, chance in known["power"].items()
+        )
+        lines += ["", f"Decision {known['decisions']} on this test set. Chance of recognizing a "
+                  f"better model, by {known['objective']}: {chances}."]  # fmt: skip
     if decision["overlap"]:
         lines += ["", f"{decision['overlap']} test documents left out: the champion has seen them."]
     return "\n".join([*lines, "", f"Decided {decision['decided_at']}, {decision['decision_id']}."])

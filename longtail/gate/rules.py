@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 
 import scipy.sparse as sp
 
@@ -180,10 +181,14 @@ def gain(contest: Contest, rules: Rules) -> list[Line]:
         return []
     found = contest.comparison.differences[ALL]
     null, answer = found[rules.objective], answered(contest, rules)
+    needed = (
+        f"the gain must be above {signed(rules.min_gain + answer.bound)}"
+        if isfinite(answer.bound)
+        else "nothing of its error budget is left tonight"
+    )
     reason = (
         f"{_values(rules.objective, null, 'the champion')}; in decision "
-        f"{answer.after.decisions} on this test set the gain must be above "
-        f"{signed(rules.min_gain + answer.bound)}."
+        f"{answer.after.decisions} on this test set {needed}."
     )
     verdict = PASSED if answer.exceeded else FAILED
     lines = [_line("gain", verdict, rules.objective, null, answer.bound, reason, rules.min_gain)]
@@ -319,7 +324,7 @@ def _line(
         champion=null.b,
         challenger=null.a,
         difference=null.difference,
-        interval=(null.difference - reach, null.difference + reach),
+        interval=(null.difference - reach, null.difference + reach) if isfinite(reach) else None,
         limit=limit,
     )
 

@@ -189,12 +189,12 @@ def test_every_question_to_the_test_set_is_counted_once(bench: Bench):
     bench.crown("2")
     first = bench.decide("equal")["test_set"]
     assert first["decisions"] == 1
-    assert first["needed"] > 0
     assert list(first["power"]) == ["0.005", "0.01", "0.02"]
     Path("reports/decision.json").unlink()  # a killed run: the question is asked again
     again = bench.decide("equal")["test_set"]
     assert again == first
-    assert bench.decide("poor")["test_set"]["decisions"] == 2
+    other = bench.decide("poor")["test_set"]
+    assert other["decisions"] == 2 and other["needed"] > 0
     assert bench.decide("equal", rebase=True)["test_set"] == {}  # the champion is not asked about
     assert bench.decide("middling")["test_set"]["decisions"] == 3
 

@@ -237,6 +237,26 @@ def test_the_decision_is_shown_when_it_is_there(made, tmp_path):
     assert "TAIL lost &lt;b>6.0" in (tmp_path / "p.md").read_text()
 
 
+def test_the_page_says_how_often_the_test_set_was_asked_and_what_it_can_see(made):
+    details = json.loads(made[1]["details"].read_text())
+    known = {"decisions": 7, "since": "2026-11-01", "objective": "mean_f1", "needed": 0.0123,
+             "power": {"0.005": 0.1234, "0.02": 0.98}, "spent": 0.0123, "share": 0.1}  # fmt: skip
+
+    def shown(test_set: dict[str, Any]) -> str:
+        page = render.page(details, DECISION | {"test_set": test_set})
+        part = page[page.index('id="decision"') : page.index('id="headline"')]
+        return " ".join(" ".join(Elements(part).text).split())
+
+    text = shown(known)
+    assert "Asked for a decision 7 times since 2026-11-01" in text
+    assert "1.2% so far, 10% over its life, at most" in text
+    assert "Gain in mean_f1 needed tonight 1.2 points" in text
+    assert "better by 0.5 points is recognized in 12% of the cases" in text
+    assert "better by 2 points is recognized in 98% of the cases" in text
+    assert "no gain is enough" in shown(known | {"needed": None})
+    assert "Asked for a decision" not in shown({})
+
+
 @pytest.mark.parametrize(
     ("alarms", "judged", "said"),
     [

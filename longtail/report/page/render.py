@@ -119,6 +119,7 @@ def _parts(
         "bare_metrics": view.BARE,
         "champion": view.champion_metrics(decision),
         "champion_note": view.champion_note(decision),
+        "asked": view.asked(decision),
         "matrix": view.matrix(d),
         "matrix_metrics": MATRIX_METRICS,
         "document_metrics": DOCUMENT_METRICS,

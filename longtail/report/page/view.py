@@ -20,7 +20,8 @@ def completed(decision: Details | None) -> dict[str, Any] | None:
         return None
     keys = ("rule", "metric", "slice", "champion", "challenger", "difference", "interval", "limit",
             "verdict", "reason")  # fmt: skip
-    whole = dict.fromkeys(("champion", "labels_added", "labels_removed")) | dict(decision)
+    optional = ("champion", "labels_added", "labels_removed", "test_set")
+    whole = dict.fromkeys(optional) | dict(decision)
     whole["rules"] = [dict.fromkeys(keys) | dict(r) for r in decision.get("rules") or ()]
     return whole
 
@@ -55,6 +56,27 @@ def champion_note(decision: Details | None) -> str:
         "The champion was rescored on the same test documents, without those it was trained on, "
         "and on the labels that both models know."
     )
+
+
+def asked(decision: Details | None) -> list[tuple[str, str]]:
+    """What the test set was asked so far, and what difference it could have seen tonight."""
+    known = (decision or {}).get("test_set")
+    if not known:
+        return []
+    times = "once" if known["decisions"] == 1 else f"{known['decisions']} times"
+    spent, share = (f"{100 * known[name]:.2g}%" for name in ("spent", "share"))
+    needed = (
+        f"{number(known['needed'])} points" if known["needed"] is not None else "no gain is enough"
+    )
+    rows = [
+        ("Asked for a decision", f"{times} since {known['since']}"),
+        ("Chance of any false promotion", f"{spent} so far, {share} over its life, at most"),
+        (f"Gain in {known['objective']} needed tonight", needed),
+    ]
+    for gain, chance in known["power"].items():
+        name = f"A model better by {100 * float(gain):g} points is recognized in"
+        rows.append((name, f"{100 * chance:.0f}% of the cases"))
+    return rows
 
 
 def tiles(d: Details) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import sklearn.metrics as sk
 
 from longtail.errors import DataError, ParameterError
 from longtail.evaluation import intervals as bootstrap

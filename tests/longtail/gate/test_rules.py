@@ -197,6 +197,14 @@ def test_a_gain_by_the_copies_of_one_document_is_none():
     assert verdicts == [gate.PASSED, gate.FAILED]
 
 
+def test_a_budget_with_nothing_left_tonight_says_so():
+    spent = gate.Asked(300, np.ones(9_999, dtype=bool))
+    lines = gate.judge(contest(0.02, 0.15, asked=spent), RULES)
+    gain = next(line for line in lines if line.rule == "gain")
+    assert (gain.verdict, gain.interval) == (gate.FAILED, None)
+    assert "in decision 301 on this test set nothing of its error budget is left" in gain.reason
+
+
 def test_the_gate_asks_for_what_training_chose_by():
     """Worse on two frequent labels, much better on two rare ones: +macro, a little less micro."""
     made = contest([0.12, 0.12, 0.02, 0.02], [0.1, 0.1, 0.25, 0.25])
