@@ -21,8 +21,8 @@ import scipy.sparse as sp
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from longtail import thresholds
-from longtail.evaluation.intervals import paired_differences
 from longtail.evaluation.metrics import apply_thresholds, macro_f1, micro_f1
+from longtail.evaluation.sign_flips import paired_differences
 from longtail.label_matrix import encode, vocabulary
 from longtail.models import linear as baseline
 from longtail.splitting.iterative import iterative_split

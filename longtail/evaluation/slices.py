@@ -9,7 +9,7 @@ To add a kind of slices, write a function of `Evaluation` and list it in SLICES.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Evaluation:
         head: cutoff of HEAD, see `frequency_groups`.
         tail: cutoff of TAIL.
         metadata: column name to its values, `(n_docs,)`.
+        groups: `(n_docs,)` keys; documents with the same key are drawn together. None means that
+            every document is a group of its own.
     """
 
     predicted: sp.csr_matrix
@@ -59,6 +61,7 @@ class Evaluation:
     head: int = 35
     tail: int = 8
     metadata: Mapping[str, npt.ArrayLike] = field(default_factory=dict)
+    groups: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ def slice_table(
     head: int = 35,
     tail: int = 8,
     metadata: Mapping[str, npt.ArrayLike] | None = None,
+    groups: Sequence[str] | None = None,
     n_draws: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -143,6 +147,7 @@ def slice_table(
         head: cutoff of HEAD, see `frequency_groups`.
         tail: cutoff of TAIL.
         metadata: column name to its values, `(n_docs,)`; see `value_masks`.
+        groups: `(n_docs,)` keys of documents that belong together, see `evaluation.intervals`.
         n_draws: bootstrap draws, see `evaluation.intervals`.
         seed: of the draws.
         level: coverage of the intervals, in (0, 1).
@@ -161,7 +166,7 @@ def slice_table(
     freq = np.asarray(class_freq)
     if freq.shape != (truth.shape[1],):
         raise DataError(f"class_freq has shape {freq.shape}, expected ({truth.shape[1]},).")
-    evaluation = Evaluation(found, truth, freq, head, tail, metadata or {})
+    evaluation = Evaluation(found, truth, freq, head, tail, metadata or {}, groups)
     parts = _parts(evaluation)
     values = _values(evaluation, parts, {"n_draws": n_draws, "seed": seed, "level": level})
     hits = {} if scores is None else {k: hits_at_k(scores, truth, k) for k in RANKS}
@@ -188,8 +193,9 @@ def _values(
     """Metrics of every slice by its kind and name, those of all label slices from one bootstrap."""
     masks = {(part.kind, part.name): part.mask for part in parts if part.of == "labels"}
     of_labels = intervals(
-        evaluation.predicted, evaluation.targets, ROW_METRICS, label_masks=masks, **options
-    )
+        evaluation.predicted, evaluation.targets, ROW_METRICS,
+        label_masks=masks, groups=evaluation.groups, **options,
+    )  # fmt: skip
     of_documents = {
         (part.kind, part.name): _document_values(evaluation, part.mask, options)
         for part in parts
@@ -206,7 +212,9 @@ def _document_values(
     everything = np.ones(truth.shape[1], dtype=bool)
     occurring = np.bincount(truth.indices, minlength=truth.shape[1]) > 0
     masks = {"every": everything, "occurring": occurring}
-    values = intervals(found, truth, ROW_METRICS, label_masks=masks, **options)
+    keys = evaluation.groups
+    groups = None if keys is None else [keys[row] for row in np.flatnonzero(mask).tolist()]
+    values = intervals(found, truth, ROW_METRICS, label_masks=masks, groups=groups, **options)
     return {
         name: values["occurring" if name.startswith("macro") else "every"][name]
         for name in ROW_METRICS

@@ -240,3 +240,24 @@ def test_broken_input_is_rejected():
         slice_table(predicted, targets, freq[1:])
     with pytest.raises(DataError, match="metadata:x has 3 values, expected 200"):
         slice_table(predicted, targets, freq, metadata={"x": [1, 2, 3]})
+
+
+def test_copies_count_once_in_every_interval():
+    """Three copies of each document: rows and intervals are those of one, if groups are known."""
+    predicted, targets, freq, _, metadata = evaluation()
+    column = {"source": metadata["source"]}
+    once = slice_table(predicted, targets, freq, metadata=column, n_draws=50)
+    n_docs = len(targets)
+    rows = np.repeat(np.arange(n_docs), 3)
+    many = slice_table(
+        predicted[rows],
+        targets[rows],
+        freq,
+        metadata={"source": metadata["source"][rows]},
+        groups=rows.astype(str).tolist(),
+        n_draws=50,
+    )
+    for one, three in zip(once, many, strict=True):
+        assert three["n_docs"] == 3 * one["n_docs"] or one["of"] == "labels"
+        for metric in ("micro_f1", "hamming_loss"):
+            assert three["intervals"][metric] == pytest.approx(one["intervals"][metric])
