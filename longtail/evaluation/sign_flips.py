@@ -40,6 +40,7 @@ from longtail.evaluation.score_blocks import Binary, Floats
 
 N_DRAWS = 9_999  # so that (N_DRAWS + 1) · level is whole for every level in tenths of a permille
 SEED = 0
+DECIMALS = 12  # of differences: rounding errors must not tell apart what is equal
 BLOCK_BYTES = 64 * 2**20
 
 
@@ -127,7 +128,7 @@ class Null(NamedTuple):
     @property
     def difference(self) -> float:
         """What model a is ahead of model b."""
-        return self.a - self.b
+        return round(self.a - self.b, DECIMALS)
 
 
 def null_differences(
@@ -150,10 +151,9 @@ def null_differences(
     metrics = {name: set_metric(name) for name in metric_names}
     n_draws = N_DRAWS if n_draws is None else n_draws
     swaps = _Swaps(found_a, found_b, truth, keys, np.array(list(masks.values())))
-    nulls = np.concatenate(
-        [swaps.differences(signs, metrics) for signs in _signs(swaps.keys, n_draws, truth.shape)],
-        axis=2,
-    )
+    blocks = _signs(swaps.keys, n_draws, truth.shape)
+    nulls = np.concatenate([swaps.differences(signs, metrics) for signs in blocks], axis=2)
+    nulls = nulls.round(DECIMALS)
     return {
         name: {
             metric: Null(*_values(metric, found_a, found_b, truth, mask), nulls[i, j])
