@@ -11,17 +11,20 @@ def labels(tp, n_pred, n_pos):
     return Counts(*(np.array(part) for part in (tp, n_pred, n_pos)))
 
 
-def test_rates_are_shrunk_toward_the_rare_labels_mean():
-    """Positives 0, 2, 4; 3 of 6 found; 2 false. Strength 2: recall (tp + 1) / (n + 2)."""
-    found = labels([0, 1, 2, 30], [1, 1, 3, 40], [0, 2, 4, 50])
-    rare = RareLabels(found, units=np.array([0, 2, 4, 50]))
-    assert rare.rows.tolist() == [0, 1, 2]
-    assert rare.recall.tolist() == [1 / 2, 2 / 4, 3 / 6]
-    # Mean 2, variance 8/3: the gamma prior has the rate 2 / (8/3 - 2) = 3, so (n + 6) / 4.
-    assert rare.positives == pytest.approx([1.5, 2.0, 2.5])
-    # False positives 1, 0, 1, and a mean of 1/3 each: (fp + 2/3) / (n + 2) per positive.
-    expected = [(5 / 3) / 2 * 1.5, (2 / 3) / 4 * 2.0, (5 / 3) / 6 * 2.5]
-    assert rare.false_positives == pytest.approx(expected)
+def test_rates_are_shrunk_toward_labels_that_are_about_as_rare():
+    """Positives 0, 2, 3 (1 of 5 found, 2 false) and 5, 10 (12 of 15, 3 false); strength 2."""
+    found = labels([0, 0, 1, 4, 8, 30], [1, 0, 2, 5, 10, 40], [0, 2, 3, 5, 10, 50])
+    rare = RareLabels(found, units=np.array([0, 2, 3, 5, 10, 50]))
+    assert rare.rows.tolist() == [0, 1, 2, 3, 4]
+    expected = [0.4 / 2, 0.4 / 4, 1.4 / 5, 5.6 / 7, 9.6 / 12]
+    assert rare.recall == pytest.approx(expected)
+    # Mean 4, variance 11.6: the gamma prior has the rate 4 / (11.6 - 4), its posterior mean is:
+    rate = 4 / 7.6
+    means = [(n + 4 * rate) / (1 + rate) for n in (0, 2, 3, 5, 10)]
+    assert rare.positives == pytest.approx(means)
+    # False positives 1, 0, 1 at 2 in 5 per positive; 1, 2 at 3 in 15.
+    per_positive = [1.8 / 2, 0.8 / 4, 1.8 / 5, 1.4 / 7, 2.4 / 12]
+    assert rare.false_positives == pytest.approx(np.multiply(per_positive, means))
 
 
 def test_counts_that_vary_like_chance_get_their_mean():
