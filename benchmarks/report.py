@@ -91,10 +91,10 @@ def write_scores(
     noise: float,
     rng: np.random.Generator,
 ) -> None:
-    """A score folder in float16, written in blocks of rows."""
+    """A score folder, written in blocks of rows."""
     folder.mkdir(parents=True)
     shape = targets.shape
-    out = np.lib.format.open_memmap(folder / "scores.npy", "w+", np.float16, shape)
+    out = np.lib.format.open_memmap(folder / "scores.npy", "w+", np.float32, shape)
     for start in range(0, shape[0], 1000):
         truth = targets[start : start + 1000].toarray()
         z = 7.0 * truth - 6.0 + noise * rng.standard_normal(truth.shape, dtype=np.float32)

@@ -30,9 +30,18 @@ def blend(model: np.ndarray, baseline: np.ndarray, weight: float) -> np.ndarray:
     """
     if weight == 0:
         return np.asarray(model)
-    # Scores of exactly 0 or 1 have no finite logit; float32 cannot tell them from these bounds.
-    z, margin = (logit(np.clip(x, 1e-7, 1 - 1e-7)) for x in (model, baseline))
-    return expit((1 - weight) * z + weight * margin).astype(np.float32)
+    return expit((1 - weight) * _logit(model) + weight * _logit(baseline)).astype(np.float32)
+
+
+def _logit(scores: np.ndarray) -> np.ndarray:
+    """Logits of scores; those that are 0 or 1 in their dtype count as half its last step away.
+
+    float32 cannot tell 1 - 1e-7 from 1, float16 not even 0.9998: taken for certainties, its ones
+    would win every blend.
+    """
+    least = max(1e-7, float(np.finfo(scores.dtype).epsneg) / 2)
+    wide = scores.astype(np.result_type(scores.dtype, np.float32), copy=False)
+    return logit(np.clip(wide, least, 1 - least))
 
 
 def best_weight(
