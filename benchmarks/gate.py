@@ -1,7 +1,7 @@
 """How often the gate promotes: simulated contests on the test scores of two trained models.
 
 Run `python -m benchmarks.gate [--trials 1000]` in the project's root after `dvc repro`. The scores
-are those of the registered model (blended) and of the same head trained with BCE.
+are those of the registered model and of the same head trained with BCE, both blended.
 
 - equal: each document's two predictions are swapped at random, so neither side is better.
 - better: like equal, then a random share of the challenger's errors is fixed: +1 point of micro-F1.
@@ -34,6 +34,7 @@ from components._registry import evidence
 from components._registry.rules import Params
 from longtail import gate
 from longtail.evaluation.metrics import apply_thresholds, compute
+from longtail.models.blending import blend
 
 Pair = tuple[sp.csr_matrix, sp.csr_matrix]
 GAIN, LOSS = 0.01, 0.10
@@ -47,11 +48,12 @@ class Material:
         frequencies = read_json(evidence.FREQUENCIES)
         model, baseline = evidence.test_scores()
         bce = read_scores(Path("artifacts/train/comparison/bce/test"))
-        scores = {"model": model, "bce": bce, "baseline": baseline}
-        self.labels, self.targets = scores["model"].labels, scores["model"].targets
+        mixed = blend(bce.scores, baseline.scores, table["bce"]["blend_weight"])
+        scores = {"model": model.scores, "bce": mixed, "baseline": baseline.scores}
+        self.labels, self.targets = model.labels, model.targets
         self.groups = np.asarray(frequencies["groups"])
         self.one, self.other, self.baseline = (
-            apply_thresholds(scores[name].scores, table[name]["thresholds"]) for name in scores
+            apply_thresholds(found, table[name]["thresholds"]) for name, found in scores.items()
         )
 
     def f1(self, predicted: sp.csr_matrix, group: str | None = None) -> float:

@@ -139,7 +139,10 @@ def write_json(
     folders: dict[str, Path],
 ) -> None:
     freq, found = class_frequencies(train), class_frequencies(test)
-    cuts = {name: {"thresholds": [0.6] * len(labels), "val": {}} for name in folders}
+    cuts = {
+        name: {"thresholds": [0.6] * len(labels), "blend_weight": 0.0, "val": {}}
+        for name in folders
+    }
     files = {
         "frequencies.json": {
             "labels": labels, "class_freq": freq.tolist(), "val_freq": [0] * len(labels),
@@ -147,7 +150,7 @@ def write_json(
             "statistics": {"train": statistics(train), "test": statistics(test)},
         },
         "thresholds.json": {"objective": "fixed", "labels": labels, "models": cuts,
-                            "blend_weight": 0.0},
+                            "without": {"encoder": "baseline", "loss": "bce"}},
         "findings.json": {}, "split.json": {}, "summary.json": {"loss": "db"},
     }  # fmt: skip
     for name, value in files.items():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit, logit
@@ -45,7 +48,12 @@ def _logit(scores: np.ndarray) -> np.ndarray:
 
 
 def best_weight(
-    model: np.ndarray, baseline: np.ndarray, targets: sp.csr_matrix, *, objective: str = "mean_f1"
+    model: np.ndarray,
+    baseline: np.ndarray,
+    targets: sp.csr_matrix,
+    *,
+    objective: str = "mean_f1",
+    tuning: Mapping[str, Any] | None = None,
 ) -> float:
     """The baseline's weight among `WEIGHTS` with the best value on val.
 
@@ -54,6 +62,10 @@ def best_weight(
         baseline: σ(margin) `(n_docs, n_labels)` of val.
         targets: 0/1 `(n_docs, n_labels)`.
         objective: `micro_f1`, `macro_f1` or `mean_f1`; of equally good weights the smallest wins.
+        tuning: of the thresholds, see `longtail.evaluation.selection.validation_f1`.
     """
-    gains = [validation_f1(blend(model, baseline, w), targets)[objective] for w in WEIGHTS]
+    gains = [
+        validation_f1(blend(model, baseline, weight), targets, tuning)[objective]
+        for weight in WEIGHTS
+    ]
     return WEIGHTS[int(np.argmax(gains))]

@@ -208,9 +208,7 @@ def test_accumulating_two_halves_equals_one_larger_batch(encoder_folder, tmp_pat
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3])
-def test_every_document_weighs_the_same_whatever_its_length(
-    encoder_folder, tmp_path, accumulation
-):
+def test_every_document_weighs_the_same_whatever_its_length(encoder_folder, tmp_path, accumulation):
     """The gradients of an epoch's steps add up to that of the mean over all documents.
 
     Nothing learns, so every step has the gradient at the start. Batches of 64 tokens hold 2 long
