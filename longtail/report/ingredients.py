@@ -9,6 +9,7 @@ import numpy as np
 
 from longtail.evaluation.intervals import paired_differences
 from longtail.evaluation.metrics import compute
+from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.evidence import Evidence, Lacking, Scored
 
 INGREDIENTS = {
@@ -33,13 +34,13 @@ def ingredients(evidence: Evidence, *, n_draws: int, seed: int, level: float) ->
 
     Returns:
         Rows with `without` (the ingredient; None in the first row), `title` (what is left) and
-        `blend_weight`, each None where it was not trained; `values`: slice (`all`, `TAIL`) ->
-        metric -> value; and `differences`: slice -> metric -> [this model − the one under report,
-        low, high], empty in the first row.
+        `blend_weight`, each None where it was not trained; `values`: `all` or label group
+        -> metric -> value; and `differences`: the same -> metric -> [this model − the one under
+        report, low, high], empty in the first row.
     """
     model, masks = evidence.model, {"all": np.ones(len(evidence.labels), dtype=bool)}
-    if (tail := evidence.groups == "TAIL").any():
-        masks["TAIL"] = tail
+    groups = {name: evidence.groups == name for name in FREQUENCY_GROUPS}
+    masks |= {name: mask for name, mask in groups.items() if mask.any()}
     own = {
         name: {
             metric: compute(metric, model.predicted[:, mask], evidence.targets[:, mask])
@@ -69,7 +70,7 @@ def ingredients(evidence: Evidence, *, n_draws: int, seed: int, level: float) ->
 
 
 def without_metrics(rows: list[Row]) -> dict[str, Row]:
-    """The rows to compare across runs: ingredient -> F1 of what is left, overall and in TAIL."""
+    """The rows to compare across runs: ingredient -> F1 of what is left, overall and per group."""
     return {
         row["without"]: {
             **{metric: round(value, 6) for metric, value in row["values"]["all"].items()},

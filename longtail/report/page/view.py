@@ -93,14 +93,16 @@ def tiles(d: Details) -> list[dict[str, Any]]:
 def ingredients(d: Details) -> dict[str, Any]:
     """The table of what brought what: its columns of F1, and its rows."""
     rows = []
+    parts = [part for part in ("all", "TAIL") if part in d["ingredients"][0]["values"]]
     for row in d["ingredients"]:
         weight = "–" if not row["blend_weight"] else f"{row['blend_weight']:g}"
         name = "nothing" if row["without"] is None else INGREDIENTS[row["without"]]
         cells = [
-            _ingredient_cell(d, row, part, metric) for part in row["values"] for metric in METRICS
+            _ingredient_cell(d, row, part, metric)
+            for part in (parts if row["values"] else ())
+            for metric in METRICS
         ]
         rows.append({"without": name, "left": row["title"], "weight": weight, "cells": cells})
-    parts = d["ingredients"][0]["values"]
     columns = [
         title if part == "all" else f"{part} {title.lower()}"
         for part in parts

@@ -13,10 +13,9 @@ from longtail.report.evidence import Evidence, Lacking, Scored
 from longtail.report.ingredients import INGREDIENTS, ingredients, without_metrics
 
 RNG = np.random.default_rng(0)
-TRUTH = (RNG.random((80, 5)) < [0.5, 0.4, 0.3, 0.2, 0.2]).astype(np.int8)
-# Labels 3 and 4 are TAIL.
-FREQ = np.array([90, 80, 20, 5, 4])
-HALVES = np.full(5, 0.5)
+TRUTH = (RNG.random((80, 6)) < [0.5, 0.4, 0.3, 0.3, 0.2, 0.2]).astype(np.int8)
+FREQ = np.array([90, 80, 30, 20, 5, 4])  # two labels per group
+HALVES = np.full(6, 0.5)
 
 
 def scores(wrong: int) -> np.ndarray:
@@ -34,7 +33,7 @@ def lacking(title: str, wrong: int, weight: float) -> Lacking:
 
 def evidence(without: dict[str, Lacking | None]) -> Evidence:
     return Evidence(
-        labels=list("abcde"),
+        labels=list("abcdef"),
         class_freq=FREQ,
         val_freq=FREQ,
         test_freq=FREQ,
@@ -72,11 +71,13 @@ def test_the_model_comes_first_and_the_ingredients_in_their_order() -> None:
     assert [row["blend_weight"] for row in rows] == [0.4, 0.0, None, 0.3]
 
 
-def test_values_are_those_of_what_is_left_overall_and_in_the_tail() -> None:
+def test_values_are_those_of_what_is_left_overall_and_per_group() -> None:
     rows = ingredients(evidence(WITHOUT), **OPTIONS)
     for row, wrong in ((rows[0], 20), (rows[1], 90), (rows[3], 60)):
         assert row["values"]["all"] == pytest.approx(f1(wrong, slice(None)))
-        assert row["values"]["TAIL"] == pytest.approx(f1(wrong, slice(3, 5)))
+        assert row["values"]["HEAD"] == pytest.approx(f1(wrong, slice(0, 2)))
+        assert row["values"]["MEDIUM"] == pytest.approx(f1(wrong, slice(2, 4)))
+        assert row["values"]["TAIL"] == pytest.approx(f1(wrong, slice(4, 6)))
     assert rows[2]["values"] == rows[2]["differences"] == rows[0]["differences"] == {}
 
 
@@ -87,10 +88,10 @@ def test_a_difference_is_what_is_lost_without_the_ingredient() -> None:
         scores(20) >= 0.5,
         TRUTH,
         ("micro_f1", "macro_f1"),
-        label_masks={"all": np.ones(5, bool), "TAIL": np.arange(5) >= 3},
+        label_masks={"all": np.ones(6, bool), "TAIL": np.arange(6) >= 4},
         **OPTIONS,
     )
-    for part, columns in (("all", slice(None)), ("TAIL", slice(3, 5))):
+    for part, columns in (("all", slice(None)), ("TAIL", slice(4, 6))):
         for metric, (difference, low, high) in row["differences"][part].items():
             lost = f1(90, columns)[metric] - f1(20, columns)[metric]
             assert difference == pytest.approx(lost) and lost < 0
@@ -101,8 +102,9 @@ def test_a_difference_is_what_is_lost_without_the_ingredient() -> None:
 
 def test_without_a_tail_there_is_no_tail() -> None:
     whole = evidence(WITHOUT)
-    found = ingredients(Evidence(**{**vars(whole), "tail": 1, "head": 2}), **OPTIONS)
-    assert [list(row["values"]) for row in found] == [["all"], ["all"], [], ["all"]]
+    found = ingredients(Evidence(**{**vars(whole), "tail": 1}), **OPTIONS)
+    parts = ["all", "HEAD", "MEDIUM"]
+    assert [list(row["values"]) for row in found] == [parts, parts, [], parts]
 
 
 def test_the_metrics_of_a_run_have_what_is_left_without_each() -> None:
@@ -111,4 +113,4 @@ def test_the_metrics_of_a_run_have_what_is_left_without_each() -> None:
     assert list(found) == ["encoder", "thresholds"]
     expected = {name: round(value, 6) for name, value in f1(90, slice(None)).items()}
     assert {name: found["encoder"][name] for name in expected} == expected
-    assert found["encoder"]["TAIL"] == {n: round(v, 6) for n, v in f1(90, slice(3, 5)).items()}
+    assert found["encoder"]["TAIL"] == {n: round(v, 6) for n, v in f1(90, slice(4, 6)).items()}
