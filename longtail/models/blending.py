@@ -33,7 +33,11 @@ def blend(model: np.ndarray, baseline: np.ndarray, weight: float) -> np.ndarray:
     """
     if weight == 0:
         return np.asarray(model)
-    return expit((1 - weight) * _logit(model) + weight * _logit(baseline)).astype(np.float32)
+    return _mix(_logit(model), _logit(baseline), weight)
+
+
+def _mix(z: np.ndarray, margin: np.ndarray, weight: float) -> np.ndarray:
+    return expit((1 - weight) * z + weight * margin).astype(np.float32)
 
 
 def _logit(scores: np.ndarray) -> np.ndarray:
@@ -64,8 +68,9 @@ def best_weight(
         objective: `micro_f1`, `macro_f1` or `mean_f1`; of equally good weights the smallest wins.
         tuning: of the thresholds, see `longtail.evaluation.selection.validation_f1`.
     """
+    z, margin = _logit(model), _logit(baseline)  # once for all weights
     gains = [
-        validation_f1(blend(model, baseline, weight), targets, tuning)[objective]
+        validation_f1(_mix(z, margin, weight) if weight else model, targets, tuning)[objective]
         for weight in WEIGHTS
     ]
     return WEIGHTS[int(np.argmax(gains))]

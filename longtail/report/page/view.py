@@ -104,9 +104,9 @@ def ingredients(d: Details) -> dict[str, Any]:
         ]
         rows.append({"without": name, "left": row["title"], "weight": weight, "cells": cells})
     columns = [
-        title if part == "all" else f"{part} {title.lower()}"
+        name if part == "all" else f"{part} {name[0].lower()}{name[1:]}"
         for part in parts
-        for title in ("Micro-F1", "Macro-F1")
+        for name in ("Micro-F1", "Macro-F1")
     ]
     return {"ingredient_columns": columns, "ingredient_rows": rows}
 

@@ -140,6 +140,11 @@ def test_the_page_shows_what_is_left_and_what_was_lost(made: Made) -> None:
     assert '<span class="down">−4.1</span> (−5.0 to −3.0)' in encoder
     assert '<span class="">+2.0</span> (−1.0 to +5.0)' in encoder, "not certain, so not colored"
     assert len(cells) == 1 + len(found["ingredients"])
+    assert re.findall(r'<th scope="col">(.*?)</th>', shown) == [
+        "SVM weight",
+        "Micro-F1",
+        "Macro-F1",
+    ]
     assert "DB + SVM without label names" in shown
 
 
