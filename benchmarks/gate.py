@@ -35,13 +35,13 @@ from rich.console import Console
 from rich.table import Table
 from scipy.stats import beta
 
-from components._formats.corpus import read_corpus
+from components._formats.assignment import read_groups
 from components._formats.json_file import read_json
 from components._formats.scores import read_scores
 from components._frame.params import load_params
 from components._registry import evidence
 from components._registry.rules import Params
-from longtail import gate, thresholds
+from longtail import gate
 from longtail.evaluation import sign_flips
 from longtail.evaluation.metrics import (
     Counts,
@@ -51,7 +51,7 @@ from longtail.evaluation.metrics import (
     counts,
     set_metric,
 )
-from longtail.models.blending import best_weight, blend
+from longtail.models.blending import blend
 
 Pair = tuple[sp.csr_matrix, sp.csr_matrix]
 RESULTS = Path(__file__).parent / "results" / "gate.jsonl"
@@ -68,29 +68,17 @@ class Material:
     """Two real models' predictions for some test documents, and which of these belong together."""
 
     def __init__(self) -> None:
-        frequencies = read_json(evidence.FREQUENCIES)
-        baseline = {
-            part: read_scores(Path(f"artifacts/baseline/{part}")) for part in ("val", "test")
-        }
-        chosen = read_json(evidence.SUMMARY)["loss"]
-        self.labels, self.label_groups = baseline["test"].labels, frequencies["groups"]
-        self.targets = baseline["test"].targets
-        self.one, self.other = (self._served(name, baseline) for name in (chosen, "bce"))
-        own = thresholds.tune(baseline["val"].scores, baseline["val"].targets)
-        self.baseline = apply_thresholds(baseline["test"].scores, own)
-        corpus = read_corpus(evidence.CORPUS).set_index("id")
-        self.groups = np.array(corpus["group"].loc[baseline["test"].ids].tolist())
-
-    @staticmethod
-    def _served(name: str, baseline: dict[str, Any]) -> sp.csr_matrix:
-        val, test = (
-            read_scores(Path(f"artifacts/train/comparison/{name}/{p}")) for p in ("val", "test")
+        table = read_json(evidence.THRESHOLDS)["models"]
+        model, baseline = evidence.test_scores()
+        bce = read_scores(Path("artifacts/train/comparison/bce/test"))
+        mixed = blend(bce.scores, baseline.scores, table["bce"]["blend_weight"])
+        scores = {"model": model.scores, "bce": mixed, "baseline": baseline.scores}
+        self.labels, self.targets = model.labels, model.targets
+        self.label_groups = read_json(evidence.FREQUENCIES)["groups"]
+        self.groups = np.array(read_groups(evidence.ASSIGNMENT).loc[model.ids].tolist())
+        self.one, self.other, self.baseline = (
+            apply_thresholds(found, table[name]["thresholds"]) for name, found in scores.items()
         )
-        weight = best_weight(val.scores, baseline["val"].scores, val.targets)
-        mixed = [
-            blend(s.scores, baseline[p].scores, weight) for p, s in (("val", val), ("test", test))
-        ]
-        return apply_thresholds(mixed[1], thresholds.tune(mixed[0], val.targets))
 
     def drawn(self, rng: np.random.Generator, size: int, copies: int | None) -> Material:
         """A smaller test set; `copies` of each document, or (None) whole groups of the corpus."""

@@ -29,11 +29,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from components import _train_profiles as _profiles
 from components._formats.assignment import Part, read_assignment, read_parts
 from components._formats.corpus import read_corpus, write_corpus
 from components._frame.pipeline import load_stages
-from components._train_params import Params
+from components._train import profiles as _profiles
+from components._train.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "artifacts/validate/corpus.parquet"

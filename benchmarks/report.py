@@ -91,10 +91,10 @@ def write_scores(
     noise: float,
     rng: np.random.Generator,
 ) -> None:
-    """A score folder in float16, written in blocks of rows."""
+    """A score folder, written in blocks of rows."""
     folder.mkdir(parents=True)
     shape = targets.shape
-    out = np.lib.format.open_memmap(folder / "scores.npy", "w+", np.float16, shape)
+    out = np.lib.format.open_memmap(folder / "scores.npy", "w+", np.float32, shape)
     for start in range(0, shape[0], 1000):
         truth = targets[start : start + 1000].toarray()
         z = 7.0 * truth - 6.0 + noise * rng.standard_normal(truth.shape, dtype=np.float32)
@@ -139,7 +139,10 @@ def write_json(
     folders: dict[str, Path],
 ) -> None:
     freq, found = class_frequencies(train), class_frequencies(test)
-    cuts = {name: {"thresholds": [0.6] * len(labels), "val": {}} for name in folders}
+    cuts = {
+        name: {"thresholds": [0.6] * len(labels), "blend_weight": 0.0, "val": {}}
+        for name in folders
+    }
     files = {
         "frequencies.json": {
             "labels": labels, "class_freq": freq.tolist(), "val_freq": [0] * len(labels),
@@ -147,7 +150,7 @@ def write_json(
             "statistics": {"train": statistics(train), "test": statistics(test)},
         },
         "thresholds.json": {"objective": "fixed", "labels": labels, "models": cuts,
-                            "blend_weight": 0.0},
+                            "without": {"encoder": "baseline", "loss": "bce"}},
         "findings.json": {}, "split.json": {}, "summary.json": {"loss": "db"},
     }  # fmt: skip
     for name, value in files.items():

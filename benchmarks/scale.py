@@ -60,7 +60,9 @@ def simulate_train(folder: Path) -> None:
     classifier.save(network(labels), out / "model")
     said = folder / "reports/train"
     said.mkdir()
-    (said / "summary.json").write_text('{"loss": "db"}')
+    (said / "summary.json").write_text(
+        '{"loss": "db", "objective": "mean_f1", "label_names": false}'
+    )
     (said / "history.csv").write_text("")
 
 

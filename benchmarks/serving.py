@@ -70,7 +70,7 @@ def compare() -> Table:
     """One row per runtime: speed relative to PyTorch, largest difference of a score, F1."""
     torch.set_num_threads(1)
     known, baseline = read_scores(evidence.TEST_SCORES), read_scores(evidence.BASELINE_TEST_SCORES)
-    settings = read_json(evidence.THRESHOLDS)
+    served = read_json(evidence.THRESHOLDS)["models"]["model"]
     groups = np.array(read_json(evidence.FREQUENCIES)["groups"])
     texts = evidence.texts_of(known.ids)
     with tempfile.TemporaryDirectory() as folder:
@@ -92,8 +92,8 @@ def compare() -> Table:
     for column in ("all", "HEAD", "MEDIUM", "TAIL"):
         table.add_column(f"{column}: micro / macro-F1")
     for name in models:
-        mixed = blend(scores[name], baseline.scores, settings["blend_weight"])
-        predicted = apply_thresholds(mixed, settings["models"]["model"]["thresholds"])
+        mixed = blend(scores[name], baseline.scores, served["blend_weight"])
+        predicted = apply_thresholds(mixed, served["thresholds"])
         cells = []
         for group in ("all", "HEAD", "MEDIUM", "TAIL"):
             columns = np.flatnonzero((groups == group) | (group == "all"))

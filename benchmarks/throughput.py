@@ -29,7 +29,7 @@ import torch
 from transformers import AutoModel, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from components._frame.params import load_params
-from components._train_params import Params
+from components._train.params import Params
 from longtail.corpora.synthetic import synthetic_corpus
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode, vocabulary

@@ -36,7 +36,7 @@ def register(params: Params) -> dict[str, Any]:
             raise DataError(f"{path} does not exist; run `dvc repro` first.")
     table = read_json(evidence.THRESHOLDS)
     artifacts = {"model": evidence.MODEL, "thresholds": evidence.THRESHOLDS}
-    if table["blend_weight"]:
+    if table["models"]["model"]["blend_weight"]:
         artifacts["baseline"] = evidence.BASELINE
     summary = read_json(evidence.SUMMARY) if evidence.SUMMARY.exists() else {}
     key = model_key(artifacts.values(), str(summary.get("profile", "")), params.runtime)

@@ -16,13 +16,8 @@ from components._formats.page import write_page
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section
-from components._report_inputs import (
-    file_hashes,
-    read_evidence,
-    read_models,
-    read_rows,
-    read_suspects,
-)
+from components._report.inputs import file_hashes, read_evidence, read_rows, read_suspects
+from components._report.models import read_models
 from longtail.errors import DataError
 from longtail.report.build import Facts, Options, build
 from longtail.report.page.figures import draw
@@ -90,8 +85,8 @@ def run(
     )
     options = Options(**params.model_dump(exclude={"max_suspects"}))
     loss = str(trained.get("loss", "model"))
-    with read_models(test_scores, baseline_test_scores, comparison, tuned, loss) as (own, models):
-        evidence = read_evidence(corpus, assignment, counted, own, models)
+    with read_models(test_scores, baseline_test_scores, comparison, tuned, loss) as compared:
+        evidence = read_evidence(corpus, assignment, counted, compared)
         network = load_model(model)
         try:
             record = build(evidence, facts, network, network.config.max_length, options)

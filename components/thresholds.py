@@ -1,35 +1,28 @@
-"""Tune the decision thresholds of every model on its val scores."""
+"""Tune on val what is served: the blend and the thresholds, for every model compared."""
 
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from components._formats.assignment import read_assignment
-from components._formats.json_file import write_json
+from components._formats.comparison import COMPARED, losses, without_label_names
+from components._formats.json_file import read_json, write_json
 from components._formats.scores import Scores, read_scores
 from components._frame.component import Input, Output, main
 from components._frame.files import written
-from components._frame.params import Section
+from components._thresholds_params import Params
 from longtail.errors import DataError
-from longtail.evaluation import metrics
-from longtail.models.blending import best_weight, blend
-from longtail.thresholds import curve, tune
+from longtail.models.blending import blend
+from longtail.models.served import Rule, Tuned, tune_served
+from longtail.thresholds import curve
 
-
-class Params(Section):
-    objective: Literal["global", "per_label", "fixed"] = Field(
-        description="global: exact micro-F1 optimum; per_label: tail-safe; fixed: `value`"
-    )
-    value: float = Field(ge=0, le=1, description="the threshold of `fixed`, 0 to 1")
-    min_support: int = Field(
-        ge=1, description="val documents a label needs for a threshold of its own"
-    )
-    blend: bool = Field(description="blend the SVM into the model, with a weight tuned on val")
+UNTUNED = 0.5
+Models = dict[str, tuple[np.ndarray, Rule]]  # val scores, and how they become labels
 
 
 def run(
@@ -38,37 +31,79 @@ def run(
     val_scores: Input,
     baseline_val_scores: Input,
     comparison: Input,
+    summary: Input,
     thresholds: Output,
     curves: Output,
     params: Params,
 ) -> str:
-    model = read_scores(val_scores)
+    model, trained = read_scores(val_scores), read_json(summary)
     _check_only_val(model, assignment, val_scores)
     baseline = _scores_of(model, baseline_val_scores)
-    weight = best_weight(model.scores, baseline, model.targets) if params.blend else 0.0
-    candidates = {
-        "model": blend(model.scores, baseline, weight),
-        "baseline": baseline,
-        **{folder.name: _scores_of(model, folder / "val") for folder in _folders(comparison)},
+    rule = params.rule
+    compared: Models = {
+        "model": (model.scores, rule),
+        "baseline": (baseline, replace(rule, blend=False)),
+        **{loss.name: (_scores_of(model, loss / "val"), rule) for loss in losses(comparison)},
     }
-    tuned = {name: _tune(scores, model, params) for name, scores in candidates.items()}
+    variants, without = _without(model, comparison, trained, rule)
+    tuned = {
+        name: tune_served(scores, baseline, model.targets, own, objective=trained["objective"])
+        for name, (scores, own) in (compared | variants).items()
+    }
     result = {
         "objective": params.objective,
-        "blend_weight": weight,
         "labels": model.labels,
-        "models": tuned,
+        "models": {name: _record(found) for name, found in tuned.items()},
+        "without": without,
     }
     write_json(result, thresholds)
-    _write_curves(curves, {name: curve(s, model.targets) for name, s in candidates.items()})
-    val = tuned["model"]["val"]
+    points = {
+        name: curve(blend(scores, baseline, tuned[name].blend_weight), model.targets)
+        for name, (scores, _) in compared.items()
+    }
+    _write_curves(curves, points)
+    own = tuned["model"]
     return (
-        f"{params.objective}, {len(tuned)} models; SVM weight {weight:g}, val "
-        f"micro/macro F1 {100 * val['micro_f1']:.1f}/{100 * val['macro_f1']:.1f}"
+        f"{params.objective}, {len(tuned)} models; SVM weight {own.blend_weight:g}, val "
+        f"micro/macro F1 {100 * own.val['micro_f1']:.1f}/{100 * own.val['macro_f1']:.1f}"
     )
 
 
-def _folders(comparison: Path) -> list[Path]:
-    return sorted(path for path in comparison.iterdir() if path.is_dir())
+def _without(
+    model: Scores, comparison: Path, trained: dict[str, Any], rule: Rule
+) -> tuple[Models, dict[str, str | None]]:
+    """The models that lack one ingredient of the served one, as far as it has it.
+
+    Returns:
+        The models that are made for this comparison alone, and ingredient to the name of the model
+        that lacks it; None where there is none, because it would have to be fine-tuned.
+    """
+    variants: Models = {}
+    without: dict[str, str | None] = {"encoder": "baseline"}
+    if trained["loss"] != COMPARED and (comparison / COMPARED).is_dir():
+        without["loss"] = COMPARED
+    if trained["label_names"]:
+        folder = without_label_names(comparison)
+        without["label_names"] = None
+        if folder is not None:
+            without["label_names"] = folder.name
+            variants[folder.name] = (_scores_of(model, folder / "val"), rule)
+    if rule.blend:
+        without["blend"] = "without_blend"
+        variants["without_blend"] = (model.scores, replace(rule, blend=False))
+    if rule.objective != "fixed":
+        without["thresholds"] = "without_thresholds"
+        untuned = replace(rule, objective="fixed", value=UNTUNED)
+        variants["without_thresholds"] = (model.scores, untuned)
+    return variants, without
+
+
+def _record(tuned: Tuned) -> dict[str, Any]:
+    return {
+        "blend_weight": tuned.blend_weight,
+        "thresholds": tuned.thresholds.tolist(),
+        "val": tuned.val,
+    }
 
 
 def _check_only_val(model: Scores, assignment: Path, where: Path) -> None:
@@ -88,20 +123,6 @@ def _scores_of(model: Scores, where: Path) -> np.ndarray:
     if (model.ids, model.labels) != (other.ids, other.labels):
         raise DataError(f"{where}: documents or labels differ from the model's; run `dvc repro`.")
     return other.scores
-
-
-def _tune(scores: np.ndarray, model: Scores, params: Params) -> dict[str, Any]:
-    values = tune(
-        scores,
-        model.targets,
-        objective=params.objective,
-        value=params.value,
-        min_support=params.min_support,
-    )
-    predicted = metrics.apply_thresholds(scores, values)
-    names = ("micro_f1", "macro_f1")
-    val = {name: metrics.compute(name, predicted, model.targets) for name in names}
-    return {"thresholds": values.tolist(), "val": val}
 
 
 def _write_curves(path: Path, curves: dict[str, dict[str, np.ndarray]]) -> None:

@@ -1,4 +1,4 @@
-"""Prints the results of a run: model and baseline, the decision, where to look next."""
+"""Prints the results of a run: what brought what, the decision, where to look next."""
 
 from __future__ import annotations
 
@@ -8,25 +8,53 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from components._formats.comparison import COMPARED
 from components._formats.json_file import read_json
+from longtail.report.ingredients import INGREDIENTS
 
 REPORTS = Path("reports")
 GROUPS = ("HEAD", "MEDIUM", "TAIL")
 
 
 def summarize(metrics: dict[str, Any], decision: dict[str, Any] | None) -> Table:
-    """A table of micro and macro F1 in percent, overall and per label group, one row per model."""
+    """A table of micro and macro F1 in percent, overall and per label group.
+
+    First the model, then what is left without each of its ingredients, then the model with each of
+    the other losses; all of them tuned on val, and blended if the model is.
+    """
     table = Table(title="Test set, F1 in %: micro / macro", title_justify="left")
     table.add_column("model")
     for column in ("all labels", *GROUPS):
         table.add_column(column, justify="right")
-    for name, row in metrics.items():
-        cells = [_pair(row), *(_pair(row.get(group)) for group in GROUPS)]
-        table.add_row(name, *cells, style="bold" if name == "model" else None)
+    for part in _parts(metrics):
+        for name, row in part.items():
+            cells = [_pair(row), *(_pair(row.get(group)) for group in GROUPS)]
+            table.add_row(name, *cells, style="bold" if name == "model" else None)
+        table.add_section()
     if decision:
         table.caption = f"{decision['verdict'].upper()}: {decision['summary']}"
         table.caption_justify = "left"
     return table
+
+
+def _parts(metrics: dict[str, Any]) -> list[dict[str, Any]]:
+    """Parts of the table: name of each row -> its metrics."""
+    without = metrics.get("without", {})
+    same = {"encoder": "baseline", "loss": COMPARED}  # these models are in the metrics twice
+    shown = {"model", "without", *(same[name] for name in same if name in without)}
+    titles = {
+        name: f"without {INGREDIENTS[name]}" + (f": {same[name]}" if name in same else "")
+        for name in without
+    }
+    return [
+        {"model": metrics["model"]},
+        {titles[name]: row for name, row in without.items()},
+        {
+            name if name == "baseline" else f"with {name}": row
+            for name, row in metrics.items()
+            if name not in shown
+        },
+    ]
 
 
 def _pair(row: dict[str, Any] | None) -> str:

@@ -13,6 +13,10 @@ import scipy.sparse as sp
 from components._frame.files import written
 from longtail.errors import DataError
 
+# float16 has 2 MB less per 2,524 × 393 scores, and no number between 0.9995 and 1: what is nearly
+# certain would be certain, and thresholds and blends could not tell it from the rest.
+DTYPES = (np.float32, np.float64)
+
 
 @dataclass(frozen=True)
 class Scores:
@@ -21,7 +25,8 @@ class Scores:
     Attributes:
         ids: of the documents, the rows.
         labels: the columns.
-        scores: σ(z) in [0, 1], `(n_docs, n_labels)`; memory-mapped after reading.
+        scores: σ(z) in [0, 1], float32 or float64 `(n_docs, n_labels)`; memory-mapped after
+            reading.
         targets: true labels, 0/1 CSR `(n_docs, n_labels)`.
     """
 
@@ -32,7 +37,9 @@ class Scores:
 
 
 def write_scores(path: Path, scores: Scores) -> None:
-    """Write the folder `path`: `scores.npy`, `targets.npz`, `index.json`."""
+    """Write the folder `path`: `scores.npy`, `targets.npz`, `index.json`; refuses float16."""
+    if scores.scores.dtype not in DTYPES:
+        raise TypeError(f"scores must be float32 or float64, got {scores.scores.dtype}.")
     with written(path) as folder:
         folder.mkdir()
         np.save(folder / "scores.npy", scores.scores, allow_pickle=False)
@@ -56,5 +63,10 @@ def read_scores(path: Path) -> Scores:
         raise DataError(
             f"{path}: scores {scores.shape} and targets {targets.shape} do not match the index "
             f"{shape}; remove the folder and run `dvc repro`."
+        )
+    if scores.dtype not in DTYPES:
+        raise DataError(
+            f"{path}: scores are {scores.dtype}; expected float32 or float64 (in float16, 0.9999 "
+            "is 1). Write them again; `dvc repro` does so for the stages of this pipeline."
         )
     return Scores(index["ids"], index["labels"], scores, targets)

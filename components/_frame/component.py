@@ -13,7 +13,7 @@ import click
 
 from components._frame.files import locked
 from components._frame.launch import CONTEXT, launch
-from components._frame.params import load_params
+from components._frame.params import Section, load_sections
 from longtail.errors import DataError
 
 Input = Annotated[Path, "input"]
@@ -51,8 +51,21 @@ def stage_command(run: Callable[..., str]) -> click.Command:
     )
 
 
+def sections_of(run: Callable[..., str]) -> dict[str, tuple[str, type[Section]]]:
+    """Arguments of `run` that are parameters: the section of `params.yaml` and its model.
+
+    `params` is the stage's own section; any other is the section of the argument's name.
+    """
+    hints = typing.get_type_hints(run)
+    return {
+        name: (stage_name(run) if name == "params" else name, hint)
+        for name, hint in hints.items()
+        if isinstance(hint, type) and issubclass(hint, Section)
+    }
+
+
 def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
-    params = load_params(stage_name(run), typing.get_type_hints(run)["params"])
+    params = load_sections(sections_of(run))
     for name in paths_of(run, "input"):
         if not paths[name].exists():
             raise DataError(
@@ -62,7 +75,7 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
     with ExitStack() as stack:
         for folder in sorted({paths[name].parent for name in paths_of(run, "output")}):
             stack.enter_context(locked(folder))
-        found = run(**paths, params=params)
+        found = run(**paths, **params)
     print(f"{stage_name(run)}: {found}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,6 +43,32 @@ def load_params(stage: str, model: type[P], path: Path = PARAMS_FILE) -> P:
         return model.model_validate({} if document[stage] is None else document[stage])
     except ValidationError as error:
         raise ParameterError(_explain(stage, path, model, error)) from None
+
+
+def load_sections(
+    wanted: Mapping[str, tuple[str, type[Section]]], path: Path = PARAMS_FILE
+) -> dict[str, Section]:
+    """Read several sections of `params.yaml`.
+
+    Args:
+        wanted: key to the section's name and its model.
+        path: the file.
+
+    Returns:
+        Key to the validated section.
+
+    Raises:
+        ParameterError: as in `load_params`; what is wrong in any section is reported together.
+    """
+    found, wrong = {}, []
+    for key, (name, model) in wanted.items():
+        try:
+            found[key] = load_params(name, model, path)
+        except ParameterError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ParameterError("\n".join(dict.fromkeys(wrong)))
+    return found
 
 
 def _explain(stage: str, path: Path, model: type[Section], error: ValidationError) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 KEPT = 12
 
 
@@ -18,7 +20,9 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
 
 
-def scratch(kind: str, facts: dict[str, Any], texts: Iterable[str]) -> Path:
+def scratch(
+    kind: str, facts: dict[str, Any], texts: Iterable[str], arrays: Iterable[np.ndarray] = ()
+) -> Path:
     """Return the folder `<cache>/<kind>/<key>`, creating it if necessary.
 
     The cache is outside the workspace, so
@@ -29,12 +33,16 @@ def scratch(kind: str, facts: dict[str, Any], texts: Iterable[str]) -> Path:
         kind: of the results, such as "features".
         facts: what the results depend on besides the texts; part of the key.
         texts: the texts they are made from; part of the key.
+        arrays: the numbers they are made from; values, shape and dtype are part of the key.
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for text in texts:
         data = text.encode()
         digest.update(b"%d:" % len(data))
         digest.update(data)
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}:".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
     parent = cache_folder() / kind
     folder = parent / digest.hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)

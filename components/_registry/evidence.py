@@ -51,7 +51,7 @@ def test_scores() -> tuple[Scores, Scores]:
         raise DataError(
             "The test scores of model and baseline have different ids or labels; run `dvc repro`."
         )
-    weight = read_json(THRESHOLDS)["blend_weight"]
+    weight = read_json(THRESHOLDS)["models"]["model"]["blend_weight"]
     mixed = blend(model.scores, baseline.scores, weight)
     return Scores(model.ids, model.labels, mixed, model.targets), baseline
 

@@ -32,8 +32,9 @@ class LongtailModel(PythonModel):
         self.labels = self.classifier.labels
         if table["labels"] != self.labels:
             raise ValueError("thresholds.json and the model have different labels; register again.")
-        self.thresholds = np.asarray(table["models"]["model"]["thresholds"], dtype=np.float64)
-        self.blend_weight = float(table["blend_weight"])
+        served = table["models"]["model"]
+        self.thresholds = np.asarray(served["thresholds"], dtype=np.float64)
+        self.blend_weight = float(served["blend_weight"])
         self.baseline = read_linear(Path(paths["baseline"])) if self.blend_weight else None
 
     def scores(self, texts: Sequence[str]) -> np.ndarray:

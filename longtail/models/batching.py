@@ -46,6 +46,9 @@ class TokenBudgetSampler:
         seed: of the order.
         multiple_of: the number of batches is a multiple of this; a few random ones are left out of
             an epoch to get there.
+
+    Attributes:
+        documents_per_batch: the mean.
     """
 
     STEP = 16
@@ -56,6 +59,7 @@ class TokenBudgetSampler:
         self.steps = -(-np.asarray(lengths) // self.STEP) * self.STEP
         self.batch_tokens, self.seed, self.epoch = batch_tokens, seed, 0
         n_batches = len(token_budget_batches(self.steps, batch_tokens))
+        self.documents_per_batch = len(self.steps) / max(1, n_batches)
         # Processes that share the batches must get equally many, or they wait forever.
         self._n_batches = max(multiple_of, n_batches - n_batches % multiple_of)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -36,6 +38,31 @@ def load_encoder(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             "model hub that this machine can reach."
         ) from None
     return model.float(), tokenizer
+
+
+def encoder_digest(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 of what features are computed with: weights, settings and tokenizer.
+
+    It depends on what was loaded and not on the name it was loaded by: another model in the same
+    folder, or a new revision on the hub, has another digest, and a copied folder has the same.
+    """
+    settings = encoder.config.to_dict()
+    settings.pop("_name_or_path", None)
+    facts = {"settings": settings, "tokenizer": _tokenizer_facts(tokenizer)}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name, weight in sorted(encoder.state_dict().items()):
+        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}".encode())
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> object:
+    """Everything that decides the token ids; padding and truncation are the caller's."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:  # written in Python
+        return [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())]
+    facts = json.loads(backend.to_str())
+    return {name: part for name, part in facts.items() if name not in ("padding", "truncation")}
 
 
 def _bundled() -> Path:

@@ -195,6 +195,7 @@ def make_trainer(
     """
     freeze(model, how.frozen_layers)
     _set_dropout(model.encoder, how.dropout)
+    sampler = TokenBudgetSampler(train.lengths, how.batch_tokens, seed=seed)
     trainer = TokenBudgetTrainer(
         train,
         val,
@@ -202,7 +203,9 @@ def make_trainer(
         model=model,
         args=_arguments(how, checkpoints, objective, seed),
         data_collator=Collator(model.tokenizer),
-        compute_loss_func=_loss_function(loss.to(model.device)),
+        compute_loss_func=_loss_function(
+            loss.to(model.device), sampler.documents_per_batch * how.accumulation
+        ),
         compute_metrics=_val_metrics,
         optimizers=(_optimizer(model, how), None),
     )
@@ -281,21 +284,29 @@ def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) ->
         disable_tqdm=True,
         remove_unused_columns=False,
         label_names=["labels"],
+        # Otherwise the loss would be multiplied by the number of processes.
+        average_tokens_across_devices=False,
         accelerator_config={"even_batches": False},
     )
 
 
-def _loss_function(loss: nn.Module) -> Any:
+def _loss_function(loss: nn.Module, documents_per_step: float) -> Any:
+    """The loss as the Trainer wants it: a batch counts by its documents.
+
+    Batches within a token budget hold few long documents or many short ones. If every batch gave
+    its mean, a document's weight would grow with its length: on the default corpus the shortest
+    quarter had 0.59 of the mean weight, the longest 1.38. Divided by the same number in every step,
+    each document weighs the same in an epoch. DDP averages the gradients of its processes, so the
+    number is that of one process.
+    """
+
     def compute(
         outputs: dict[str, Any], labels: Tensor, num_items_in_batch: Tensor | None = None
     ) -> Tensor:
         # As in `train_head`: each ensemble head has a loss of its own.
         ensemble = outputs.get("ensemble", [outputs["logits"]])
         value = torch.stack([loss(logits.float(), labels) for logits in ensemble]).mean()
-        if num_items_in_batch is None:
-            return value
-        # The count covers all accumulated batches: each adds its share of the mean.
-        return value * (labels.numel() / num_items_in_batch)
+        return value * (len(labels) / documents_per_step)
 
     return compute
 

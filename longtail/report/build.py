@@ -15,10 +15,11 @@ from longtail.report import sections
 from longtail.report.attributions import Attribution, Explainable, attribute
 from longtail.report.confusion import confusion_pairs
 from longtail.report.evidence import Evidence
+from longtail.report.ingredients import ingredients, without_metrics
 from longtail.report.tokens import overfitted_tokens
 from longtail.report.worst import worst_errors
 
-FORMAT = 1
+FORMAT = 2
 TOKEN_STEPS = 8  # per document; a mean over documents tolerates rougher attributions
 MISSED, MORE = 0.1, 4  # an attribution off by a larger share is repeated once, with more steps
 
@@ -58,7 +59,7 @@ class Facts:
 
     Args:
         frequencies: `statistics`, the corpus by part.
-        thresholds: `objective`, `blend_weight` and `models`, each with its metrics on `val`.
+        thresholds: `objective` and `models`, each with its metrics on `val`.
         cooccurrence: Counts of label pairs in train, (n_labels, n_labels).
         split: How the corpus was split, with `quality` and that of the `reference`.
         findings: `rules` of the data checks.
@@ -107,13 +108,16 @@ def build(
     for rows in slices.values():
         sections.check_sums(rows, n_labels, n_docs, evidence.targets.nnz)
     predicted = sections.predicted_labels(evidence)
+    brought = ingredients(evidence, level=options.level)
     return {
         "format": FORMAT,
         "models": [{"name": m.name, "title": m.title} for m in evidence.models],
         "totals": _totals(evidence, options)
         | {"truncated": int((lengths > max_length).sum()), "max_length": max_length},
         "headline": sections.headline(slices),
-        "metrics": sections.flat_metrics(slices, predicted),
+        "ingredients": brought,
+        "metrics": sections.flat_metrics(evidence.models, slices, predicted)
+        | {"without": without_metrics(brought)},
         "slices": slices,
         "predicted_labels": predicted,
         "labels": sections.label_table(evidence),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -25,12 +26,14 @@ class Scored:
         title: What readers see.
         scores: σ(z), float (n_docs, n_labels); may be a memory map.
         thresholds: (n_labels,) float; a label is predicted where `scores >= thresholds`.
+        blend_weight: The baseline's share of the scores, in [0, 1).
     """
 
     name: str
     title: str
     scores: Floats
     thresholds: npt.NDArray[np.float64]
+    blend_weight: float = 0.0
 
     @cached_property
     def predicted(self) -> sp.csr_matrix:
@@ -39,6 +42,30 @@ class Scored:
             return apply_thresholds(self.scores, self.thresholds)
         except DataError as error:
             raise DataError(f"Test scores of {self.name!r}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """The model under report without one ingredient, everything else tuned anew on val.
+
+    Args:
+        title: What readers see: what is left.
+        blocks: Makes its scores, σ(z), in blocks of whole rows, float (n_rows, n_labels): nothing
+            but its predictions is needed, so the whole matrix is never held.
+        thresholds: (n_labels,) float; a label is predicted where `scores >= thresholds`.
+        blend_weight: The baseline's share of the scores, in [0, 1).
+    """
+
+    title: str
+    blocks: Callable[[], Iterable[Floats]]
+    thresholds: npt.NDArray[np.float64]
+    blend_weight: float
+
+    @cached_property
+    def predicted(self) -> sp.csr_matrix:
+        """Predictions, CSR 0/1 (n_docs, n_labels)."""
+        parts = [apply_thresholds(block, self.thresholds) for block in self.blocks()]
+        return sp.vstack(parts, format="csr")
 
 
 @dataclass(frozen=True)
@@ -56,6 +83,10 @@ class Evidence:
         test: One row per row of `targets`, with `id`, `text`, `labels` and any metadata.
         train: The training documents, with the same columns.
         models: The model under report first, then those it is compared with.
+        without: Ingredient of `longtail.report.ingredients.INGREDIENTS` -> the model that lacks it;
+            None where that was not trained.
+        doc_groups: (n_docs,) keys of test documents that belong together; None means that every
+            document is a group of its own.
     """
 
     labels: list[str]
@@ -68,6 +99,8 @@ class Evidence:
     test: pd.DataFrame
     train: pd.DataFrame
     models: list[Scored]
+    without: Mapping[str, Lacking | None] = field(default_factory=dict)
+    doc_groups: list[str] | None = None
 
     @property
     def model(self) -> Scored:

@@ -71,6 +71,7 @@ def slices(
             head=evidence.head,
             tail=evidence.tail,
             metadata=metadata if scored is evidence.model else {},
+            groups=evidence.doc_groups,
             n_draws=n_draws,
             seed=seed,
             level=level,
@@ -206,7 +207,7 @@ def threshold_summary(
     val = {name: entry.get("val", {}) for name, entry in thresholds["models"].items()}
     return {
         "objective": thresholds["objective"],
-        "blend_weight": float(thresholds.get("blend_weight", 0.0)),
+        "blend_weight": {model.name: model.blend_weight for model in scored},
         "spread": spread,
         "val": {name: val.get(name, {}) for name in spread},
     }
@@ -228,19 +229,23 @@ def headline(slices_of: Mapping[str, list[Row]]) -> list[Row]:
     ]
 
 
-def flat_metrics(slices_of: Mapping[str, list[Row]], predicted: Mapping[str, Any]) -> Row:
+def flat_metrics(
+    scored: list[Scored], slices_of: Mapping[str, list[Row]], predicted: Mapping[str, Any]
+) -> Row:
     """The headline numbers to compare across runs: model -> F1, F1 per group, labels predicted."""
     found: Row = {}
-    for model, rows in slices_of.items():
+    for model in scored:
+        rows = slices_of[model.name]
         f1 = {
             row["name"]: {k: round(row[k], 6) for k in ("micro_f1", "macro_f1")}
             for row in rows
             if row["kind"] in ("all", "frequency")
         }
-        found[model] = {
+        found[model.name] = {
             **f1["all"],
             **{name: f1[name] for name in FREQUENCY_GROUPS},
             "hamming_loss": round(rows[0]["hamming_loss"], 6),
-            "labels_predicted": predicted[model]["all"],
+            "labels_predicted": predicted[model.name]["all"],
+            "blend_weight": model.blend_weight,
         }
     return found

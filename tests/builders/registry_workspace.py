@@ -154,10 +154,9 @@ def build(
     table = {
         "objective": "global",
         "labels": labels,
-        "blend_weight": blend_weight,
         "models": {
-            "model": {"thresholds": thresholds.tolist()},
-            "baseline": {"thresholds": base.tolist()},
+            "model": {"thresholds": thresholds.tolist(), "blend_weight": blend_weight},
+            "baseline": {"thresholds": base.tolist(), "blend_weight": 0.0},
         },
     }
     _write(folder / "artifacts/thresholds/thresholds.json", table)

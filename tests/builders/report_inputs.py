@@ -114,29 +114,36 @@ def write_inputs(
     )
     write_counts(paths, labels, targets)
     ids = frame["id"][parts == "test"].tolist()
-    tuned = {}
-    noise = {"model": 0.9, "baseline": 1.3, "bce": 1.1}
+    tuned, test = {}, targets["test"]
+    noise = {"model": 0.9, "baseline": 1.3, "bce": 1.1, "db": 0.9, "without_label_names": 1.2}
     folders = {
         "model": paths["test_scores"],
         "baseline": paths["baseline_test_scores"],
-        "bce": paths["comparison"] / "bce" / "test",
+        **{name: paths["comparison"] / name / "test" for name in list(noise)[2:]},
     }
     for k, (name, folder) in enumerate(folders.items()):
-        scores = noisy(targets["test"], noise[name], seed + k)
-        tuned[name] = {
-            "thresholds": tune(scores, targets["test"]).tolist(),
-            "val": {"micro_f1": 0.5, "macro_f1": 0.25},
-        }
+        scores = noisy(test, noise[name], 0 if name == "db" else seed + k)  # DB is the model
+        tuned[name] = _tuned(scores, test, 0.0 if name == "baseline" else blend_weight)
         if nan and name == "model":
             scores[3, 2] = np.nan
-        write_scores(folder, Scores(ids, labels, scores, targets["test"]))
-    _json(
-        paths["thresholds"],
-        {"objective": "global", "labels": labels, "models": tuned, "blend_weight": blend_weight},
-    )
+        write_scores(folder, Scores(ids, labels, scores, test))
+    own = tuned["model"]
+    tuned["without_blend"] = own | {"blend_weight": 0.0}
+    tuned["without_thresholds"] = own | {"thresholds": [0.5] * len(labels)}
+    without = {"encoder": "baseline", "loss": "bce"} | {
+        name: f"without_{name}" for name in ("label_names", "blend", "thresholds")
+    }
+    table = {"objective": "global", "labels": labels, "models": tuned, "without": without}
+    _json(paths["thresholds"], table)
     classifier.save(tiny_model(labels), paths["model"])
     write_facts(paths)
     return paths
+
+
+def _tuned(scores: np.ndarray, targets: sp.csr_matrix, weight: float) -> dict[str, Any]:
+    """An entry of thresholds.json, tuned before blending."""
+    val = {"micro_f1": 0.5, "macro_f1": 0.25}
+    return {"blend_weight": weight, "thresholds": tune(scores, targets).tolist(), "val": val}
 
 
 def noisy(targets: sp.csr_matrix, noise: float, seed: int) -> np.ndarray:

@@ -20,7 +20,7 @@ from sklearn.metrics import f1_score
 from components import report
 from components._formats.page import HINTS, write_page
 from components._formats.scores import read_scores
-from components._report_inputs import read_suspects
+from components._report.inputs import read_suspects
 from longtail.drift import Documents, measure
 from longtail.errors import DataError
 from longtail.label_matrix import encode
@@ -113,7 +113,7 @@ def test_metrics_agree_with_scikit_learn(made):
     expected = f1_score(scores.targets.toarray()[:, medium], predicted[:, medium], average="macro")
     assert metrics["baseline"]["MEDIUM"]["macro_f1"] == pytest.approx(expected, abs=1e-6)
     assert metrics["baseline"]["labels_predicted"] == (predicted.sum(0) > 0).sum()
-    assert list(metrics) == ["model", "baseline", "bce"]
+    assert list(metrics) == ["model", "baseline", "bce", "without"]
 
 
 def test_the_model_is_scored_as_it_is_served_blended(made):
@@ -320,10 +320,11 @@ def test_lineage_shows_the_tags_of_the_registered_version(made):
 def test_equal_thresholds_take_one_row(made):
     details = json.loads(made[1]["details"].read_text())
     rows = view.threshold_rows(details)
-    assert [row[1] for row in rows] == ["all"] * 3  # the fixture tunes a global one
+    assert [row[2] for row in rows] == ["all"] * 3  # the fixture tunes a global one
+    assert [row[:2] for row in rows] == [["DB + SVM", 0.3], ["SVM", None], ["BCE + SVM", 0.3]]
     spread = details["thresholds"]["spread"]["model"]
     spread["TAIL"] = [0.1, 0.2, 0.3]
-    assert [row[1] for row in view.threshold_rows(details)][:3] == ["HEAD", "MEDIUM", "TAIL"]
+    assert [row[2] for row in view.threshold_rows(details)][:3] == ["HEAD", "MEDIUM", "TAIL"]
 
 
 def test_sections_without_data_say_so(tmp_path):

@@ -19,7 +19,7 @@ from sklearn.metrics import f1_score
 from components._formats.scores import Scores, write_scores
 from components.thresholds import Params, run
 from longtail.errors import DataError
-from longtail.models.blending import WEIGHTS, best_weight, blend
+from longtail.models.blending import best_weight, blend
 from longtail.thresholds import curve, tune
 from tests.builders.params import stage_params
 
@@ -36,6 +36,9 @@ def scores(seed: int, noise: float) -> Scores:
 
 
 MODEL, BASELINE, BCE = scores(1, 1.0), scores(2, 1.2), scores(3, 1.5)
+NAMELESS = scores(4, 1.3)
+TRAINED = {"loss": "db", "objective": "mean_f1", "label_names": True}
+MODELS = ["model", "baseline", "bce", "db"]
 
 
 class Stage:
@@ -46,7 +49,13 @@ class Stage:
         self.put("val", MODEL)
         self.put("baseline", BASELINE)
         self.put("comparison/bce/val", BCE)
+        self.put("comparison/db/val", MODEL)
+        self.trained()
         self.assign({name: "val" for name in IDS} | {"t0": "train", "x0": "test"})
+
+    def trained(self, **changes: Any) -> None:
+        text = json.dumps(TRAINED | changes)
+        (self.folder / "summary.json").write_text(text, encoding="utf-8")
 
     def put(self, name: str, these: Scores) -> None:
         write_scores(self.folder / name, these)
@@ -61,6 +70,7 @@ class Stage:
             val_scores=self.folder / "val",
             baseline_val_scores=self.folder / "baseline",
             comparison=self.folder / "comparison",
+            summary=self.folder / "summary.json",
             thresholds=self.folder / "out" / "thresholds.json",
             curves=self.folder / "out" / "curves.csv",
             params=stage_params(Params, "thresholds", {"blend": False} | params),
@@ -84,10 +94,11 @@ def stage(tmp_path: Path) -> Stage:
 def test_thresholds_are_those_of_the_library_for_every_model(stage: Stage, objective: str) -> None:
     found = stage.run(objective=objective)
     assert (found["objective"], found["labels"]) == (objective, LABELS)
-    assert list(found["models"]) == ["model", "baseline", "bce"]
-    for name, these in zip(found["models"], (MODEL, BASELINE, BCE), strict=True):
+    assert list(found["models"]) == [*MODELS, "without_thresholds"]
+    for name, these in zip(MODELS, (MODEL, BASELINE, BCE, MODEL), strict=True):
         expected = tune(these.scores, these.targets, objective=objective)
         assert found["models"][name]["thresholds"] == expected.tolist()
+        assert found["models"][name]["blend_weight"] == 0.0
         predicted, truth = these.scores >= expected, these.targets.toarray()
         for average in ("micro", "macro"):
             f1 = f1_score(truth, predicted, average=average, zero_division=0)
@@ -110,42 +121,91 @@ def test_min_support_reaches_the_library(stage: Stage) -> None:
 
 def test_fixed_takes_the_given_value(stage: Stage) -> None:
     found = stage.run(objective="fixed", value=0.25)["models"]
-    assert {name: row["thresholds"] for name, row in found.items()} == {
-        "model": [0.25] * 3, "baseline": [0.25] * 3, "bce": [0.25] * 3,
+    assert {name: row["thresholds"] for name, row in found.items()} == dict.fromkeys(
+        MODELS, [0.25] * 3
+    )
+
+
+@pytest.mark.parametrize("metric", ["micro_f1", "macro_f1", "mean_f1"])
+@pytest.mark.parametrize("objective", ["global", "per_label"])
+def test_every_loss_is_blended_with_the_weight_that_is_best_for_it(
+    stage: Stage, objective: str, metric: str
+) -> None:
+    """A blended model beside unblended losses would make the loss look better than it is."""
+    stage.trained(objective=metric)
+    found = stage.run(blend=True, objective=objective)["models"]
+    weights = {}
+    for name, these in (("model", MODEL), ("bce", BCE)):
+        tuning = {"objective": objective}
+        weights[name] = best_weight(
+            these.scores, BASELINE.scores, these.targets, objective=metric, tuning=tuning
+        )
+        assert found[name]["blend_weight"] == weights[name] > 0
+        mixed = blend(these.scores, BASELINE.scores, weights[name])
+        expected = tune(mixed, these.targets, objective=objective)
+        assert found[name]["thresholds"] == expected.tolist()
+    assert found["db"] == found["model"], "the loss that was chosen"
+    assert found["baseline"]["blend_weight"] == 0.0
+    assert found["baseline"]["thresholds"] == tune(BASELINE.scores, BASELINE.targets,
+                                                   objective=objective).tolist()  # fmt: skip
+
+
+def test_each_ingredient_of_the_model_is_taken_out_in_turn(stage: Stage) -> None:
+    stage.put("comparison/without_label_names/val", NAMELESS)
+    found = stage.run(blend=True)
+    assert found["without"] == {
+        "encoder": "baseline",
+        "loss": "bce",
+        "label_names": "without_label_names",
+        "blend": "without_blend",
+        "thresholds": "without_thresholds",
+    }
+    models = found["models"]
+    assert list(models) == [*MODELS, *list(found["without"].values())[2:]]
+    weight = best_weight(NAMELESS.scores, BASELINE.scores, MODEL.targets)
+    mixed = blend(NAMELESS.scores, BASELINE.scores, weight)
+    nameless = models["without_label_names"]
+    assert nameless["thresholds"] == tune(mixed, MODEL.targets).tolist()
+    assert nameless["blend_weight"] == weight > 0
+    alone = models["without_blend"]
+    assert alone["thresholds"] == tune(MODEL.scores, MODEL.targets).tolist()
+    assert alone["blend_weight"] == 0.0
+    half = models["without_thresholds"]
+    assert half["thresholds"] == [0.5] * 3
+    assert half["blend_weight"] == best_weight(
+        MODEL.scores, BASELINE.scores, MODEL.targets, tuning={"objective": "fixed", "value": 0.5}
+    )
+
+
+def test_only_what_the_model_has_can_be_taken_out(stage: Stage) -> None:
+    stage.trained(loss="bce", label_names=False)
+    assert stage.run(objective="fixed", blend=False)["without"] == {"encoder": "baseline"}
+    stage.trained(loss="bce")
+    # A fine-tuned model: the one without label names would have to be fine-tuned too.
+    assert stage.run()["without"] == {
+        "encoder": "baseline", "label_names": None, "thresholds": "without_thresholds",
     }  # fmt: skip
 
 
-def test_without_blend_the_weight_is_0_and_the_model_is_itself(stage: Stage) -> None:
-    assert stage.run(blend=False)["blend_weight"] == 0.0
-
-
-def test_with_blend_the_weight_is_the_best_on_val_and_only_the_model_changes(stage: Stage) -> None:
-    plain, found = stage.run(), stage.run(blend=True)
-    weight = best_weight(MODEL.scores, BASELINE.scores, MODEL.targets)
-    assert 0 < weight == found["blend_weight"] and weight in WEIGHTS
-    mixed = blend(MODEL.scores, BASELINE.scores, weight)
-    assert found["models"]["model"]["thresholds"] == tune(mixed, MODEL.targets).tolist()
-    assert found["models"]["model"] != plain["models"]["model"]
-    for name in ("baseline", "bce"):
-        assert found["models"][name] == plain["models"][name]
-
-
 def test_curves_hold_every_models_points_in_six_digits(stage: Stage) -> None:
-    stage.run()
+    found = stage.run(blend=True)["models"]
     with (stage.folder / "out" / "curves.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = list(csv.reader(file))
     assert header == ["model", "threshold", "precision", "recall", "f1"]
     for name, these in (("model", MODEL), ("baseline", BASELINE), ("bce", BCE)):
-        points = curve(these.scores, these.targets)
+        mixed = blend(these.scores, BASELINE.scores, found[name]["blend_weight"])
+        points = curve(mixed, these.targets)
         mine = np.array([row[1:] for row in rows if row[0] == name], dtype=float)
         np.testing.assert_allclose(mine, np.column_stack(list(points.values())), rtol=5e-6)
-    assert {row[0] for row in rows} == {"model", "baseline", "bce"}
+    assert {row[0] for row in rows} == set(MODELS)
 
 
 def test_no_other_loss_and_stray_files_are_fine(stage: Stage) -> None:
     (stage.folder / "comparison" / "bce").rename(stage.folder / "bce")
     (stage.folder / "comparison" / "notes.txt").touch()
-    assert list(stage.run()["models"]) == ["model", "baseline"]
+    found = stage.run()
+    assert list(found["models"]) == ["model", "baseline", "db", "without_thresholds"]
+    assert "loss" not in found["without"]
 
 
 # Refused

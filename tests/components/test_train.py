@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -15,10 +18,16 @@ import torch
 from pydantic import ValidationError
 
 from components._formats.corpus import write_corpus
-from components._formats.scores import read_scores
-from components._train_params import Params
+from components._formats.scores import Scores, read_scores, write_scores
+from components._thresholds_params import Params as ThresholdsParams
+from components._train.params import Params
 from components.train import run
+from longtail import label_matrix
+from longtail.errors import DataError
+from longtail.evaluation.metrics import apply_thresholds, compute
 from longtail.models import classifier
+from longtail.models.blending import WEIGHTS, blend
+from longtail.thresholds import tune
 from tests.builders.params import stage_params
 from tests.builders.small_project import LABELS, small_corpus, small_params, write_encoder
 
@@ -41,6 +50,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "mu": 0.3,
     }
     (tmp_path / "frequencies.json").write_text(json.dumps(counted), encoding="utf-8")
+    val = corpus[[part == "val" for part in split]]
+    write_scores(tmp_path / "baseline", baseline_scores(val, noise=3.0))
     write_encoder(tmp_path / "encoder")
     section = small_params(tmp_path / "encoder")["train"]
     section["losses"] = ["db"]
@@ -53,6 +64,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         head_epochs: int,
         loss: str = "db",
         loss_options: dict[str, Any] | None = None,
+        thresholds: dict[str, Any] | None = None,
         **finetune: Any,
     ) -> Path:
         section["head"]["epochs"] = head_epochs
@@ -62,6 +74,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             corpus=tmp_path / "corpus.parquet",
             assignment=tmp_path / "assignment.parquet",
             frequencies=tmp_path / "frequencies.json",
+            baseline_val_scores=tmp_path / "baseline",
             **{
                 path: out / path
                 for path in ("model", "val_scores", "test_scores", "comparison", "history")
@@ -74,6 +87,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
                 | {"profile": profile, "loss_options": loss_options or {}}
                 | {"finetune": section["finetune"] | finetune},
             ),
+            thresholds=stage_params(ThresholdsParams, "thresholds", thresholds),
         )
         return out
 
@@ -81,10 +95,34 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     torch.set_num_threads(threads)
 
 
+def baseline_scores(documents: pd.DataFrame, noise: float, seed: int = 5) -> Scores:
+    """Scores of a baseline that knows the labels but for some noise in the logits."""
+    targets = label_matrix.encode(documents["labels"].tolist(), LABELS)
+    z = 4.0 * targets.toarray() - 2 + np.random.default_rng(seed).normal(0, noise, targets.shape)
+    values = (1 / (1 + np.exp(-z))).astype(np.float32)
+    return Scores(documents["id"].tolist(), LABELS, values, targets)
+
+
 def best_on_val(out: Path, profile: str) -> float:
     with (out / "history").open(encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(file) if (r["loss"], r["profile"]) == ("db", profile)]
     return max(float(row["mean_f1"]) for row in rows)
+
+
+def facts_of(out: Path) -> dict[str, Any]:
+    return json.loads((out / "summary").read_text(encoding="utf-8"))
+
+
+def served_f1(model: Scores, baseline: Scores, **tuning: Any) -> dict[str, float]:
+    """Val F1 of a model as it is served, by a search of its own over the weights."""
+    best = {"mean_f1": -1.0}
+    for weight in WEIGHTS:
+        mixed = blend(np.asarray(model.scores), np.asarray(baseline.scores), weight)
+        predicted = apply_thresholds(mixed, tune(mixed, model.targets, **tuning))
+        f1 = {name: compute(name, predicted, model.targets) for name in ("micro_f1", "macro_f1")}
+        f1["mean_f1"] = (f1["micro_f1"] + f1["macro_f1"]) / 2
+        best = f1 if f1["mean_f1"] > best["mean_f1"] else best
+    return best
 
 
 def scores_of(out: Path) -> np.ndarray:
@@ -101,35 +139,86 @@ def test_fine_tuning_is_kept_only_if_val_improves(stage):
     ruined = stage("ruined", "finetune", 15, learning_rate=1.0, head_learning_rate=1.0)
     assert best_on_val(ruined, "finetune") < best_on_val(headed, "head")
     np.testing.assert_allclose(scores_of(ruined), scores_of(headed), atol=1e-5)
-    facts = json.loads((ruined / "summary").read_text(encoding="utf-8"))
-    assert facts["val"]["db"]["profile"] == "head"
+    assert facts_of(ruined)["val"]["db"]["profile"] == "head"
 
     raw = stage("raw", "head", 2)
     better = stage("better", "finetune", 2, learning_rate=3e-3, head_learning_rate=1e-2)
     assert best_on_val(better, "finetune") > best_on_val(raw, "head")
     assert np.abs(scores_of(better) - scores_of(raw)).max() > 0.01
-    facts = json.loads((better / "summary").read_text(encoding="utf-8"))
-    assert facts["val"]["db"]["profile"] == "finetune"
+    assert facts_of(better)["val"]["db"]["profile"] == "finetune"
 
 
 def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
     """The heads rank DB before BCE; fine-tuning improves BCE, so BCE is what `auto` saves."""
-    headed = stage("headed", "head", 15, loss="auto")
-    facts = json.loads((headed / "summary").read_text(encoding="utf-8"))
-    assert facts["loss"] == "db"
+    unblended = {"blend": False}
+    headed = stage("headed", "head", 15, loss="auto", thresholds=unblended)
+    assert facts_of(headed)["loss"] == "db"
+    truth = {row.text: row.labels for row in small_corpus(120).itertuples()}
 
     def tuned(start, name, loss, parts, params):
-        row = {"micro_f1": 0.0, "macro_f1": 0.0, "mean_f1": 2.0 if name == "bce" else 0.0}
-        return start, [{"loss": name, "profile": "finetune", "epoch": 1, **row}]
+        model = copy.copy(start)
+        known = label_matrix.encode
+        sure = 0.9 if name == "bce" else 0.5
+        model.scores = lambda texts: (
+            1 - sure + (2 * sure - 1) * known([truth[t] for t in texts], LABELS).toarray()
+        ).astype(np.float32)
+        row = {"micro_f1": 0.0, "macro_f1": 0.0, "mean_f1": 0.0}
+        return model, [{"loss": name, "profile": "finetune", "epoch": 1, **row}]
 
-    monkeypatch.setattr("components._train_profiles.finetune", tuned)
+    monkeypatch.setattr("components._train.profiles.finetune", tuned)
     found = {}
     for loss in ("auto", "db"):
-        out = stage(loss, "finetune", 15, loss=loss)
-        found[loss] = json.loads((out / "summary").read_text(encoding="utf-8"))["loss"]
+        out = stage(loss, "finetune", 15, loss=loss, thresholds=unblended)
+        found[loss] = facts_of(out)["loss"]
+        assert {n: v["profile"] for n, v in facts_of(out)["val"].items()} == {
+            "db": "head",
+            "bce": "finetune",
+        }
         of_loss = read_scores(out / "comparison" / found[loss] / "test").scores
         np.testing.assert_array_equal(read_scores(out / "test_scores").scores, of_loss)
     assert found == {"auto": "bce", "db": "db"}
+
+
+@pytest.mark.parametrize("tuning", [{"objective": "global"}, {"objective": "per_label"}])
+def test_losses_are_judged_as_they_are_served(stage, tmp_path, tuning):
+    """Blended with the SVM and at the thresholds in use, as the independent search finds."""
+    out = stage("out", "head", 15, loss="auto", thresholds=tuning)
+    facts, baseline = facts_of(out), read_scores(tmp_path / "baseline")
+    best = {}
+    for loss in ("db", "bce"):
+        model = read_scores(out / "comparison" / loss / "val")
+        best[loss] = served_f1(model, baseline, **tuning)
+        said = {name: facts["val"][loss][f"served_{name}"] for name in best[loss]}
+        assert said == pytest.approx(best[loss], abs=1e-12)
+    assert facts["loss"] == max(best, key=lambda name: best[name]["mean_f1"])
+    assert facts["val"]["db"]["blend_weight"] in WEIGHTS
+
+
+def test_without_a_blend_the_baseline_does_not_matter(stage, tmp_path):
+    facts = facts_of(stage("out", "head", 15, loss="auto", thresholds={"blend": False}))
+    for row in facts["val"].values():
+        assert row["blend_weight"] == 0.0
+        assert row["served_mean_f1"] == pytest.approx(row["mean_f1"], abs=1e-12)
+
+
+def test_the_chosen_head_is_trained_without_label_names_too(stage):
+    out = stage("out", "head", 15)
+    named, nameless = (
+        read_scores(out / "comparison" / name / "val") for name in ("db", "without_label_names")
+    )
+    assert (nameless.ids, nameless.labels) == (named.ids, named.labels)
+    assert np.abs(nameless.scores - named.scores).max() > 1e-3
+    assert served_f1(nameless, nameless)["micro_f1"] > 0.6, "it was trained"
+    # A fine-tuned model would have to be fine-tuned again without them.
+    tuned = stage("tuned", "finetune", 2)
+    assert sorted(p.name for p in (tuned / "comparison").iterdir()) == ["bce", "db"]
+
+
+def test_baseline_scores_of_other_documents_are_refused(stage, tmp_path):
+    scores = read_scores(tmp_path / "baseline")
+    write_scores(tmp_path / "baseline", replace(scores, ids=scores.ids[::-1]))
+    with pytest.raises(DataError, match="baseline: documents or labels differ from the val part"):
+        stage("out", "head", 2)
 
 
 def test_the_old_name_of_the_profile_is_still_accepted() -> None:

@@ -8,13 +8,13 @@ import importlib
 import re
 import subprocess
 import sys
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 import yaml
 from pydantic import BaseModel
 
-from components._frame.component import paths_of
+from components._frame.component import paths_of, sections_of
 from components._frame.pipeline import Stage, load_stages
 from components._registry.client import RegisterParams
 from components._registry.rules import Params as PromoteParams
@@ -68,18 +68,28 @@ def test_desc_is_the_first_docstring_line(stage: Stage) -> None:
     assert stage.desc == docstring.splitlines()[0]
 
 
-def test_a_section_of_params_for_each_stage() -> None:
+def sections(name: str) -> dict[str, type[BaseModel]]:
+    """Section of params.yaml that the stage reads → its model."""
+    return dict(sections_of(importlib.import_module(f"components.{name}").run).values())
+
+
+def test_the_sections_of_params_that_each_stage_reads() -> None:
+    """Its own first; what else it reads is another stage's section, with that stage's model."""
     table = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-    assert {name: row["params"] for name, row in table.items()} == {n: [n] for n in NAMES}
+    assert {name: row["params"] for name, row in table.items()} == {
+        name: list(sections(name)) for name in NAMES
+    }
+    for name in NAMES:
+        own, *others = sections(name)
+        assert own == name
+        assert all(sections(name)[other] is sections(other)[other] for other in others)
+    assert sum(len(sections(name)) for name in NAMES) == len(NAMES) + 1  # train reads thresholds
     assert set(NAMES) <= params().keys() <= set(NAMES) | COMMANDS
 
 
 def models() -> dict[str, type[BaseModel]]:
     """Section of params.yaml → the model that reads it."""
-    found: dict[str, type[BaseModel]] = {
-        name: get_type_hints(importlib.import_module(f"components.{name}").run)["params"]
-        for name in NAMES
-    }
+    found = {name: sections(name)[name] for name in NAMES}
     return found | {
         "register": RegisterParams,
         "promote": PromoteParams,

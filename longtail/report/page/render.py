@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from markupsafe import Markup
 from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.page import view
 from longtail.report.page.figures import PALETTE, draw
-from longtail.report.page.formats import FORMATS, escape_markdown, number
+from longtail.report.page.formats import FORMATS, escape_markdown, number, signed
 
 Details = Mapping[str, Any]
 CONTENTS = {
     "decision": "Decision",
     "headline": "Headline",
+    "ingredients": "What brought what",
     "slices": "By label frequency",
     "documents": "By document type",
     "labels": "Labels",
@@ -120,6 +121,7 @@ def _parts(
         "champion": view.champion_metrics(decision),
         "champion_note": view.champion_note(decision),
         "asked": view.asked(decision),
+        **view.ingredients(d),
         "matrix": view.matrix(d),
         "matrix_metrics": MATRIX_METRICS,
         "document_metrics": DOCUMENT_METRICS,
@@ -153,7 +155,8 @@ def markdown(details: Details, decision: Details | None = None, *, hints: Hints 
         [row["title"], *(_with_bounds(row, model["name"]) for model in details["models"])]
         for row in details["headline"]
     ]
-    lines += ["## Headline", "", *_table(["metric", *titles], rows), "", "## By label frequency"]
+    lines += ["## Headline", "", *_table(["metric", *titles], rows), ""]
+    lines += ["## What brought what", "", *_ingredients(details), "", "## By label frequency"]
     header = ["slice", "model", "labels", "support", *MATRIX_METRICS]
     body = [
         [
@@ -167,6 +170,25 @@ def markdown(details: Details, decision: Details | None = None, *, hints: Hints 
         for title, row in group
     ]
     return "\n".join([*lines, "", *_table(header, body), ""])
+
+
+def _ingredients(details: Details) -> list[str]:
+    """What is left without each ingredient, with the paired differences in points."""
+    shown = view.ingredients(details)
+    columns = shown["ingredient_columns"]
+    rows = []
+    for row in shown["ingredient_rows"]:
+        cells = [number(cell["value"]) + _points(cell["difference"]) for cell in row["cells"]]
+        left, blank = row["left"] or "not measured", [""] * len(columns)
+        rows.append([row["without"], left, row["weight"], *(cells or blank)])
+    return _table(["without", "what is left", "SVM weight", *columns], rows)
+
+
+def _points(difference: Sequence[float] | None) -> str:
+    if difference is None:
+        return ""
+    middle, low, high = map(signed, difference)
+    return f" ({middle}, {low} to {high})"
 
 
 def _with_bounds(row: Details, model: str) -> str:

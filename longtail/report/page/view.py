@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from longtail.report.ingredients import INGREDIENTS, METRICS
 from longtail.report.page.formats import BAD, GOOD, moment, number, signed
 from longtail.report.sections import DOCUMENT_SLICES
 
@@ -111,6 +112,42 @@ def tiles(d: Details) -> list[dict[str, Any]]:
     return found
 
 
+def ingredients(d: Details) -> dict[str, Any]:
+    """The table of what brought what: its columns of F1, and its rows."""
+    rows = []
+    parts = [part for part in ("all", "TAIL") if part in d["ingredients"][0]["values"]]
+    for row in d["ingredients"]:
+        weight = "–" if not row["blend_weight"] else f"{row['blend_weight']:g}"
+        name = "nothing" if row["without"] is None else INGREDIENTS[row["without"]]
+        cells = [
+            _ingredient_cell(d, row, part, metric)
+            for part in (parts if row["values"] else ())
+            for metric in METRICS
+        ]
+        rows.append({"without": name, "left": row["title"], "weight": weight, "cells": cells})
+    columns = [
+        name if part == "all" else f"{part} {name[0].lower()}{name[1:]}"
+        for part in parts
+        for name in ("Micro-F1", "Macro-F1")
+    ]
+    return {"ingredient_columns": columns, "ingredient_rows": rows}
+
+
+def _ingredient_cell(d: Details, row: Details, part: str, metric: str) -> dict[str, Any]:
+    slices = d["slices"][d["models"][0]["name"]]
+    small = any(
+        one["greyed"]
+        for one in slices
+        if one["kind"] in ("all", "frequency") and one["name"] == part
+    )
+    difference = row["differences"][part][metric] if row["differences"] else None
+    tone = ""
+    if difference and not small:
+        tone = "up" if difference[1] > 0 else "down" if difference[2] < 0 else ""
+    value = row["values"][part][metric]
+    return {"value": value, "difference": difference, "tone": tone, "small": small}
+
+
 def matrix(d: Details) -> list[tuple[str, list[tuple[str, Details]]]]:
     """Label slice -> (model title, its row) per model: the total, the slices, overlays last."""
     found: dict[tuple[bool, str, str], list[tuple[str, Details]]] = {}
@@ -193,7 +230,8 @@ def threshold_rows(d: Details) -> list[list[Any]]:
         spread = d["thresholds"]["spread"][model["name"]]
         if len({value for values in spread.values() for value in values}) == 1:
             spread = {"all": next(iter(spread.values()))}
-        rows += [[model["title"], group, *values] for group, values in spread.items()]
+        weight = d["thresholds"]["blend_weight"][model["name"]] or None
+        rows += [[model["title"], weight, group, *values] for group, values in spread.items()]
     return rows
 
 

@@ -22,6 +22,13 @@ METRICS: dict[str, Any] = {
     "model": f1(0.58449, 0.36851)
     | {"HEAD": f1(0.7, 0.6), "MEDIUM": f1(0.5, 0.4), "TAIL": f1(0, 1)},
     "baseline": f1(0.5776, 0.2809) | {"HEAD": f1(0.71, 0.61), "TAIL": f1(0.188, 0.11)},
+    "bce": f1(0.5801, 0.3),
+    "cb_ntr": f1(0.5802, 0.31),
+    "without": {
+        "encoder": f1(0.5776, 0.2809) | {"HEAD": f1(0.71, 0.61), "TAIL": f1(0.188, 0.11)},
+        "loss": f1(0.5801, 0.3),
+        "blend": f1(0.55, 0.32),
+    },
 }
 DECISION = {"verdict": "promoted", "summary": "micro-F1 rose by 0.7 points [0.2, 1.3]."}
 
@@ -36,15 +43,25 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("│┃").replace("┃", "│").split("│")]
 
 
-def test_percentages_with_one_decimal_one_row_per_model_and_a_dash_for_an_empty_group() -> None:
+def test_the_model_what_is_left_without_each_ingredient_and_the_other_losses() -> None:
+    """In percent with one decimal; a dash for an empty group; each model once."""
     lines = text_of(None)
     assert lines[0].strip() == "Test set, F1 in %: micro / macro"
     rows = [cells(line) for line in lines if line.startswith(("│", "┃"))]
     assert rows == [
         ["model", "all labels", "HEAD", "MEDIUM", "TAIL"],
         ["model", "58.4 / 36.9", "70.0 / 60.0", "50.0 / 40.0", "0.0 / 100.0"],
-        ["baseline", "57.8 / 28.1", "71.0 / 61.0", "–", "18.8 / 11.0"],
+        ["without the encoder: baseline", "57.8 / 28.1", "71.0 / 61.0", "–", "18.8 / 11.0"],
+        ["without the loss: bce", "58.0 / 30.0", "–", "–", "–"],
+        ["without the blend", "55.0 / 32.0", "–", "–", "–"],
+        ["with cb_ntr", "58.0 / 31.0", "–", "–", "–"],
     ]
+
+
+def test_a_model_that_is_no_ingredient_is_listed_by_its_name() -> None:
+    metrics = {name: METRICS[name] for name in ("model", "baseline", "bce")}
+    table = summarize(metrics, None)
+    assert list(table.columns[0].cells) == ["model", "baseline", "with bce"]
 
 
 def test_the_decision_is_below_the_table_word_for_word() -> None:
@@ -55,7 +72,7 @@ def test_the_decision_is_below_the_table_word_for_word() -> None:
 
 def test_only_the_model_is_bold() -> None:
     styles = [row.style for row in summarize(METRICS, None).rows]
-    assert styles == ["bold", None]
+    assert styles == ["bold", *[None] * 4]
 
 
 def test_show_reads_the_reports(

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "val"
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_what_is_written_comes_back_memory_mapped(tmp_path: Path, dtype: type) -> None:
     write_scores(tmp_path / "val", some(dtype))
     back = read_scores(tmp_path / "val")
@@ -41,6 +41,20 @@ def test_what_is_written_comes_back_memory_mapped(tmp_path: Path, dtype: type) -
     np.testing.assert_array_equal(back.scores, some(dtype).scores)
     assert isinstance(back.targets, sp.csr_matrix) and back.targets.dtype == np.int8
     np.testing.assert_array_equal(back.targets.toarray(), [[0, 1, 1], [0, 0, 0]])
+
+
+def test_float16_is_refused_because_it_makes_a_certainty_of_09999(folder: Path) -> None:
+    """In float16 0.9999 is 1, whose logit no other model's score can outweigh in a blend."""
+    assert np.float16(0.9999) == 1 > np.float32(0.9999)
+    with pytest.raises(TypeError, match="scores must be float32 or float64, got float16"):
+        write_scores(folder, some(np.float16))
+    np.save(folder / "scores.npy", some().scores.astype(np.float16))
+    with pytest.raises(DataError) as caught:
+        read_scores(folder)
+    assert str(caught.value) == (
+        f"{folder}: scores are float16; expected float32 or float64 (in float16, 0.9999 is 1). "
+        "Write them again; `dvc repro` does so for the stages of this pipeline."
+    )
 
 
 def test_the_same_scores_give_the_same_bytes_and_only_three_files(folder: Path) -> None:

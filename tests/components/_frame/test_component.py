@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from pydantic import Field
 
-from components._frame.component import Input, Output, main, paths_of
+from components._frame.component import Input, Output, main, paths_of, sections_of
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked, written
 from components._frame.launch import exit_code, guarded
-from components._frame.params import Section, load_params
+from components._frame.params import Section, load_params, load_sections
 from components.split import Params as SplitParams
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import ROOT
@@ -253,6 +253,26 @@ def test_only_a_bug_shows_a_traceback_and_the_old_output_stays(tmp_path: Path) -
     assert "Traceback" in done.stderr and "ZeroDivisionError: boom" in done.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.txt"]
     assert (tmp_path / "out" / "result.txt").read_text() == "old"
+
+
+def test_another_section_is_read_by_the_name_of_its_argument() -> None:
+    def run(*, corpus: Input, model: Output, params: Params, inner: Inner) -> str: ...
+
+    assert sections_of(run) == {"params": ("test_component", Params), "inner": ("inner", Inner)}
+
+
+def test_errors_of_all_sections_are_reported_together(tmp_path: Path) -> None:
+    path = params_file(tmp_path, "stage: {rate: 0.5}\nother: {epochs: 7}\n")
+    wanted = {"params": ("stage", Params), "other": ("other", Inner)}
+    assert load_sections(wanted, path) == {"params": Params(rate=0.5), "other": Inner(epochs=7)}
+    params_file(tmp_path, "stage: {rate: 5}\nother: {epochs: 0}\n")
+    with pytest.raises(ParameterError) as caught:
+        load_sections(wanted, path)
+    assert "stage.rate: " in str(caught.value) and "other.epochs: " in str(caught.value)
+    path.unlink()
+    with pytest.raises(ParameterError) as caught:
+        load_sections(wanted, path)
+    assert str(caught.value).count("params.yaml") == 1, "the same error is reported once"
 
 
 def test_paths_of_tells_inputs_from_outputs() -> None:

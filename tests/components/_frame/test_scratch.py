@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components._frame import scratch as _scratch
@@ -43,6 +44,22 @@ def test_different_inputs_have_different_folders(
     facts: dict[str, object], texts: list[str]
 ) -> None:
     assert scratch("features", facts, texts) != scratch("features", FACTS, ["ab", "c"])
+
+
+def test_arrays_are_part_of_the_key_with_their_shape_and_dtype() -> None:
+    given = [np.arange(6), np.array([7])]
+    others = [
+        [np.arange(6), np.array([8])],
+        [np.arange(6).reshape(2, 3), np.array([7])],
+        [np.arange(6, dtype=np.int32), np.array([7])],
+        [np.arange(6).reshape(2, 3)[::-1], np.array([7])],
+        [np.array([7]), np.arange(6)],
+        [np.array([0, 1, 2, 3, 4, 5, 7])],
+        [],
+    ]
+    keys = [scratch("features", FACTS, ["ab"], arrays) for arrays in (given, *others)]
+    assert len(set(keys)) == len(keys)
+    assert scratch("features", FACTS, ["ab"], [array.copy() for array in given]) == keys[0]
 
 
 def test_kinds_have_separate_folders() -> None:

@@ -38,6 +38,18 @@ def test_scores_of_zero_and_one_are_clipped():
     assert same[0] == pytest.approx([0.5, 0.5], abs=1e-4)
 
 
+def test_a_score_that_float16_rounds_to_1_is_not_a_certainty():
+    """float16 knows nothing between 0.9995 and 1; a baseline that is sure of 0 must outweigh it."""
+    model = np.array([[0.9999, 1e-9]], dtype=np.float16)
+    assert model.tolist() == [[1.0, 0.0]]
+    baseline = np.array([[sigmoid(-14.0), sigmoid(14.0)]], dtype=np.float32)
+    found = blend(model, baseline, 0.6)
+    # ± logit(1 − 2⁻¹²), half of float16's last step below 1, instead of infinity.
+    expected = sigmoid(0.4 * math.log(2**12 - 1) - 0.6 * 14)
+    assert found[0] == pytest.approx([expected, 1 - expected], abs=1e-4)
+    assert found[0, 0] < 0.01
+
+
 def test_weights_are_steps_of_a_twentieth_below_one():
     assert tuple(round(0.05 * i, 2) for i in range(19)) == WEIGHTS
 

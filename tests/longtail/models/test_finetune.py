@@ -16,12 +16,14 @@ import pytest
 import scipy.sparse as sp
 import torch
 from torch.nn import functional
+from transformers import TrainerCallback
 
 from longtail import label_matrix
 from longtail.errors import ParameterError
 from longtail.evaluation.selection import validation_f1
 from longtail.losses import make_loss
 from longtail.models import classifier
+from longtail.models.batching import TokenBudgetSampler
 from longtail.models.encoder import load_encoder
 from longtail.models.finetune import (
     Collator,
@@ -32,6 +34,7 @@ from longtail.models.finetune import (
     _loss_function,
     fine_tune,
     freeze,
+    make_trainer,
 )
 from tests.builders.paths import ROOT
 from tests.builders.small_project import LABELS, small_corpus, write_encoder
@@ -204,16 +207,71 @@ def test_accumulating_two_halves_equals_one_larger_batch(encoder_folder, tmp_pat
     assert ends[0][1] == pytest.approx(ends[1][1], abs=1e-5)
 
 
-def test_the_loss_is_scaled_by_its_share_of_the_accumulated_entries():
+@pytest.mark.parametrize("accumulation", [1, 2, 3])
+def test_every_document_weighs_the_same_whatever_its_length(encoder_folder, tmp_path, accumulation):
+    """The gradients of an epoch's steps add up to that of the mean over all documents.
+
+    Nothing learns, so every step has the gradient at the start. Batches of 64 tokens hold 2 long
+    documents or 4 short ones; means over batches would weigh a long one twice as much.
+    """
+    model, train, val, _ = model_and_documents(encoder_folder)
+    lengths = np.resize([4, 8, 16, 24], 40)
+    train = Documents(
+        [ids[:n] for ids, n in zip(train.token_ids, lengths, strict=True)], train.targets
+    )
+    model.head.layers[2].p = 0.0
+    how = replace(STILL, epochs=1, batch_tokens=64, accumulation=accumulation)
+    trainer = make_trainer(model, bce(), train, val, how=how, checkpoints=tmp_path)
+    steps = GradientsOfSteps()
+    trainer.add_callback(steps)
+    trainer.train()
+    sizes = [len(batch) for batch in TokenBudgetSampler(train.lengths, 64, seed=0)]
+    assert set(sizes) == {2, 4}
+    assert len(steps.gradients) == -(-len(sizes) // accumulation)
+
+    expected = gradient_of_the_mean_over_documents(model, train)
+    per_step = accumulation * 40 / len(sizes)
+    assert max(float(value.abs().max()) for value in expected.values()) > 1e-3
+    for name, value in expected.items():
+        found = sum(step[name] for step in steps.gradients) * per_step / 40
+        torch.testing.assert_close(found, value, rtol=1e-4, atol=1e-7)
+
+
+class GradientsOfSteps(TrainerCallback):
+    """Keeps the gradients of every optimizer step."""
+
+    def __init__(self) -> None:
+        self.gradients: list[dict[str, torch.Tensor]] = []
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.gradients.append(
+            {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+        )
+
+
+def gradient_of_the_mean_over_documents(model, documents):
+    """One document at a time, without batches, padding or the trainer."""
+    model.zero_grad()
+    model.eval()
+    for row in range(len(documents)):
+        ids = torch.tensor([documents.token_ids[row]])
+        logits = model.logits(ids, torch.ones_like(ids))
+        truth = torch.tensor(documents.targets[row].toarray(), dtype=torch.float32)
+        loss = functional.binary_cross_entropy_with_logits(logits, truth)
+        (loss / len(documents)).backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def test_the_loss_of_a_batch_counts_its_documents():
     logits, targets = torch.tensor([[0.3, -1.2], [2.0, 0.1], [-0.5, 0.7]]), torch.eye(3)[:, :2]
-    compute = _loss_function(make_loss("bce", [1, 1], 3))
     whole = functional.binary_cross_entropy_with_logits(logits, targets)
-    assert compute({"logits": logits}, targets).item() == pytest.approx(whole.item(), abs=1e-6)
+    compute = _loss_function(make_loss("bce", [1, 1], 3), documents_per_step=1.5)
+    assert compute({"logits": logits}, targets).item() == pytest.approx(2 * whole.item(), abs=1e-6)
     parts = [
         compute({"logits": logits[rows]}, targets[rows], torch.tensor(6)).item()
         for rows in (slice(0, 1), slice(1, 3))
     ]
-    assert sum(parts) == pytest.approx(whole.item(), abs=1e-6)
+    assert sum(parts) == pytest.approx(2 * whole.item(), abs=1e-6)
 
 
 def test_collator_pads_ids_and_makes_targets_dense(encoder_folder):

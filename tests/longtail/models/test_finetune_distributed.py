@@ -104,3 +104,6 @@ def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
         for log in logs
     ]
     assert val[0] == pytest.approx(val[1]) and len(val[0]) == 5
+    # AdamW would hide a gradient twice as large; the loss shows it.
+    losses = [[row["loss"] for row in log["log_history"] if "loss" in row] for log in logs]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and len(losses[0]) == 5

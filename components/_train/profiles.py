@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,20 @@ import torch
 from torch import nn
 
 from components._formats.assignment import Part
+from components._formats.comparison import COMPARED
 from components._frame.files import written
 from components._frame.progress import progress
 from components._frame.scratch import scratch
-from components._train_params import COMPARED, Params
+from components._train.choice import Choice
+from components._train.params import Params
 from longtail.losses import loss_options, make_loss
 from longtail.models import classifier
-from longtail.models.classifier import Classifier
-from longtail.models.encoder import load_encoder
+from longtail.models.classifier import Classifier, Head
+from longtail.models.encoder import encoder_digest, load_encoder
 from longtail.models.features import extract_features, name_features
 from longtail.models.finetune import Documents, FineTuning, fine_tune
 from longtail.models.heads import Examples, HeadTraining, predict, train_head
+from longtail.models.served import Tuned
 
 Parts = dict[str, Part]
 Rows = list[dict[str, Any]]
@@ -32,19 +36,27 @@ SCORED = ("val", "test")
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of training.
+    """One model per loss.
 
     Attributes:
         models: loss to model.
         scores: loss to part to scores `(n_docs, n_labels)`.
-        chosen: the loss that is best on val, or the one that the parameters name.
+        served: loss to what would be served of it, with its F1 on val.
+        profiles: loss to the profile whose model was kept.
         history: one row per loss, profile and epoch.
     """
 
     models: dict[str, Classifier]
     scores: dict[str, Scores]
-    chosen: str
+    served: dict[str, Tuned]
+    profiles: dict[str, str]
     history: Rows
+
+    def best_epoch(self, loss: str, objective: str) -> dict[str, Any]:
+        """The row of the epoch whose weights were kept; the first of equally good ones."""
+        kept = (loss, self.profiles[loss])
+        rows = [row for row in self.history if (row["loss"], row["profile"]) == kept]
+        return max(rows, key=lambda row: row[objective])
 
 
 def device() -> str:
@@ -81,8 +93,9 @@ def pretrained(labels: list[str], params: Params) -> Classifier:
 
 
 def features_of(model: Classifier, part: Part, params: Params) -> np.ndarray:
-    """The part's features, computed once per encoder, length and texts."""
-    facts = {"encoder": params.encoder, "length": params.max_length}
+    """The part's features, computed once per content of the encoder, length and texts."""
+    encoder = encoder_digest(model.encoder, model.tokenizer)
+    facts = {"encoder": encoder, "length": params.max_length}
     path = scratch("features", facts, part.texts) / "features.npy"
     if not path.exists():
         with (
@@ -109,41 +122,61 @@ def train_heads(
     parts: Parts,
     losses: dict[str, nn.Module],
     params: Params,
+    choice: Choice,
 ) -> Trained:
     """Train one model per loss, all with the frozen encoder and the initial head of `start`."""
-    train, val = (Examples(features[name], parts[name].targets) for name in ("train", "val"))
-    how = HeadTraining(**params.head.model_dump(exclude={"hidden", "dropout", "label_names"}))
     models, history = {}, []
     for name, loss in losses.items():
-        torch.manual_seed(params.seed)
         models[name] = _with_own_head(start)
-        with progress(f"{name} head", "epochs") as show:
-            epochs = train_head(
-                models[name].head,
-                loss,
-                train,
-                val,
-                how=how,
-                objective=params.objective,
-                seed=params.seed,
-                progress=show,
-            )
+        epochs = _train_head(models[name].head, name, loss, features, parts, params)
         history += [{"loss": name, "profile": "head", **row} for row in epochs]
     scores = {
         name: {part: predict(model.head, features[part]) for part in SCORED}
         for name, model in models.items()
     }
-    return Trained(models, scores, _choice(history, params), history)
+    served = {name: choice.served(by_part["val"]) for name, by_part in scores.items()}
+    return Trained(models, scores, served, dict.fromkeys(models, "head"), history)
 
 
-def _choice(history: Rows, params: Params) -> str:
-    """The loss that the parameters name, or the best on val."""
-    return best(history, params.objective)["loss"] if params.loss == "auto" else params.loss
+def scores_without_label_names(
+    start: Classifier,
+    name: str,
+    loss: nn.Module,
+    features: Scores,
+    parts: Parts,
+    counted: dict[str, Any],
+    params: Params,
+) -> Scores:
+    """The scores of the head that `loss` trains if it is not told the labels' names."""
+    torch.manual_seed(params.seed)
+    n_features = features["train"].shape[1]
+    head = Head(
+        n_features, len(start.labels), params.head.hidden, params.head.dropout, label_names=False
+    ).to(start.device)
+    head.standardize_by(torch.tensor(features["train"]))
+    head.start_from_prior(torch.tensor(counted["class_freq"]), counted["train_num"])
+    _train_head(head, f"{name} without label names", loss, features, parts, params)
+    return {part: predict(head, features[part]) for part in SCORED}
 
 
-def best(rows: Rows, objective: str) -> dict[str, Any]:
-    """The row with the best val score; the first of equally good ones."""
-    return max(rows, key=lambda row: row[objective])
+def _train_head(
+    head: Head, title: str, loss: nn.Module, features: Scores, parts: Parts, params: Params
+) -> Rows:
+    """Train `head` in place; its history."""
+    train, val = (Examples(features[name], parts[name].targets) for name in ("train", "val"))
+    how = HeadTraining(**params.head.model_dump(exclude={"hidden", "dropout", "label_names"}))
+    torch.manual_seed(params.seed)
+    with progress(f"{title} head", "epochs") as show:
+        return train_head(
+            head,
+            loss,
+            train,
+            val,
+            how=how,
+            objective=params.objective,
+            seed=params.seed,
+            progress=show,
+        )
 
 
 def _with_own_head(start: Classifier) -> Classifier:
@@ -154,27 +187,30 @@ def _with_own_head(start: Classifier) -> Classifier:
 
 
 def finetune_best(
-    heads: Trained, losses: dict[str, nn.Module], parts: Parts, params: Params
+    heads: Trained, losses: dict[str, nn.Module], parts: Parts, params: Params, choice: Choice
 ) -> Trained:
     """Fine-tune the chosen loss and the one it is compared with, starting from their heads.
 
-    A model that fine-tuning does not improve on val is left as it was.
+    A model that would not be served better on val for it is left as it was.
     """
-    models = {name: heads.models[name] for name in dict.fromkeys((heads.chosen, COMPARED))}
-    history = list(heads.history)
-    for name, headed in models.items():
-        tuned, epochs = finetune(headed, name, losses[name], parts, params)
-        before = best([row for row in history if row["loss"] == name], params.objective)
-        if best([before, *epochs], params.objective) is not before:
-            models[name] = tuned
-        history += epochs
-    # The second-best head may win once its encoder is trained.
-    chosen = _choice([row for row in history if row["loss"] in models], params)
-    scores = {
-        name: {part: model.scores(parts[part].texts) for part in SCORED}
-        for name, model in models.items()
-    }
-    return Trained(models, scores, chosen, history)
+    names = list(dict.fromkeys((choice.of(heads.served), COMPARED)))
+    found = replace(
+        heads,
+        models={name: heads.models[name] for name in names},
+        scores={name: heads.scores[name] for name in names},
+        served={name: heads.served[name] for name in names},
+        profiles=dict.fromkeys(names, "head"),
+        history=list(heads.history),
+    )
+    for name in names:
+        tuned, epochs = finetune(heads.models[name], name, losses[name], parts, params)
+        scores = {part: tuned.scores(parts[part].texts) for part in SCORED}
+        served = choice.served(scores["val"])
+        if choice.value(served) > choice.value(heads.served[name]):
+            found.models[name], found.scores[name], found.served[name] = tuned, scores, served
+            found.profiles[name] = "finetune"
+        found.history.extend(epochs)
+    return found
 
 
 def finetune(
@@ -187,9 +223,16 @@ def finetune(
         part: Documents(model.tokenize(parts[part].texts), parts[part].targets)
         for part in ("train", "val")
     }
-    facts = {"params": params.model_dump(), "loss": name, "labels": model.labels}
-    targets = str(parts["train"].targets.indices.tolist())
-    checkpoints = scratch("checkpoints", facts, [*parts["train"].texts, targets])
+    facts = {
+        "params": params.model_dump(),
+        "encoder": encoder_digest(start.encoder, start.tokenizer),
+        "loss": name,
+        "labels": model.labels,
+    }
+    texts = [text for part in documents for text in parts[part].texts]
+    # Val too: it decides on the best epoch, and when to stop.
+    targets = [array for part in documents for array in _arrays(parts[part])]
+    checkpoints = scratch("checkpoints", facts, texts, targets)
     with progress(f"fine-tuning {name}", "steps") as show:
         rows = fine_tune(
             model,
@@ -204,3 +247,8 @@ def finetune(
         )
     shutil.rmtree(checkpoints)
     return model, [{"loss": name, "profile": "finetune", **row} for row in rows]
+
+
+def _arrays(part: Part) -> Iterator[np.ndarray]:
+    """All of the part's targets; its number of documents is in the length of `indptr`."""
+    yield from (part.targets.indptr, part.targets.indices, part.targets.data)

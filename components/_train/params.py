@@ -9,8 +9,6 @@ from pydantic import BeforeValidator, Field, field_validator
 from components._frame.params import Section
 from longtail.losses import LOSSES, make_loss
 
-COMPARED = "bce"  # always trained too, so that the report shows the gain over it
-
 
 class HeadParams(Section):
     hidden: int = Field(ge=0, description="GELU units; 0: a linear head")
@@ -45,7 +43,7 @@ class Params(Section):
     ] = Field(description="auto: finetune with a GPU, else head; `probe` is accepted for head")
     encoder: str = Field(min_length=1, description="bundled name, folder, or name on the model hub")
     max_length: int = Field(ge=8, le=8192, description="tokens per text; the rest is cut")
-    loss: str = Field(description="auto: the best of `losses` on val; or a name")
+    loss: str = Field(description="auto: the best of `losses` as served, on val; or a name")
     losses: list[str] = Field(min_length=1, description="candidates of `auto`")
     mu: float | Literal["auto"] = Field(
         description="of R-FL and DB; auto: as suggested by `frequencies`"
@@ -54,7 +52,7 @@ class Params(Section):
         description="options per loss, such as db: {kappa: 0.1}"
     )
     objective: Literal["micro_f1", "macro_f1", "mean_f1"] = Field(
-        description="val metric by which `auto` and the best epoch are chosen"
+        description="val metric by which loss, epoch and the SVM's weight are chosen"
     )
     seed: int = Field(ge=0, description="of weights, order and dropout")
     head: HeadParams

@@ -1,0 +1,99 @@
+"""Reads the inputs of `report`, and refuses those that do not belong together."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from components._formats.assignment import read_assignment, read_groups
+from components._formats.corpus import read_corpus
+from components._report.models import Compared
+from longtail.errors import DataError
+from longtail.report.evidence import Evidence
+from longtail.spreadsheet import original
+
+
+def read_rows(path: Path) -> dict[str, Any]:
+    """A CSV file as `columns` and `rows`, numbers parsed."""
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = [line for line in csv.reader(file) if line]
+    if not lines:
+        return {"columns": [], "rows": []}
+    return {"columns": lines[0], "rows": [[_number(cell) for cell in line] for line in lines[1:]]}
+
+
+def read_suspects(path: Path, limit: int) -> dict[str, Any]:
+    """The suspected label errors as `rows`, at most `limit` // 2 of each kind, and `total`.
+
+    The guards against spreadsheet formulas are removed, since cells are only shown here.
+    """
+    with path.open(newline="", encoding="utf-8") as file:
+        found = [
+            row | {k: original(row[k]) for k in ("id", "label", "text")}
+            for row in csv.DictReader(file)
+        ]
+    seen: Counter[str] = Counter()
+    rows = []
+    for row in found:
+        seen[row["kind"]] += 1
+        if seen[row["kind"]] <= limit // 2:
+            rows.append(row)
+    return {"rows": rows, "total": len(found)}
+
+
+def _number(cell: str) -> Any:
+    try:
+        value = float(cell)
+    except ValueError:
+        return cell
+    if not np.isfinite(value):
+        return None
+    return int(value) if value.is_integer() and "." not in cell and "e" not in cell else value
+
+
+def read_evidence(
+    corpus: Path, assignment: Path, frequencies: dict[str, Any], compared: Compared
+) -> Evidence:
+    """Join the corpus with the scores; DataError if their documents or labels differ."""
+    own = compared.own
+    frame, parts = read_corpus(corpus), read_assignment(assignment)
+    indexed = frame.set_index("id", drop=False)
+    unexpected = sorted(set(own.ids) ^ set(parts.index[parts == "test"]))
+    unknown = sorted(set(own.ids) - set(indexed.index))
+    if unexpected or unknown:
+        raise DataError(
+            f"The test scores and the test part of {assignment} differ, for example in "
+            f"{(unexpected or unknown)[0]!r}; run `dvc repro`."
+        )
+    if frequencies["labels"] != own.labels:
+        raise DataError("frequencies.json and the test scores differ in labels; run `dvc repro`.")
+    train = frame[frame["id"].map(parts) == "train"].reset_index(drop=True)
+    return Evidence(
+        labels=own.labels,
+        class_freq=np.asarray(frequencies["class_freq"]),
+        val_freq=np.asarray(frequencies["val_freq"]),
+        test_freq=np.asarray(frequencies["test_freq"]),
+        head=frequencies["head"],
+        tail=frequencies["tail"],
+        targets=own.targets,
+        test=pd.DataFrame(indexed.loc[own.ids]).reset_index(drop=True),
+        train=train,
+        models=compared.models,
+        without=compared.without,
+        doc_groups=read_groups(assignment).loc[own.ids].tolist(),
+    )
+
+
+def file_hashes(paths: dict[str, Path]) -> dict[str, str]:
+    """The SHA-256 of each file for the lineage, 16 hexadecimal digits."""
+    found = {}
+    for name, path in paths.items():
+        with path.open("rb") as handle:
+            found[name] = "sha256 " + hashlib.file_digest(handle, "sha256").hexdigest()[:16]
+    return found

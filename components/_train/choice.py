@@ -1,0 +1,44 @@
+"""Which loss is taken: the best on val as it would be served, blended and with its thresholds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from components._train.params import Params
+from longtail.models.served import Rule, Tuned, tune_served
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Judges models by their val scores.
+
+    Attributes:
+        baseline: the baseline's val scores `(n_docs, n_labels)`.
+        targets: 0/1 CSR `(n_docs, n_labels)` of val.
+        rule: how scores become labels.
+        params: of `train`; names the loss or the objective that decides on it.
+    """
+
+    baseline: np.ndarray
+    targets: sp.csr_matrix
+    rule: Rule
+    params: Params
+
+    def served(self, scores: np.ndarray) -> Tuned:
+        """What would be served of a model with these val scores."""
+        return tune_served(
+            scores, self.baseline, self.targets, self.rule, objective=self.params.objective
+        )
+
+    def value(self, served: Tuned) -> float:
+        """The figure that decides."""
+        return served.val[self.params.objective]
+
+    def of(self, served: dict[str, Tuned]) -> str:
+        """The loss that the parameters name, or the best; the first of equally good ones."""
+        if self.params.loss != "auto":
+            return self.params.loss
+        return max(served, key=lambda name: self.value(served[name]))

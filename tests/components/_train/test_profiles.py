@@ -1,0 +1,136 @@
+"""What is kept between runs is found again only by a run that would make the same thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from components._formats.assignment import Part
+from components._train import profiles
+from components._train.params import Params
+from longtail import label_matrix
+from longtail.losses import make_loss
+from tests.builders.params import stage_params
+from tests.builders.small_project import LABELS, small_corpus, small_params, write_encoder
+
+Parts = dict[str, Part]
+
+
+@pytest.fixture
+def params(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "cache"))
+    write_encoder(tmp_path / "encoder")
+    return stage_params(Params, "train", small_params(tmp_path / "encoder")["train"])
+
+
+def documents() -> Parts:
+    """Forty documents of train, twenty of val."""
+    corpus = small_corpus(60)
+    targets = label_matrix.encode(corpus["labels"].tolist(), LABELS)
+    ids, texts = corpus["id"].tolist(), corpus["text"].tolist()
+    rows = {"train": slice(0, 40), "val": slice(40, 60)}
+    return {name: Part(ids[at], texts[at], targets[at]) for name, at in rows.items()}
+
+
+def test_another_model_in_the_same_folder_has_its_own_features(params, tmp_path) -> None:
+    val = documents()["val"]
+
+    def features() -> np.ndarray:
+        return np.array(profiles.features_of(profiles.pretrained(LABELS, params), val, params))
+
+    first = features()
+    write_encoder(tmp_path / "encoder", seed=1)
+    second = features()
+    assert np.abs(second - first).max() > 0.01, "the features are those of the replaced model"
+    write_encoder(tmp_path / "encoder")
+    np.testing.assert_array_equal(features(), first)
+    assert len(list((tmp_path / "cache" / "features").iterdir())) == 2, "the first were kept"
+
+
+def test_the_same_model_in_another_folder_finds_its_features(params, tmp_path, monkeypatch) -> None:
+    val = documents()["val"]
+    features = profiles.features_of(profiles.pretrained(LABELS, params), val, params)
+    write_encoder(tmp_path / "copy")
+    moved = params.model_copy(update={"encoder": str(tmp_path / "copy")})
+    monkeypatch.setattr(profiles, "extract_features", None)  # would fail if it were called
+    again = profiles.features_of(profiles.pretrained(LABELS, moved), val, moved)
+    np.testing.assert_array_equal(again, features)
+
+
+@pytest.fixture
+def checkpoints(params: Params, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """The folder where fine-tuning would look for the checkpoints of a killed run."""
+    asked: list[Path] = []
+
+    def fine_tune(model: Any, *_: Any, checkpoints: Path, **__: Any) -> list[Any]:
+        asked.append(checkpoints)
+        return []
+
+    monkeypatch.setattr(profiles, "fine_tune", fine_tune)
+
+    def folder(parts: Parts, *, loss: str = "db", **changes: Any) -> Path:
+        mine = params.model_copy(update=changes)
+        start = profiles.pretrained(LABELS, mine)
+        profiles.finetune(start, loss, make_loss(loss, [5] * len(LABELS), 40), parts, mine)
+        return asked[-1]
+
+    return folder
+
+
+def _moved(targets: sp.csr_matrix) -> sp.csr_matrix:
+    """The same column numbers in the same order, but one of them in the row before."""
+    row = int(np.flatnonzero(np.diff(targets.indptr) > 1)[-1])
+    indptr = targets.indptr.copy()
+    indptr[row] += 1
+    return sp.csr_matrix((targets.data, targets.indices, indptr), shape=targets.shape)
+
+
+def _relabeled(parts: Parts, name: str) -> Parts:
+    return parts | {name: replace(parts[name], targets=_moved(parts[name].targets))}
+
+
+def _reworded(parts: Parts, name: str) -> Parts:
+    texts = [*parts[name].texts[:-1], "another text"]
+    return parts | {name: replace(parts[name], texts=texts)}
+
+
+def test_a_killed_run_finds_its_checkpoints(checkpoints) -> None:
+    assert checkpoints(documents()) == checkpoints(documents())
+
+
+@pytest.mark.parametrize("change", [_relabeled, _reworded])
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_other_documents_or_labels_have_checkpoints_of_their_own(checkpoints, change, part) -> None:
+    """Val too: the best epoch and the end of training are chosen on it."""
+    parts = documents()
+    changed = change(parts, part)
+    same = np.array_equal(changed[part].targets.indices, parts[part].targets.indices)
+    assert same, "only the rows of the labels differ"
+    assert checkpoints(changed) != checkpoints(parts)
+
+
+def test_a_document_between_the_parts_is_not_the_same(checkpoints) -> None:
+    """The texts in one row are equal, but train ends elsewhere."""
+    parts = documents()
+    train, val = parts["train"], parts["val"]
+    targets = sp.vstack([train.targets, val.targets]).tocsr()
+    texts, ids = train.texts + val.texts, train.ids + val.ids
+    moved = {
+        "train": Part(ids[:41], texts[:41], targets[:41]),
+        "val": Part(ids[41:], texts[41:], targets[41:]),
+    }
+    assert checkpoints(moved) != checkpoints(parts)
+
+
+def test_another_encoder_loss_or_setting_has_checkpoints_of_its_own(checkpoints, tmp_path) -> None:
+    parts = documents()
+    found = [checkpoints(parts), checkpoints(parts, loss="bce"), checkpoints(parts, seed=1)]
+    write_encoder(tmp_path / "encoder", seed=1)
+    found.append(checkpoints(parts))
+    assert len(set(found)) == 4
