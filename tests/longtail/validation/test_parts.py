@@ -22,7 +22,7 @@ from longtail.validation.duplicates import (
     words,
 )
 from longtail.validation.encoding import CONTROL, MOJIBAKE, contains
-from longtail.validation.label_errors import leave_one_out, nearest, suspects
+from longtail.validation.label_errors import leave_one_out, suspects
 from longtail.validation.label_variants import (
     case_variants,
     one_edit,
@@ -87,7 +87,7 @@ def test_one_long_word_neither_stops_the_search_nor_hides_its_neighbors() -> Non
     letter = " ".join(f"w{i}" for i in range(50))
     long = "x" * 60_000 + " one two"
     assert near_duplicate_pairs([letter, f"{letter} end", long], 0.8).tolist() == [[0, 1]]
-    # In the middle it used to take the hashes of the text behind it, and so came between two copies.
+    # In the middle it used to take the hashes of the text behind it, and come between two copies.
     keys = [letter, "y" * 60_000 + " one two", f"{letter} end", long, "z" * 60_000 + " one two"]
     assert near_duplicate_pairs(keys, 0.8).tolist() == [[0, 2]]
 
@@ -248,15 +248,6 @@ def test_leave_one_out_is_refitting_without_the_document() -> None:
             features[others], targets[others].toarray()
         )
         np.testing.assert_allclose(scores[k], model.predict(features[[k]])[0], atol=1e-9)
-
-
-def test_nearest_leaves_the_document_itself_out() -> None:
-    vectors = np.array([[1, 0, 1], [0.8, 0.6, 1], [0, 1, 1], [-1, 0, 1]], dtype=np.float32)
-    weights = nearest(vectors, 2).toarray()
-    assert np.diag(weights).tolist() == [0, 0, 0, 0]
-    np.testing.assert_allclose(weights[0], [0, 1, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(weights[1], [0, 0, 0.36, 0] + np.array([0.64, 0, 0, 0]), atol=1e-6)
-    np.testing.assert_allclose(weights[3].sum(), 0, atol=1e-6)
 
 
 def test_planted_label_errors_lead_both_lists() -> None:
