@@ -77,7 +77,7 @@ def iterative_split(
     hashes = split_input.hashes(ids, n_docs, seed)
     group = split_input.group_codes(groups, n_docs)
     assignment = split_input.checked_fixed(fixed, n_docs, len(shares)).copy()
-    _join_frozen_groups(assignment, group, len(shares))
+    join_frozen_groups(assignment, group, len(shares))
     if (assignment < 0).any():
         columns = labels if order == 1 else sp.hstack([labels, label_pairs(labels, 2)], "csr")
         need = coverage_need(group_support(labels, group), shares)
@@ -350,8 +350,14 @@ def _by_group(matrix: sp.csr_matrix, group: np.ndarray, n_groups: int) -> sp.csr
     return summed
 
 
-def _join_frozen_groups(assignment: np.ndarray, group: np.ndarray, k: int) -> None:
-    """Put free documents into the part that holds most frozen documents of their group."""
+def join_frozen_groups(assignment: np.ndarray, group: np.ndarray, k: int) -> None:
+    """Put free documents into the part that holds most frozen documents of their group.
+
+    Args:
+        assignment: `(n_docs,)` part, −1 for free documents; changed in place.
+        group: `(n_docs,)` group numbers.
+        k: number of parts.
+    """
     frozen = assignment >= 0
     if not frozen.any() or frozen.all():
         return

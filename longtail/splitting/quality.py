@@ -21,6 +21,7 @@ import scipy.sparse as sp
 
 from longtail.errors import DataError
 from longtail.splitting import inputs as split_input
+from longtail.splitting.atoms import Copies, copies_across
 from longtail.splitting.iterative import (
     SPLITS,
     Bounds,
@@ -39,6 +40,7 @@ def quality(
     fractions: Sequence[float],
     *,
     groups: Sequence[Hashable] | None = None,
+    copies: Copies | None = None,
     fixed: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """The quality report of a split, ready for JSON.
@@ -48,6 +50,7 @@ def quality(
         assignment: `(n_docs,)` int, the part of each document.
         fractions: as given to `iterative_split`.
         groups: as given to `iterative_split`.
+        copies: which documents have the same text; None leaves `copies_across` out.
         fixed: as given to `iterative_split`; only used to say why a label is missing.
 
     Returns:
@@ -59,7 +62,9 @@ def quality(
             and `missing`, the number of absent pairs per part among those with enough groups;
             `missing` - per part, the labels that the coverage rule requires and that are absent, as
             {label, groups, reason};
-            `groups_apart` - the number of groups with documents in several parts.
+            `groups_apart` - the number of groups with documents in several parts;
+            `copies_across` - per kind (exact, near) and part, the number of documents with a copy
+            in another part.
 
     Raises:
         DataError: lengths or values are wrong.
@@ -78,6 +83,8 @@ def quality(
     pair_got = _counts(pairs, part, k)
     pair_need = coverage_need(group_support(pairs, group), shares)
     in_part = len(np.unique(group * k + part))
+    across = {} if copies is None else copies_across(part, copies, k)
+    copied = {kind: _per_part(number, names) for kind, number in across.items()}
     return {
         "sizes": _sizes(part, group, shares, names),
         "label_share_deviation": share_deviation(got, shares),
@@ -89,6 +96,7 @@ def quality(
         },
         "missing": _missing(labels, part, group, frozen, shares, names),
         "groups_apart": in_part - len(np.unique(group)),
+        **({"copies_across": copied} if copied else {}),
     }
 
 
