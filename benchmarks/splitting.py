@@ -32,6 +32,7 @@ from longtail.splitting.iterative import (
     SPLITS,
     coverage_need,
     iterative_split,
+    reachable_sizes,
     scikit_multilearn_split,
 )
 from longtail.splitting.quality import quality
@@ -150,37 +151,59 @@ def least_rld(labels: sp.csr_matrix) -> float:
     return float(np.mean(errors))
 
 
-def coverage(n_corpora: int = 800) -> None:
-    """Missing labels of 4 to 9 documents with dense labels, against the best assignment."""
-    rng = np.random.default_rng(0)
-    excess = []
-    for seed in range(n_corpora):
-        n_docs, n_labels = rng.integers(4, 10), rng.integers(1, 6)
-        labels = rng.random((n_docs, n_labels)) < rng.uniform(0.2, 0.7)
-        part = iterative_split(sp.csr_matrix(labels, dtype=np.int8), FRACTIONS, seed=seed)
-        mine, ours_fits = missing_labels(labels, part[None])
-        best = mine[0]
-        if mine[0]:
-            every = np.array(list(itertools.product(range(3), repeat=n_docs)), dtype=np.int8)
-            missing, fits = missing_labels(labels, every)
-            best = missing[fits].min()
-        excess.append((mine[0], mine[0] - best, ours_fits[0]))
-    lacking, more, fits = (np.array(column) for column in zip(*excess, strict=True))
-    print(
-        f"{n_corpora} corpora: sizes within one document in {fits.sum()}, a label missing in "
-        f"{(lacking > 0).sum()}; a better assignment exists for {(more > 0).sum()}, by at most "
-        f"{more.max()} labels"
-    )
+def coverage() -> None:
+    """Missing labels of small corpora with dense labels, against the best assignment."""
+    for title, n_corpora, docs, overfull in (
+        ("nothing frozen", 800, (4, 9), False),
+        ("val or test frozen beyond its share", 1500, (8, 12), True),
+    ):
+        rng = np.random.default_rng(0)
+        found = [against_best(rng, seed, docs, overfull) for seed in range(n_corpora)]
+        lacking, more, fits = (np.array(column) for column in zip(*found, strict=True))
+        print(
+            f"{title}: {n_corpora} corpora, sizes right in {fits.sum()}, a label missing in "
+            f"{(lacking > 0).sum()}; a better assignment exists for {(more > 0).sum()}, by at "
+            f"most {more.max()} labels",
+            flush=True,
+        )
 
 
-def missing_labels(labels: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def against_best(
+    rng: np.random.Generator, seed: int, docs: tuple[int, int], overfull: bool
+) -> tuple[int, int, bool]:
+    """Labels that the split misses, how many of them needlessly, and whether its sizes fit."""
+    n_docs, n_labels = rng.integers(docs[0], docs[1] + 1), rng.integers(1, 6)
+    labels = rng.random((n_docs, n_labels)) < rng.uniform(0.2, 0.7)
+    fixed = np.full(n_docs, -1, np.int8)
+    if overfull:
+        fixed[: rng.integers(0.3 * n_docs, 0.5 * n_docs + 1)] = rng.integers(1, 3)
+    part = iterative_split(sp.csr_matrix(labels, dtype=np.int8), FRACTIONS, fixed=fixed, seed=seed)
+    [mine], [fits] = missing_labels(labels, part[None], fixed)
+    if not mine:
+        return 0, 0, fits
+    free = np.flatnonzero(fixed < 0)
+    every = np.tile(fixed, (3 ** len(free), 1))
+    every[:, free] = np.array(list(itertools.product(range(3), repeat=len(free))), dtype=np.int8)
+    missing, fit = missing_labels(labels, every, fixed)
+    return mine, mine - missing[fit].min(), fits
+
+
+def missing_labels(
+    labels: np.ndarray, parts: np.ndarray, fixed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """For each assignment of `parts` `(n, n_docs)`: labels missing, and whether its sizes fit."""
     need = coverage_need(labels.sum(axis=0), np.array(FRACTIONS))
+    frozen = np.bincount(fixed[fixed >= 0], minlength=3)
+    reachable = reachable_sizes(np.array(FRACTIONS), frozen, len(labels))
     missing, fits = np.zeros(len(parts), int), np.ones(len(parts), bool)
     for j in range(3):
         inside = parts == j
+        size = inside.sum(axis=1)
         missing += (need[:, j] & ~(inside[:, :, None] & labels).any(axis=1)).sum(axis=1)
-        fits &= np.abs(inside.sum(axis=1) - FRACTIONS[j] * len(labels)) <= 1 + 1e-9
+        if reachable[j] > frozen[j] + 1e-9:
+            fits &= np.abs(size - reachable[j]) <= 1 + 1e-9
+        else:
+            fits &= size <= max(frozen[j], FRACTIONS[j] * len(labels) + 1) + 1e-9
     return missing, fits
 
 

@@ -98,7 +98,7 @@ def _merged(
     fresh = mode == "replace" or not path.exists()
     columns = merge.empty() if fresh else merge.existing(path)
     old_ids = set(columns["id"])
-    n_added = n_changed = n_corrected = n_frozen = 0
+    n_added = n_changed = n_corrected = n_frozen = n_retired = 0
     for rows in batches:
         columns, added, changed = merge.merge(columns, rows, update=mode == "update")
         n_added, n_changed = n_added + added, n_changed + changed
@@ -112,13 +112,14 @@ def _merged(
         return f"nothing new, left unchanged ({len(old_ids):,} documents)."
     recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
     if old_ids and (assignment or recorded.exists()):
-        n_frozen = merge.freeze(columns, old_ids, recorded)
+        n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
     merge.save(columns, path)
     n_docs, n_pairs = len(columns["id"]), sum(map(len, columns["labels"]))
+    retired = f", {n_retired:,} retired from test" if n_retired else ""
     n_labels = len({label for labels in columns["labels"] for label in labels})
     return (
         f"{n_docs:,} documents, {n_labels:,} labels, {n_pairs / n_docs:.2f} per document "
-        f"({counts}, {n_frozen:,} splits frozen)."
+        f"({counts}, {n_frozen:,} splits frozen{retired})."
     )
 
 

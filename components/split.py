@@ -1,26 +1,26 @@
-"""Assign each document to train, val or test: iterative stratification, groups kept together."""
+"""Assign each document to train, val or test; groups and copies of a text stay together."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import scipy.sparse as sp
 from pydantic import Field, model_validator
 
+from components._formats.assignment import write_assignment
 from components._formats.corpus import read_corpus
 from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
-from components._frame.files import written
 from components._frame.params import Section
 from longtail import label_matrix
 from longtail.errors import DataError
 from longtail.splitting import iterative as splitting
+from longtail.splitting.atoms import Copies, atoms
 from longtail.splitting.quality import quality
+from longtail.splitting.refresh import refresh
+from longtail.validation.duplicates import duplicate_groups, near_duplicate_pairs, text_keys
 
 # The reference needs a dense matrix; above this size it takes more time than it is worth.
 REFERENCE_BYTES = 64 << 20
@@ -47,24 +47,45 @@ class Params(Section):
     fractions: Fractions
     order: int = Field(ge=1, le=2, description="1: by labels; 2: by label pairs first")
     seed: int = Field(ge=0, description="breaks ties by a hash of (seed, id)")
+    near_copies: bool = Field(description="whether near-copies of a text stay together, too")
+    near_similarity: float = Field(
+        ge=0.5, le=1, description="Jaccard index of word triples of near-copies, 0.5 to 1"
+    )
+    refresh: float = Field(
+        ge=0, le=1, description="share of test that retires when documents arrive, 0 to 1"
+    )
 
 
 def run(*, corpus: Input, assignment: Output, split_report: Output, params: Params) -> str:
     frame = read_corpus(corpus)
     labels = label_matrix.vocabulary(frame["labels"])
     targets = label_matrix.encode(frame["labels"].tolist(), labels)
+    ids, copies = frame["id"].tolist(), find_copies(frame["text"].tolist(), params.near_similarity)
     groups = frame["group"].tolist() if "group" in frame else None
+    together = atoms(ids, groups, copies, near=params.near_copies)
     shares = list(params.fractions.model_dump().values())
-    fixed, shares = val_from_train(frozen_parts(frame), shares)
-    parts = _assign(frame["id"].tolist(), targets, groups, fixed, shares, params)
+    refreshed = refresh(
+        targets,
+        shares,
+        frozen_parts(frame),
+        groups=together,
+        dates=dates(frame),
+        share=params.refresh,
+        seed=params.seed,
+    )
+    fixed, shares = val_from_train(refreshed.fixed, shares, together)
+    parts = _assign(ids, targets, together, fixed, shares, params)
     report = {
         "method": params.method,
-        "frozen": int((fixed >= 0).sum()),
+        "frozen": int((fixed >= 0).sum() - refreshed.drawn.sum()),
+        "retired": int(refreshed.retired.sum()),
+        "drawn": int(refreshed.drawn.sum()),
         "labels": labels,
-        "quality": quality(targets, parts, shares, groups=groups, fixed=fixed),
-        "reference": _reference(frame, targets, shares, groups, params.seed),
+        "quality": quality(targets, parts, shares, groups=together, copies=copies, fixed=fixed),
+        "reference": _reference(ids, targets, shares, together, copies, params.seed),
     }
-    write_assignment(frame["id"].tolist(), parts, assignment)
+    splits = [splitting.SPLITS[part] for part in parts]
+    write_assignment(assignment, ids, splits, together, refreshed.retired.tolist())
     write_json(report, split_report, indent=1)
     return _found(parts, report)
 
@@ -73,7 +94,31 @@ def _found(parts: np.ndarray, report: dict[str, Any]) -> str:
     sizes = np.bincount(parts, minlength=len(splitting.SPLITS))
     named = ", ".join(f"{n:,} {name}" for name, n in zip(splitting.SPLITS, sizes, strict=True))
     missing = sum(len(labels) for labels in report["quality"]["missing"].values())
-    return f"{named} ({report['frozen']:,} frozen); {missing:,} labels missing from a part"
+    retired = f", {report['retired']:,} retired from test" if report["retired"] else ""
+    across = "".join(
+        f"; {kind} copies in another part: "
+        + ", ".join(f"{n:,} of {name}" for name, n in number.items() if n)
+        for kind, number in report["quality"]["copies_across"].items()
+        if any(number.values())
+    )
+    return (
+        f"{named} ({report['frozen']:,} frozen{retired}); {missing:,} labels missing from a part"
+        f"{across}"
+    )
+
+
+def find_copies(texts: list[str], similarity: float) -> Copies:
+    """The exact copies and near-copies, compared as `validate` does."""
+    keys = text_keys(texts)
+    return Copies(duplicate_groups(keys), near_duplicate_pairs(keys, similarity))
+
+
+def dates(frame: pd.DataFrame) -> np.ndarray:
+    """When each document was annotated, `(n_docs,)` float, NaN where that is unknown."""
+    if "annotated_at" not in frame:
+        return np.full(len(frame), np.nan)
+    moments = frame["annotated_at"].to_numpy(dtype="datetime64[us]")
+    return np.where(np.isnat(moments), np.nan, moments.astype(np.int64))
 
 
 def frozen_parts(frame: pd.DataFrame) -> np.ndarray:
@@ -92,14 +137,18 @@ def frozen_parts(frame: pd.DataFrame) -> np.ndarray:
     return frame["split"].map(known).fillna(-1).to_numpy(dtype=np.int8)
 
 
-def val_from_train(fixed: np.ndarray, shares: list[float]) -> tuple[np.ndarray, list[float]]:
+def val_from_train(
+    fixed: np.ndarray, shares: list[float], together: list[str]
+) -> tuple[np.ndarray, list[float]]:
     """Free train if every row is frozen and none is in val, as in corpora published in two parts.
 
-    Test keeps its rows and gets no others; train and val share the rest by their fractions.
+    Test keeps its rows and gets no others; train and val share the rest by their fractions. Rows of
+    train that belong together with a row of test stay in train.
 
     Args:
         fixed: part codes `(n_docs,)` of frozen rows, -1 for the others.
         shares: of train, val and test; they sum to 1.
+        together: atom of each document.
 
     Returns:
         `fixed` and `shares`, changed if necessary.
@@ -107,9 +156,11 @@ def val_from_train(fixed: np.ndarray, shares: list[float]) -> tuple[np.ndarray, 
     if not len(fixed) or (fixed < 0).any() or (fixed == VAL).any():
         return fixed, shares
     print("Every document is frozen and none is in val: val will be taken from train.")
+    in_test = set(np.array(together, dtype=object)[fixed == TEST])
+    stays = np.array([name in in_test for name in together], dtype=bool)
     test = float((fixed == TEST).mean())
     rest = (1 - test) / (shares[0] + shares[1])
-    return np.where(fixed == TEST, fixed, -1).astype(np.int8), [
+    return np.where(stays, fixed, -1).astype(np.int8), [
         shares[0] * rest,
         shares[1] * rest,
         test,
@@ -119,7 +170,7 @@ def val_from_train(fixed: np.ndarray, shares: list[float]) -> tuple[np.ndarray, 
 def _assign(
     ids: list[str],
     targets: sp.csr_matrix,
-    groups: list[Any] | None,
+    together: list[str],
     fixed: np.ndarray,
     shares: list[float],
     params: Params,
@@ -129,7 +180,7 @@ def _assign(
             targets,
             shares,
             ids=ids,
-            groups=groups,
+            groups=together,
             fixed=fixed,
             order=params.order,
             seed=params.seed,
@@ -148,31 +199,22 @@ def _assign(
 
 
 def _reference(
-    frame: pd.DataFrame,
+    ids: list[str],
     targets: sp.csr_matrix,
     shares: list[float],
-    groups: list[Any] | None,
+    together: list[str],
+    copies: Copies,
     seed: int,
 ) -> dict[str, Any]:
     """The quality of scikit-multilearn's split of all rows, or why it was skipped."""
     try:
         parts = splitting.scikit_multilearn_split(
-            targets, shares, ids=frame["id"].tolist(), seed=seed, max_bytes=REFERENCE_BYTES
+            targets, shares, ids=ids, seed=seed, max_bytes=REFERENCE_BYTES
         )
     except ValueError as error:
         return {"method": "scikit_multilearn", "skipped": str(error)}
-    return {"method": "scikit_multilearn", **quality(targets, parts, shares, groups=groups)}
-
-
-def write_assignment(ids: list[str], parts: np.ndarray, path: Path) -> None:
-    """Write the columns `id` and `split`, sorted by id."""
-    order = np.argsort(np.array(ids, dtype=object), kind="stable")
-    columns = {
-        "id": [ids[row] for row in order],
-        "split": [splitting.SPLITS[parts[row]] for row in order],
-    }
-    with written(path) as temporary:
-        pq.write_table(pa.table(columns), temporary, compression="zstd")
+    found = quality(targets, parts, shares, groups=together, copies=copies)
+    return {"method": "scikit_multilearn", **found}
 
 
 if __name__ == "__main__":

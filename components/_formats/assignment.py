@@ -1,9 +1,10 @@
-"""Joins the corpus with its train/val/test assignment; both must name the same documents."""
+"""Writes and reads the train/val/test assignment, and joins the corpus with it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 import scipy.sparse as sp
 
 from components._formats.corpus import SPLITS, read_corpus
+from components._frame.files import written
 from longtail import label_matrix
 from longtail.errors import DataError
 
@@ -24,34 +26,71 @@ class Part:
     targets: sp.csr_matrix
 
 
+def write_assignment(
+    path: Path, ids: list[str], splits: list[str], groups: list[str], retired: list[bool]
+) -> None:
+    """Write one row per document, sorted by id.
+
+    Args:
+        path: the Parquet file.
+        ids: unique.
+        splits: part of each document.
+        groups: documents that stay together (of one group, or copies), by their smallest id.
+        retired: whether a refresh moved the document from test to train; `ingest` then does so in
+            the corpus.
+    """
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    columns: dict[str, list[Any]] = {
+        "id": ids,
+        "split": splits,
+        "group": groups,
+        "retired": retired,
+    }
+    table = pa.table({name: [values[row] for row in order] for name, values in columns.items()})
+    with written(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
 def read_assignment(path: Path) -> pd.Series:
     """The part (`train`, `val`, `test`) of each document, indexed by id.
 
     Raises:
         DataError: `path` is not a file that `split` wrote.
     """
+    return _column(path, "split")
+
+
+def read_groups(path: Path) -> pd.Series:
+    """What each document must stay together with, indexed by id.
+
+    The values are the smallest ids of the split's atoms: documents of one group, and copies of one
+    text.
+
+    Raises:
+        DataError: `path` is not a file that `split` wrote.
+    """
+    return _column(path, "group")
+
+
+def _column(path: Path, name: str) -> pd.Series:
     try:
-        columns = pq.read_table(path, columns=["id", "split"]).to_pydict()
-        problem = _problem(columns["id"], columns["split"])
+        columns = pq.read_table(path, columns=["id", name]).to_pydict()
+        problem = _problem(columns["id"], name, columns[name])
     except (pa.ArrowException, OSError, KeyError) as error:
         problem = " ".join(str(error).split())
     if problem:
         raise DataError(
             f"{path} is not a readable split assignment ({problem}); expected the columns id and "
-            "split as `split` writes them. Run `dvc repro split`."
+            f"{name} as `split` writes them. Run `dvc repro split`."
         )
-    return pd.Series(columns["split"], index=columns["id"], name="split")
+    return pd.Series(columns[name], index=columns["id"], name=name)
 
 
-def read_groups(path: Path) -> pd.Series:
-    """The group of each document, indexed by id: what the split kept together."""
-    table = pq.read_table(path, columns=["id", "group"]).to_pydict()
-    return pd.Series(table["group"], index=table["id"], name="group")
-
-
-def _problem(ids: list[str], splits: list[str]) -> str:
-    if unexpected := set(splits) - set(SPLITS):
+def _problem(ids: list[str], name: str, values: list[str]) -> str:
+    if name == "split" and (unexpected := set(values) - set(SPLITS)):
         return f"split {next(iter(unexpected))!r}"
+    if None in values:
+        return f"null in column {name}"
     if len(set(ids)) < len(ids):
         return "an id appears twice"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +79,17 @@ def _differs(name: str, old: Any, new: Any) -> bool:
     return old != new and not (name == "split" and new is None)
 
 
-def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> int:
-    """Fill the empty `split` of old rows from the recorded assignment and return their number."""
+def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> tuple[int, int]:
+    """Take the split of old rows from the recorded assignment.
+
+    An empty `split` is filled in; a filled one only changes from test to train, where `split` says
+    that the document retired.
+
+    Returns:
+        The number of splits filled in, and the number of documents retired.
+    """
     try:
-        recorded = pq.ParquetFile(assignment).read(columns=["id", "split"]).to_pydict()
+        recorded = pq.ParquetFile(assignment).read().to_pydict()
         split_of = dict(zip(recorded["id"], recorded["split"], strict=True))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise DataError(
@@ -92,13 +100,19 @@ def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> int:
         raise DataError(
             f"{assignment}, column 'split': expected {', '.join(SPLITS)}, got {unknown.pop()!r}."
         )
+    retired = set(compress(recorded["id"], recorded.get("retired", ())))
     splits = columns.setdefault("split", [None] * len(columns["id"]))
-    n_filled = 0
+    n_filled = n_retired = 0
     for i, identity in enumerate(columns["id"]):
-        if splits[i] is None and identity in old_ids and identity in split_of:
+        if identity not in old_ids or identity not in split_of:
+            continue
+        if splits[i] is None:
             splits[i] = split_of[identity]
             n_filled += 1
-    return n_filled
+        elif splits[i] == "test" and identity in retired:
+            splits[i] = "train"
+            n_retired += 1
+    return n_filled, n_retired
 
 
 def correct(columns: Columns, path: Path) -> int:

@@ -77,7 +77,7 @@ def iterative_split(
     hashes = split_input.hashes(ids, n_docs, seed)
     group = split_input.group_codes(groups, n_docs)
     assignment = split_input.checked_fixed(fixed, n_docs, len(shares)).copy()
-    _join_frozen_groups(assignment, group, len(shares))
+    join_frozen_groups(assignment, group, len(shares))
     if (assignment < 0).any():
         columns = labels if order == 1 else sp.hstack([labels, label_pairs(labels, 2)], "csr")
         need = coverage_need(group_support(labels, group), shares)
@@ -212,6 +212,31 @@ def reachable_sizes(shares: np.ndarray, frozen: np.ndarray, n_docs: int) -> np.n
         full |= over
 
 
+class Bounds(NamedTuple):
+    """The sizes that parts are to have, each `(n_parts,)` documents."""
+
+    target: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    open: np.ndarray  # bool; the others are full of frozen documents
+
+
+def size_bounds(shares: np.ndarray, frozen: np.ndarray, n_docs: int, slack: int) -> Bounds:
+    """Sizes within `slack` documents, the largest free group, of those that can be reached.
+
+    A part that frozen documents fill takes one more only up to its own share and the slack. If they
+    fill it even beyond that, it may stay as it is.
+    """
+    target = reachable_sizes(shares, frozen, n_docs)
+    is_open = target > frozen + 1e-9
+    return Bounds(
+        target,
+        lower=np.where(is_open, target - slack, 0.0),
+        upper=np.maximum(np.where(is_open, target, shares * n_docs) + slack, frozen),
+        open=is_open,
+    )
+
+
 class _Frozen(NamedTuple):
     docs: np.ndarray  # (n_columns, k) documents
     holders: np.ndarray  # (n_labels, k) groups
@@ -260,9 +285,7 @@ def _table(
     shares: np.ndarray,
 ) -> _stratify.Table:
     n_docs = int(frozen.size.sum() + weight.sum())
-    target = reachable_sizes(shares, frozen.size, n_docs)
-    is_open = target > frozen.size + 1e-9
-    slack = weight.max()
+    bounds = size_bounds(shares, frozen.size, n_docs, int(weight.max()))
     total = frozen.docs.sum(axis=1) + np.asarray(atoms.sum(axis=0)).ravel()
     tiny = 1e-6  # keeps the division finite for parts of share 0, which never take part
     return _stratify.Table(
@@ -273,12 +296,12 @@ def _table(
         tie=tie,
         part=np.full(len(weight), -1, np.int8),
         got=frozen.docs.astype(np.int32),
-        wanted=np.maximum(np.outer(total, target / n_docs), tiny),
+        wanted=np.maximum(np.outer(total, bounds.target / n_docs), tiny),
         size=frozen.size.astype(np.int64),
-        target=np.maximum(target, tiny),
-        lower=np.where(is_open, target - slack, 0.0),
-        upper=np.where(is_open, target, shares * n_docs) + slack,
-        open=is_open,
+        target=np.maximum(bounds.target, tiny),
+        lower=bounds.lower,
+        upper=bounds.upper,
+        open=bounds.open,
         holders=frozen.holders.astype(np.int64),
         need=need,
         missing=np.array([(need & (frozen.holders == 0)).sum()], np.int64),
@@ -327,8 +350,14 @@ def _by_group(matrix: sp.csr_matrix, group: np.ndarray, n_groups: int) -> sp.csr
     return summed
 
 
-def _join_frozen_groups(assignment: np.ndarray, group: np.ndarray, k: int) -> None:
-    """Put free documents into the part that holds most frozen documents of their group."""
+def join_frozen_groups(assignment: np.ndarray, group: np.ndarray, k: int) -> None:
+    """Put free documents into the part that holds most frozen documents of their group.
+
+    Args:
+        assignment: `(n_docs,)` part, −1 for free documents; changed in place.
+        group: `(n_docs,)` group numbers.
+        k: number of parts.
+    """
     frozen = assignment >= 0
     if not frozen.any() or frozen.all():
         return

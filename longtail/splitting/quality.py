@@ -14,14 +14,22 @@ f_j its wanted fraction. Means are over labels with D_i > 0 and parts with n_j >
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from longtail.errors import DataError
 from longtail.splitting import inputs as split_input
-from longtail.splitting.iterative import SPLITS, coverage_need, group_support, label_pairs
+from longtail.splitting.atoms import Copies, copies_across
+from longtail.splitting.iterative import (
+    SPLITS,
+    Bounds,
+    coverage_need,
+    group_support,
+    label_pairs,
+    size_bounds,
+)
 
 DIGITS = 10  # figures are rounded so that summation order cannot change a report
 
@@ -32,6 +40,7 @@ def quality(
     fractions: Sequence[float],
     *,
     groups: Sequence[Hashable] | None = None,
+    copies: Copies | None = None,
     fixed: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """The quality report of a split, ready for JSON.
@@ -41,6 +50,7 @@ def quality(
         assignment: `(n_docs,)` int, the part of each document.
         fractions: as given to `iterative_split`.
         groups: as given to `iterative_split`.
+        copies: which documents have the same text; None leaves `copies_across` out.
         fixed: as given to `iterative_split`; only used to say why a label is missing.
 
     Returns:
@@ -52,7 +62,9 @@ def quality(
             and `missing`, the number of absent pairs per part among those with enough groups;
             `missing` - per part, the labels that the coverage rule requires and that are absent, as
             {label, groups, reason};
-            `groups_apart` - the number of groups with documents in several parts.
+            `groups_apart` - the number of groups with documents in several parts;
+            `copies_across` - per kind (exact, near) and part, the number of documents with a copy
+            in another part.
 
     Raises:
         DataError: lengths or values are wrong.
@@ -71,6 +83,8 @@ def quality(
     pair_got = _counts(pairs, part, k)
     pair_need = coverage_need(group_support(pairs, group), shares)
     in_part = len(np.unique(group * k + part))
+    across = {} if copies is None else copies_across(part, copies, k)
+    copied = {kind: _per_part(number, names) for kind, number in across.items()}
     return {
         "sizes": _sizes(part, group, shares, names),
         "label_share_deviation": share_deviation(got, shares),
@@ -82,6 +96,7 @@ def quality(
         },
         "missing": _missing(labels, part, group, frozen, shares, names),
         "groups_apart": in_part - len(np.unique(group)),
+        **({"copies_across": copied} if copied else {}),
     }
 
 
@@ -132,37 +147,58 @@ def _missing(
         [group_support(labels[part == j], group[part == j]) for j in range(k)], axis=1
     )
     fixed_group = np.isin(group, group[frozen])
+    state = _State(labels, part, group, need, holders, _bounds(part, group, fixed_group, shares))
     columns = labels.tocsc()
     report: dict[str, list[dict[str, Any]]] = {}
     for j in range(k):
         report[names[j]] = []
         for label in np.flatnonzero(need[:, j] & (holders[:, j] == 0)):
             rows = columns.indices[columns.indptr[label] : columns.indptr[label + 1]]
-            free = rows[~fixed_group[rows]]
-            reason = _reason(labels, free, part, group, need, holders)
+            reason = _reason(state, rows[~fixed_group[rows]], j)
             entry = {"label": int(label), "groups": int(support[label]), "reason": reason}
             report[names[j]].append(entry)
     return report
 
 
-def _reason(
-    labels: sp.csr_matrix,
-    free: np.ndarray,
-    part: np.ndarray,
-    group: np.ndarray,
-    need: np.ndarray,
-    holders: np.ndarray,
-) -> str:
-    """Why none of the label's `free` documents is in the part that lacks the label."""
+class _State(NamedTuple):
+    labels: sp.csr_matrix
+    part: np.ndarray
+    group: np.ndarray
+    need: np.ndarray
+    holders: np.ndarray
+    bounds: Bounds
+
+
+def _bounds(
+    part: np.ndarray, group: np.ndarray, fixed_group: np.ndarray, shares: np.ndarray
+) -> Bounds:
+    """The bounds that `iterative_split` keeps; documents in a frozen group count as frozen."""
+    slack = int(np.bincount(group[~fixed_group]).max(initial=0))
+    return size_bounds(
+        shares, np.bincount(part[fixed_group], minlength=len(shares)), len(part), slack
+    )
+
+
+def _reason(s: _State, free: np.ndarray, j: int) -> str:
+    """Why none of the label's `free` documents is in part `j`, which lacks the label."""
     if not len(free):
         return "all its groups are frozen in other parts"
-    for number in np.unique(group[free]):
-        rows = np.flatnonzero(group == number)
-        p = part[rows[0]]
-        carried = np.unique(labels[rows].indices)
-        if not (need[carried, p] & (holders[carried, p] == 1)).any():
-            return "a free group could move, but the sizes leave no room for it"
-    return "each of its free groups is the last one of some label in its part"
+    size, bound = np.bincount(s.part, minlength=len(s.bounds.target)), s.bounds
+    last_ones = True
+    for number in np.unique(s.group[free]):
+        rows = np.flatnonzero(s.group == number)
+        p = s.part[rows[0]]
+        carried = np.unique(s.labels[rows].indices)
+        if (s.need[carried, p] & (s.holders[carried, p] == 1)).any():
+            continue
+        last_ones = False
+        if size[p] - len(rows) >= bound.lower[p] - 1e-9 and (
+            size[j] + len(rows) <= bound.upper[j] + 1e-9
+        ):
+            return "a free group could move here, but this method did not find it"
+    if last_ones:
+        return "each of its free groups is the last one of some label in its part"
+    return "no free group can move here alone without breaking sizes or another label's coverage"
 
 
 def _sizes(

@@ -15,6 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 LEAST_SWAPS = 2
+PAIRS = 4_000_000  # compared for the expected disagreement, at most
+PAIRS_AT_A_TIME = 200_000
 
 
 @dataclass(frozen=True)
@@ -169,13 +171,10 @@ def _pairs(shared: Judgments) -> tuple[np.ndarray, np.ndarray]:
 def _mean_to_others(shared: Judgments) -> np.ndarray:
     """Mean MASI distance from each row to the other rows of its document, `(n_rows,)`."""
     first, second = _pairs(shared)
-    targets = shared.targets.astype(np.float64)
-    size = np.asarray(targets.sum(axis=1)).ravel()
-    common = np.asarray(targets[first].multiply(targets[second]).sum(axis=1)).ravel()
-    distance = _masi(common, size[first], size[second])
-    ends = np.concatenate([first, second])
-    total = np.bincount(ends, np.tile(distance, 2), minlength=len(size))
-    return total / np.maximum(np.bincount(ends, minlength=len(size)), 1)
+    distance = _paired_distances(shared.targets, first, second)
+    ends, n_rows = np.concatenate([first, second]), len(shared.document)
+    total = np.bincount(ends, np.tile(distance, 2), minlength=n_rows)
+    return total / np.maximum(np.bincount(ends, minlength=n_rows), 1)
 
 
 def _per_document(shared: Judgments) -> tuple[sp.csr_matrix, np.ndarray]:
@@ -198,11 +197,33 @@ def _distinct(targets: sp.csr_matrix) -> tuple[sp.csr_matrix, np.ndarray]:
     return targets[first], kind
 
 
-def _mean_distance(kinds: sp.csr_matrix, count: np.ndarray, block: int = 1000) -> float:
-    """Mean MASI distance between any two different judgments, in blocks of rows."""
-    weight = np.asarray(count, dtype=float)
+def _mean_distance(kinds: sp.csr_matrix, count: np.ndarray, most_pairs: int = PAIRS) -> float:
+    """Mean MASI distance between any two different judgments.
+
+    Exact if there are at most `most_pairs` pairs of kinds, otherwise the mean of as many random
+    pairs of judgments, whose standard error is at most 0.5 / √most_pairs = 0.00025.
+
+    Args:
+        kinds: the distinct label sets, 0/1 `(n_kinds, n_labels)`.
+        count: judgments of each kind `(n_kinds,)`, two in all at least.
+        most_pairs: pairs compared, at most.
+    """
+    n = int(count.sum())
+    if len(count) ** 2 <= most_pairs:
+        return float(count @ masi_distances(kinds, kinds) @ count) / (n * (n - 1))
+    rng = np.random.default_rng(0)
+    kind = np.repeat(np.arange(len(count)), count)
     total = 0.0
-    for start in range(0, len(weight), block):
-        rows = slice(start, start + block)
-        total += float(weight[rows] @ masi_distances(kinds[rows], kinds) @ weight)
-    return total / (weight.sum() * (weight.sum() - 1))
+    for start in range(0, most_pairs, PAIRS_AT_A_TIME):
+        size = min(PAIRS_AT_A_TIME, most_pairs - start)
+        first = rng.integers(n, size=size)
+        second = (first + rng.integers(1, n, size=size)) % n  # never the same judgment
+        total += float(_paired_distances(kinds, kind[first], kind[second]).sum())
+    return total / most_pairs
+
+
+def _paired_distances(targets: sp.csr_matrix, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """MASI distance between rows `first` and rows `second`, `(n_pairs,)`."""
+    size = np.asarray(targets.sum(axis=1), dtype=float).ravel()
+    common = np.asarray(targets[first].multiply(targets[second]).sum(axis=1), dtype=float).ravel()
+    return _masi(common, size[first], size[second])

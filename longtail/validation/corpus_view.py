@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from longtail.label_matrix import encode, vocabulary
 from longtail.validation.agreement import Judgments
-from longtail.validation.duplicates import duplicate_groups, near_duplicate_pairs, text_keys
+from longtail.validation.duplicates import duplicate_groups, near_duplicate_pairs, text_keys, words
 from longtail.validation.label_cleaning import LabelLists
 from longtail.validation.label_variants import (
     Variants,
@@ -103,8 +103,8 @@ class CorpusView:
 
     @cached_property
     def n_words(self) -> np.ndarray:
-        """Number of words in each text, `(n_docs,)` int."""
-        return np.array([key.count(" ") + 1 if key else 0 for key in self.keys], dtype=np.int64)
+        """Number of words in each text, `(n_docs,)` int; see `duplicates.words`."""
+        return np.array([len(words(key)) for key in self.keys], dtype=np.int64)
 
     @cached_property
     def duplicates(self) -> np.ndarray:

@@ -13,6 +13,12 @@ CHARACTERS_READ = 50_000  # of each text, for near duplicates: bounds the cost p
 SHINGLE = 3  # words
 BANDS, ROWS = 16, 8  # two texts that share 80 % of their shingles meet with probability 0.947
 _PRIME = np.uint64((1 << 31) - 1)
+# Scripts that write no spaces between words: Thai, Lao, Myanmar, Khmer, kana, and Han.
+_UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+_WORD = re.compile(f"[{_UNSPACED}]|[^ {_UNSPACED}]+")
 
 
 def text_keys(texts: Sequence[str]) -> list[str]:
@@ -24,6 +30,18 @@ def text_keys(texts: Sequence[str]) -> list[str]:
     ['hello world', 'hello world', '']
     """
     return [re.sub(r"\W+", " ", text.lower()).strip() for text in texts]
+
+
+def words(key: str) -> list[str]:
+    """The words of a key of `text_keys`.
+
+    In scripts without spaces between words each character is one, as in Lucene's analyzers for
+    Chinese and Japanese. Three of them are about as telling as two words of a European language.
+
+    >>> words("gpu搭載 pc")
+    ['gpu', '搭', '載', 'pc']
+    """
+    return _WORD.findall(key)
 
 
 def duplicate_groups(keys: Sequence[str]) -> np.ndarray:
@@ -57,8 +75,8 @@ def near_duplicate_pairs(keys: Sequence[str], similarity: float, seed: int = 0) 
     one of 16 bands of 8 hashes and are then compared exactly. Within a bucket, each document is
     compared only with the first one and with its neighbor, so the cost grows with the number of
     documents no matter how many copies of a form letter there are; the pairs found still connect
-    the bucket. Exact duplicates of an earlier document and texts of fewer than three words are left
-    out.
+    the bucket. Exact duplicates of an earlier document and texts of fewer than three words (see
+    `words`) within the first 50,000 characters are left out.
 
     Args:
         keys: see `text_keys`.
@@ -68,11 +86,15 @@ def near_duplicate_pairs(keys: Sequence[str], similarity: float, seed: int = 0) 
     Returns:
         `(n_pairs, 2)` int, first index < second.
     """
-    first = np.unique(_codes(keys), return_index=True)[1] if len(keys) else np.zeros(0, int)
-    kept = np.array([i for i in sorted(first) if keys[i].count(" ") >= SHINGLE - 1], dtype=np.int64)
+    none = np.zeros((0, 2), dtype=np.int64)
+    if not len(keys):
+        return none
+    first = np.sort(np.unique(_codes(keys), return_index=True)[1])
+    triples = _shingles([keys[i][:CHARACTERS_READ] for i in first])
+    some = np.diff(triples.indptr) > 0
+    kept, shingles = first[some], triples[some]
     if len(kept) < 2:
-        return np.zeros((0, 2), dtype=np.int64)
-    shingles = _shingles([keys[i][:CHARACTERS_READ] for i in kept])
+        return none
     pairs = _candidates(_min_hashes(shingles, seed))
     pairs = pairs[_jaccard(shingles, pairs) >= similarity]
     return kept[pairs]
@@ -91,12 +113,15 @@ def _shingles(keys: Sequence[str]) -> sp.csr_matrix:
 
 
 def _word_triples(key: str) -> list[str]:
-    words = key.split(" ")
-    return [" ".join(words[i : i + SHINGLE]) for i in range(len(words) - SHINGLE + 1)]
+    given = words(key)
+    return [" ".join(given[i : i + SHINGLE]) for i in range(len(given) - SHINGLE + 1)]
 
 
 def _min_hashes(shingles: sp.csr_matrix, seed: int) -> np.ndarray:
-    """The minimum of each random hash over a row's shingles, `(n_docs, BANDS · ROWS)` uint64."""
+    """The minimum of each random hash over a row's shingles, `(n_docs, BANDS · ROWS)` uint64.
+
+    Every row must have a shingle: `reduceat` gives an empty one its neighbor's value.
+    """
     rng = np.random.default_rng(seed)
     factor = rng.integers(1, int(_PRIME), BANDS * ROWS, dtype=np.uint64)
     shift = rng.integers(0, int(_PRIME), BANDS * ROWS, dtype=np.uint64)

@@ -18,13 +18,13 @@ import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from longtail.validation.neighbors import nearest
+
 CHARACTERS_READ = 50_000  # of each text
 MAX_FEATURES = 50_000
 RIDGE = 10.0
 LEAST_SUPPORT = 5  # documents; a label with fewer cannot be predicted and is skipped
 BLOCK = 256  # labels scored at a time
-NEIGHBORS = 30
-ROWS = 1000  # documents compared with all others at a time
 
 
 @dataclass(frozen=True)
@@ -126,36 +126,6 @@ def leave_one_out(
         block = columns[start : start + BLOCK]
         y = targets[:, block].toarray().astype(features.dtype)
         yield block, (projected @ (features.T @ y) - leverage * y) / (1 - leverage)
-
-
-def nearest(features: np.ndarray, n_neighbors: int = NEIGHBORS) -> sp.csr_matrix:
-    """Weights of the documents most similar to each document, other than itself.
-
-    A weight is the squared cosine similarity (negative counts as 0), scaled to a sum of 1.
-
-    Args:
-        features: `(n_docs, n_features + 1)`, rows of length 1 and the constant.
-        n_neighbors: entries per row, at most.
-
-    Returns:
-        CSR `(n_docs, n_docs)`.
-    """
-    vectors, n_docs = features[:, :-1], len(features)
-    n = min(n_neighbors, n_docs - 1)
-    blocks = []
-    for start in range(0, n_docs, ROWS):
-        similarity = vectors[start : start + ROWS] @ vectors.T
-        rows = np.arange(len(similarity))
-        similarity[rows, start + rows] = -1
-        found = np.argpartition(-similarity, n - 1, axis=1)[:, :n]
-        weight = np.maximum(np.take_along_axis(similarity, found, axis=1), 0) ** 2
-        total = weight.sum(axis=1, keepdims=True)
-        weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
-        ends = np.arange(0, found.size + 1, n)
-        blocks.append(
-            sp.csr_matrix((weight.ravel(), found.ravel(), ends), shape=(len(found), n_docs))
-        )
-    return sp.csr_matrix(sp.vstack(blocks))
 
 
 def doubts(scores: np.ndarray, given: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:

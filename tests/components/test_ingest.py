@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from components import ingest as command
+from components._formats.assignment import write_assignment
 from components._formats.corpus import read_corpus
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import ROOT
@@ -36,11 +37,11 @@ def digest() -> str:
     return hashlib.sha256(Path("data/corpus.parquet").read_bytes()).hexdigest()
 
 
-def record_assignment(**split_of: str) -> None:
+def record_assignment(*, retired: tuple[str, ...] = (), **split_of: str) -> None:
     path = Path("artifacts/split/assignment.parquet")
     path.parent.mkdir(parents=True)
-    frame = pd.DataFrame({"id": list(split_of), "split": list(split_of.values())})
-    frame.to_parquet(path, index=False)
+    ids, parts = list(split_of), list(split_of.values())
+    write_assignment(path, ids, parts, ids, [identity in retired for identity in ids])
 
 
 def test_a_csv_becomes_the_corpus_sorted_by_id(folder):
@@ -100,6 +101,25 @@ def test_a_frozen_split_wins_over_the_recorded_one(folder):
     before = digest()
     assert ingest("csv", "in.csv")["split"] == frozen  # its empty split changes nothing
     assert digest() == before
+
+
+def test_retired_documents_move_to_train_and_no_others(folder, capsys):
+    text = "id,text,labels,split\n5,five,b,test\n6,six,b,test\n7,seven,a,val\n8,eight,a,\n"
+    Path("in.csv").write_text(text, encoding="utf-8")
+    ingest("csv", "in.csv")
+    record_assignment(retired=("5", "7", "9"), **dict.fromkeys("56789", "train"))
+    Path("new.csv").write_text("id,text,labels,split\n9,nine,b,test\n", encoding="utf-8")
+    # 6 is frozen in test, 7 is not in test, and 9 has only just arrived.
+    assert ingest("csv", "new.csv")["split"] == ["train", "test", "val", "train", "test"]
+    assert "1 splits frozen, 1 retired from test" in capsys.readouterr().out
+
+
+def test_an_assignment_of_an_earlier_version_retires_nobody(folder):
+    Path("in.csv").write_text("id,text,labels,split\n5,five,b,test\n", encoding="utf-8")
+    ingest("csv", "in.csv")
+    pd.DataFrame({"id": ["5"], "split": ["train"]}).to_parquet("old.parquet")
+    Path("new.csv").write_text("id,text,labels\n9,nine,b\n", encoding="utf-8")
+    assert ingest("csv", "new.csv", "--assignment", "old.parquet")["split"] == ["test", None]
 
 
 def test_a_given_assignment_must_exist_and_be_valid(folder):

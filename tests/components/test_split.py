@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,21 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from pydantic import ValidationError
 
+from components import ingest, validate
+from components._formats.assignment import read_groups
 from components._formats.corpus import write_corpus
+from components._frame.component import stage_command
+from components._frame.pipeline import load_stages
 from components.split import Params, run
 from longtail.errors import DataError
+from longtail.splitting.atoms import Copies
 from longtail.splitting.iterative import SPLITS, scikit_multilearn_split
 from longtail.splitting.quality import quality
 from tests.builders.params import stage_params
+from tests.builders.paths import ROOT
 
 N_DOCS = 100
 
@@ -46,7 +54,7 @@ def split(folder: Path, frame: pd.DataFrame, **params: Any) -> tuple[pd.Series, 
         params=stage_params(Params, "split", params),
     )
     table = pq.read_table(folder / "out" / "assignment.parquet")
-    assert table.column_names == ["id", "split"]
+    assert table.column_names == ["id", "split", "group", "retired"]
     report = json.loads((folder / "out" / "split.json").read_text(encoding="utf-8"))
     return table.to_pandas().set_index("id")["split"], report
 
@@ -154,11 +162,13 @@ def test_the_library_method_leaves_frozen_rows_and_splits_the_rest(tmp_path: Pat
 def test_the_report_compares_our_split_with_the_librarys(tmp_path: Path) -> None:
     frame = corpus()
     parts, report = split(tmp_path, frame)
-    assert set(report) == {"method", "frozen", "labels", "quality", "reference"}
+    facts = {"method", "frozen", "retired", "drawn", "labels", "quality", "reference"}
+    assert set(report) == facts
     assert report["labels"] == ["common", "half", "rare"]
     assert report["method"] == "iterative" and report["frozen"] == 0
     figures = {
         "sizes", "label_share_deviation", "ld", "rld", "dcp", "pairs", "missing", "groups_apart",
+        "copies_across",
     }  # fmt: skip
     assert set(report["quality"]) == figures
     assert set(report["reference"]) == figures | {"method"}
@@ -166,7 +176,8 @@ def test_the_report_compares_our_split_with_the_librarys(tmp_path: Path) -> None
 
     wanted = csr_matrix([[name in doc for name in report["labels"]] for doc in frame["labels"]])
     codes = np.array([SPLITS.index(part) for part in parts[frame["id"]]])
-    assert report["quality"] == quality(wanted.astype(int), codes, [0.6, 0.2, 0.2])
+    copies = Copies(np.full(N_DOCS, -1), np.zeros((0, 2), dtype=int))
+    assert report["quality"] == quality(wanted.astype(int), codes, [0.6, 0.2, 0.2], copies=copies)
     # By hand: common and half are exact; rare has 1/3 in each part instead of .6, .2, .2.
     deviation = (4 / 15 + 2 / 15 + 2 / 15) / 9
     assert report["quality"]["label_share_deviation"] == pytest.approx(deviation, abs=1e-9)
@@ -194,6 +205,8 @@ def test_the_second_order_looks_at_label_pairs(tmp_path: Path) -> None:
         ({"order": 3}, "less than or equal to 2"),
         ({"seed": -1}, "greater than or equal to 0"),
         ({"method": "random"}, "'iterative' or 'scikit_multilearn'"),
+        ({"near_similarity": 0.4}, "greater than or equal to 0.5"),
+        ({"refresh": 1.1}, "less than or equal to 1"),
     ],
 )
 def test_parameters_out_of_range_are_refused(params: dict[str, Any], message: str) -> None:
@@ -220,3 +233,154 @@ def test_val_is_left_alone_if_a_row_is_free_or_frozen_in_val(tmp_path: Path) -> 
         frozen = np.array(published[:-1])
         assert (parts.to_numpy()[:-1] == frozen).all()
         assert parts.iloc[-1] == "val" and report["frozen"] == 99 + (last is not None)
+
+
+def copied(n_texts: int = 50, n_words: int = 30) -> pd.DataFrame:
+    """Each text three times: as it is, in other letters and punctuation, and with a word more."""
+    rows = []
+    for i in range(n_texts):
+        text = " ".join(f"w{i}x{word}" for word in range(n_words))
+        for kind, version in (("a", text), ("b", f"{text.upper()}!"), ("c", f"{text} more")):
+            rows.append({"id": f"{i:02}{kind}", "text": version, "labels": [f"l{i % 5}"]})
+    return pd.DataFrame(rows)
+
+
+def crossing(frame: pd.DataFrame, parts: pd.Series, kinds: str) -> int:
+    """Texts whose versions of these kinds are in several parts."""
+    part = frame[frame["id"].str[2].isin(list(kinds))].assign(part=lambda f: f["id"].map(parts))
+    return int((part.groupby(part["id"].str[:2])["part"].nunique() > 1).sum())
+
+
+def test_copies_stay_together_and_near_copies_by_a_setting(tmp_path: Path) -> None:
+    frame = copied()
+    parts, report = split(tmp_path, frame)
+    assert crossing(frame, parts, "abc") == 0
+    assert not any(n for kind in report["quality"]["copies_across"].values() for n in kind.values())
+    assert Counter(parts) == {"train": 90, "val": 30, "test": 30}
+    table = read_groups(tmp_path / "out" / "assignment.parquet")
+    assert table.to_dict() == {identity: f"{identity[:2]}a" for identity in frame["id"]}
+    parts, report = split(tmp_path, frame, near_copies=False)
+    assert crossing(frame, parts, "ab") == 0 < crossing(frame, parts, "bc")
+    table = read_groups(tmp_path / "out" / "assignment.parquet")
+    assert table.to_dict() == {i: i if i[2] == "c" else f"{i[:2]}a" for i in frame["id"]}
+    across = report["quality"]["copies_across"]
+    assert not any(across["exact"].values()) and across["near"]["test"] > 0
+    # From 1.0 on nothing but an exact copy of the word triples is a near-copy.
+    parts, report = split(tmp_path, frame, near_similarity=1.0)
+    assert not any(report["quality"]["copies_across"]["near"].values())
+    assert crossing(frame, parts, "bc") > 0
+
+
+def test_copies_that_cross_parts_are_counted_frozen_ones_too(tmp_path: Path) -> None:
+    frame = copied().assign(split="train")
+    frame.loc[frame["id"].isin(["00b", "01c"]), "split"] = "test"
+    frame.loc[frame["id"].str.startswith("4"), "split"] = None
+    parts, report = split(tmp_path, frame)
+    assert parts["00b"] == parts["01c"] == "test"
+    # 00a is an exact copy of 00b; 00c a near one of it; 01a and 01b are near ones of 01c.
+    assert report["quality"]["copies_across"] == {
+        "exact": {"train": 1, "val": 0, "test": 1},
+        "near": {"train": 3, "val": 0, "test": 2},
+    }
+    write_corpus(frame, tmp_path / "corpus.parquet")
+    line = run(
+        corpus=tmp_path / "corpus.parquet",
+        assignment=tmp_path / "a",
+        split_report=tmp_path / "b",
+        params=stage_params(Params, "split"),
+    )
+    assert line.endswith(
+        "; exact copies in another part: 1 of train, 1 of test"
+        "; near copies in another part: 3 of train, 2 of test"
+    )
+
+
+@pytest.mark.parametrize("method", ["iterative", "scikit_multilearn"])
+def test_val_from_train_leaves_copies_of_test_documents_in_train(
+    tmp_path: Path, method: str
+) -> None:
+    frame = copied().assign(split="train")
+    frame.loc[frame["id"].str.endswith("b") & (frame["id"] < "30"), "split"] = "test"
+    parts, report = split(tmp_path, frame, method=method)
+    assert (parts == "test").sum() == 30  # no document of train has joined its copy
+    assert (parts[parts.index < "30"] != "val").all() and (parts == "val").sum() > 10
+    assert report["quality"]["copies_across"]["exact"]["test"] == 30
+
+
+def test_the_atoms_are_written_with_the_library_method_too(tmp_path: Path) -> None:
+    frame = copied()
+    split(tmp_path, frame, method="scikit_multilearn")
+    table = read_groups(tmp_path / "out" / "assignment.parquet")
+    assert table.to_dict() == {identity: f"{identity[:2]}a" for identity in frame["id"]}
+
+
+def commands(folder: Path, monkeypatch: pytest.MonkeyPatch, **params: Any) -> Callable[..., Any]:
+    """`ingest` and `validate` and `split` as a user runs them, in `folder`."""
+    monkeypatch.chdir(folder)
+    document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    document["split"] |= params
+    (folder / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    argv = {stage.name: stage.argv for stage in load_stages(ROOT / "dvc.yaml")}
+
+    def night(frame: pd.DataFrame) -> pd.DataFrame:
+        frame.to_csv("new.csv", index=False)
+        ingest.command.main(["csv", "new.csv"], standalone_mode=False)
+        for name, stage in (("validate", validate.run), ("split", run)):
+            stage_command(stage).main(argv[name][3:], standalone_mode=False)
+        return pd.read_parquet("artifacts/split/assignment.parquet").set_index("id")
+
+    return night
+
+
+def test_300_texts_in_two_copies_through_the_real_stages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without atoms, 96 of 120 test documents had their copy in train or val."""
+    rows = [
+        {"id": f"{i}{copy}", "text": f"A text, number {i}{end}", "labels": f"l{i % 7},m{i % 3}"}
+        for i in range(300)
+        for copy, end in (("a", ""), ("b", "!"))
+    ]
+    parts = commands(tmp_path, monkeypatch)(pd.DataFrame(rows))["split"]
+    assert Counter(parts) == {"train": 360, "val": 120, "test": 120}
+    assert sum(parts[f"{i}a"] != parts[f"{i}b"] for i in range(300)) == 0
+    assert "in another part" not in capsys.readouterr().out
+
+
+def test_nights_with_a_refresh(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    night = commands(tmp_path, monkeypatch, refresh=0.1)
+
+    def delivery(day: int, n_docs: int) -> pd.DataFrame:
+        rows = [
+            {
+                "id": f"{day}-{i:03}",
+                "text": f"number {i} of day {day}",
+                "labels": f"l{i % 3}",
+                "annotated_at": f"2026-11-{day + 1:02}",
+            }
+            for i in range(n_docs)
+        ]
+        return pd.DataFrame(rows)
+
+    before = night(delivery(0, 200))
+    gone: set[str] = set()
+    for day in range(1, 5):
+        now = night(delivery(day, 40))
+        moved = now["split"].reindex(before.index) != before["split"]
+        assert set(before["split"][moved]) == {"test"} and set(
+            now["split"][moved[moved].index]
+        ) == {"train"}
+        assert moved.sum() == now["retired"].sum() == round(0.1 * (before["split"] == "test").sum())
+        gone |= set(moved[moved].index)
+        assert (now["split"][sorted(gone)] == "train").all()
+        size = now["split"].value_counts()
+        assert abs(size["test"] - 0.2 * len(now)) <= 1 and abs(size["train"] - 0.6 * len(now)) <= 1
+        before = now
+    assert all(identity.startswith("0-") for identity in gone)  # the oldest
+    assert capsys.readouterr().out.count("retired from test") == 4 + 3  # split's lines, ingest's
+    files = ["data/corpus.parquet", "artifacts/split/assignment.parquet"]
+    quiet = [Path(name).read_bytes() for name in files]
+    night(delivery(4, 40))  # the same delivery again
+    assert [Path(name).read_bytes() for name in files] == quiet

@@ -151,6 +151,50 @@ def test_missing_labels_close_to_exhaustive_search(corpus, seed):
         assert found == best
 
 
+def needs(dense: np.ndarray, part: np.ndarray) -> int:
+    """Labels missing from parts that need them."""
+    need = splitting.coverage_need(dense.sum(axis=0), np.array(THREE))
+    return sum(
+        need[i, j] and not dense[part == j, i].any()
+        for i, j in itertools.product(range(dense.shape[1]), range(3))
+    )
+
+
+def test_a_part_frozen_beyond_its_share_does_not_keep_labels_from_the_others():
+    """Test is frozen at 4 of 11 documents (2.2 wanted); val can still be given label 0."""
+    rows = [[1], [1], [0, 2], [], [0], [2], [1, 2], [], [1, 2], [0, 1], [1]]
+    dense = np.array([[label in row for label in range(3)] for row in rows])
+    fixed = np.array([2] * 4 + [-1] * 7)
+    for seed in range(20):
+        part = iterative_split(csr(dense), THREE, fixed=fixed, seed=seed)
+        assert needs(dense, part) == 0
+        assert np.bincount(part).tolist() in ([5, 2, 4], [6, 1, 4])
+
+
+def test_coverage_with_an_overfull_frozen_part_against_exhaustive_search():
+    rng, needless = np.random.default_rng(0), 0
+    for seed in range(200):
+        n_docs = int(rng.integers(7, 11))
+        dense = rng.random((n_docs, int(rng.integers(1, 5)))) < rng.uniform(0.2, 0.7)
+        fixed = np.full(n_docs, -1)
+        fixed[: int(rng.integers(0.35 * n_docs, 0.5 * n_docs + 1))] = rng.integers(1, 3)
+        found = needs(dense, iterative_split(csr(dense), THREE, fixed=fixed, seed=seed))
+        frozen = np.bincount(fixed[fixed >= 0], minlength=3)
+        reachable = splitting.reachable_sizes(np.array(THREE), frozen, n_docs)
+        is_open = reachable > frozen
+        free, best = np.flatnonzero(fixed < 0), found
+        for codes in itertools.product(range(3), repeat=len(free)) if found else ():
+            part = fixed.copy()
+            part[free] = codes
+            size = np.bincount(part, minlength=3)
+            off = np.where(is_open, np.abs(size - reachable) - 1, size - frozen)
+            if (off <= 1e-9).all():
+                best = min(best, needs(dense, part))
+        assert found <= best + 1
+        needless += found > best
+    assert needless == 0
+
+
 @settings(max_examples=150, deadline=None)
 @given(corpora(), st.integers(0, 3), st.sampled_from([1, 2]))
 def test_groups_stay_together_and_sizes_within_one_group(corpus, seed, order):

@@ -11,13 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from longtail.errors import DataError
-from longtail.splitting.iterative import iterative_split
+from longtail.splitting.iterative import iterative_split, reachable_sizes
 from longtail.splitting.quality import quality
 
 # Label a in documents 0-3, b in 0, 1, 4; parts: train 0, 2, 3, 5; val 4; test 1.
 LABELS = sp.csr_matrix([[1, 1], [1, 1], [1, 0], [1, 0], [0, 1], [0, 0]])
 PART = np.array([0, 2, 0, 0, 1, 0])
 THREE = (0.6, 0.2, 0.2)
+COULD_MOVE = "a free group could move here, but this method did not find it"
+LAST_ONES = "each of its free groups is the last one of some label in its part"
+STUCK = "no free group can move here alone without breaking sizes or another label's coverage"
 
 
 def test_hand_computed_figures():
@@ -53,14 +56,8 @@ def test_hand_computed_figures():
 def test_missing_labels_carry_their_reason():
     report = quality(LABELS, PART, THREE)
     assert report["missing"]["train"] == report["missing"]["test"] == []
-    # document 2 could go to val, since 0 and 3 hold a in train
-    assert report["missing"]["val"] == [
-        {
-            "label": 0,
-            "groups": 4,
-            "reason": "a free group could move, but the sizes leave no room for it",
-        }
-    ]
+    # document 2 could go to val, since 0 and 3 hold a in train: 3/2/1 is near 3.6/1.2/1.2
+    assert report["missing"]["val"] == [{"label": 0, "groups": 4, "reason": COULD_MOVE}]
     frozen = quality(LABELS, PART, THREE, fixed=np.array([0, 2, 0, 0, -1, -1]))
     assert frozen["missing"]["val"][0]["reason"] == "all its groups are frozen in other parts"
 
@@ -70,7 +67,62 @@ def test_reason_when_each_group_holds_another_label_alone():
     report = quality(labels, [0, 0, 0], (0.5, 0.5))
     reasons = {m["label"]: m["reason"] for m in report["missing"]["test"]}
     # every document is the last of its own label b, c or d in train
-    assert reasons == {0: "each of its free groups is the last one of some label in its part"}
+    assert reasons == {0: LAST_ONES}
+
+
+@st.composite
+def with_missing_labels(draw):
+    """A small corpus with groups, frozen documents, and any assignment that keeps both."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n_docs = draw(st.integers(4, 16))
+    labels = rng.random((n_docs, 4)) < 0.3
+    group = rng.integers(0, draw(st.sampled_from([n_docs // 2, 3 * n_docs])), n_docs)
+    part = rng.choice(3, 3 * n_docs, p=THREE)[group]
+    frozen = (rng.random(n_docs) < draw(st.sampled_from([0, 0.3, 0.8])))[group % n_docs]
+    return labels, group, part, frozen
+
+
+@settings(max_examples=200, deadline=None)
+@given(with_missing_labels())
+def test_every_reason_is_true(case):
+    labels, group, part, frozen = case
+    fixed = np.where(frozen, part, -1)
+    report = quality(sp.csr_matrix(labels.astype(int)), part, THREE, groups=group, fixed=fixed)
+    size, n_docs = np.bincount(part, minlength=3), len(part)
+    held = np.bincount(part[frozen], minlength=3)
+    target = reachable_sizes(np.array(THREE), held, n_docs)
+    free_groups = [g for g in np.unique(group) if not frozen[group == g].any()]
+    slack = max([(group == g).sum() for g in free_groups], default=0)
+
+    def broken(rows, p):
+        """Labels that only these rows carry in part p, of those that p needs."""
+        lost = [
+            i
+            for i in np.flatnonzero(labels[rows].any(axis=0))
+            if not labels[(part == p) & ~rows, i].any()
+        ]
+        support = [len(np.unique(group[labels[:, i]])) for i in lost]
+        return any(n >= {0: 1, 2: 2, 1: 3}[p] for n in support)
+
+    def fits(rows, p, q):
+        if target[p] > held[p] + 1e-9 and size[p] - rows.sum() < target[p] - slack - 1e-9:
+            return False
+        most = target[q] if target[q] > held[q] + 1e-9 else THREE[q] * n_docs
+        return size[q] + rows.sum() <= max(most + slack, held[q]) + 1e-9
+
+    for q, name in enumerate(("train", "val", "test")):
+        for entry in report["missing"][name]:
+            carriers = [group == g for g in free_groups if labels[group == g, entry["label"]].any()]
+            safe = [rows for rows in carriers if not broken(rows, part[rows][0])]
+            if not carriers:
+                expected = "all its groups are frozen in other parts"
+            elif not safe:
+                expected = LAST_ONES
+            elif any(fits(rows, part[rows][0], q) for rows in safe):
+                expected = COULD_MOVE
+            else:
+                expected = STUCK
+            assert entry["reason"] == expected
 
 
 def test_groups_count_once_and_straddling_groups_are_counted():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,6 +12,7 @@ from nltk.metrics.distance import binary_distance
 
 from longtail.validation.agreement import (
     Judgments,
+    _mean_distance,
     annotator_agreement,
     disagreements,
     label_alphas,
@@ -74,6 +77,36 @@ def test_by_hand() -> None:
     # Observed: document 0 nothing (weight 2), document 1 two thirds (weight 3): 0.4.
     assert overall_alpha(given) == pytest.approx(1 - 0.4 / 0.4)
     assert np.isnan(label_alphas(given)[2])
+
+
+def many_kinds(n_kinds: int) -> tuple[sp.csr_matrix, np.ndarray]:
+    rng = np.random.default_rng(0)
+    share = np.minimum(0.5, 1 / np.arange(1, 201))
+    kinds = sp.csr_matrix((rng.random((n_kinds, 200)) < share).astype(np.int8))
+    return kinds, rng.integers(1, 4, n_kinds)
+
+
+def test_expected_disagreement_of_many_kinds_is_within_its_error() -> None:
+    kinds, count = many_kinds(1500)
+    exact = _mean_distance(kinds, count)
+    np.testing.assert_allclose(
+        exact, (count @ masi_distances(kinds, kinds) @ count) / (count.sum() * (count.sum() - 1))
+    )
+    sampled = _mean_distance(kinds, count, most_pairs=1_000_000)
+    assert sampled != exact
+    assert sampled == pytest.approx(exact, abs=3 * 0.5 / 1000)
+    # Two judgments only: whichever pair is drawn, it is of the two, never one with itself.
+    two = judgments([(0, 0, {0}), (0, 1, {1})], 2).targets
+    assert _mean_distance(two, np.array([1, 1]), most_pairs=3) == 1
+
+
+def test_expected_disagreement_needs_little_memory() -> None:
+    kinds, count = many_kinds(20_000)
+    tracemalloc.start()
+    _mean_distance(kinds, count)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200 * 2**20
 
 
 def test_swapped_labels() -> None:

@@ -19,9 +19,10 @@ from longtail.validation.duplicates import (
     mixed_groups,
     near_duplicate_pairs,
     text_keys,
+    words,
 )
 from longtail.validation.encoding import CONTROL, MOJIBAKE, contains
-from longtail.validation.label_errors import leave_one_out, nearest, suspects
+from longtail.validation.label_errors import leave_one_out, suspects
 from longtail.validation.label_variants import (
     case_variants,
     one_edit,
@@ -47,6 +48,7 @@ def test_keys_and_groups() -> None:
 def test_nothing_to_compare() -> None:
     assert duplicate_groups([]).tolist() == []
     assert mixed_groups(np.array([-1]), ["a"]).tolist() == [False]
+    assert near_duplicate_pairs([], 0.8).shape == (0, 2)
     assert near_duplicate_pairs(["", "one two", "one two"], 0.8).shape == (0, 2)
 
 
@@ -78,6 +80,47 @@ def test_many_copies_of_a_form_letter_cost_two_pairs_each() -> None:
     pairs = near_duplicate_pairs([f"{letter} n{i}" for i in range(300)], 0.8)
     assert set(pairs.ravel().tolist()) == set(range(300))
     assert len(pairs) <= 2 * 300 * 16
+
+
+def test_one_long_word_neither_stops_the_search_nor_hides_its_neighbors() -> None:
+    """Beyond the characters that are read nothing may be left of a text, not even a word triple."""
+    letter = " ".join(f"w{i}" for i in range(50))
+    long = "x" * 60_000 + " one two"
+    assert near_duplicate_pairs([letter, f"{letter} end", long], 0.8).tolist() == [[0, 1]]
+    # In the middle it used to take the hashes of the text behind it, and come between two copies.
+    keys = [letter, "y" * 60_000 + " one two", f"{letter} end", long, "z" * 60_000 + " one two"]
+    assert near_duplicate_pairs(keys, 0.8).tolist() == [[0, 2]]
+
+
+def test_characters_are_words_where_the_script_has_no_spaces() -> None:
+    assert words("gpu搭載の ノート pc") == ["gpu", *"搭載のノート", "pc"]
+    assert words("ภาษา thai") == [*"ภาษา", "thai"]
+    assert words("한국어 텍스트") == ["한국어", "텍스트"]  # Korean writes spaces
+    assert words("") == []
+
+
+SENTENCES = {
+    "chinese": (
+        "本软件包提供了一个用于分析网络数据的命令行工具，支持多种文件格式和插件扩展功能。",
+        "本软件包提供了一个用于分析网络数据的命令行工具，支持多种文件格式和插件扩展能力。",
+        "这个程序可以在桌面上显示当前的天气情况，并根据用户所在的位置自动更新预报内容。",
+    ),
+    "japanese": (
+        "このパッケージには、ネットワークのデータを解析するためのコマンドラインツールが含まれています。",
+        "このパッケージには、ネットワークのデータを解析するためのコマンドラインツールが入っています。",
+        "デスクトップに現在の天気を表示し、利用者の位置に応じて予報を自動的に更新するプログラムです。",
+    ),
+    "thai": (
+        "แพ็คเกจนี้มีเครื่องมือบรรทัดคำสั่งสำหรับวิเคราะห์ข้อมูลเครือข่ายและรองรับไฟล์หลายรูปแบบ",
+        "แพ็คเกจนี้มีเครื่องมือบรรทัดคำสั่งสำหรับวิเคราะห์ข้อมูลเครือข่ายและรองรับไฟล์หลายชนิด",
+        "โปรแกรมนี้แสดงสภาพอากาศปัจจุบันบนหน้าจอและปรับปรุงการพยากรณ์โดยอัตโนมัติตามตำแหน่งของผู้ใช้",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SENTENCES)
+def test_near_copies_without_spaces_between_words(name: str) -> None:
+    assert near_duplicate_pairs(text_keys(SENTENCES[name]), 0.8).tolist() == [[0, 1]]
 
 
 @pytest.mark.skipif(not REUTERS.exists(), reason="no reuters21578.tar.gz in ../shared/data")
@@ -205,15 +248,6 @@ def test_leave_one_out_is_refitting_without_the_document() -> None:
             features[others], targets[others].toarray()
         )
         np.testing.assert_allclose(scores[k], model.predict(features[[k]])[0], atol=1e-9)
-
-
-def test_nearest_leaves_the_document_itself_out() -> None:
-    vectors = np.array([[1, 0, 1], [0.8, 0.6, 1], [0, 1, 1], [-1, 0, 1]], dtype=np.float32)
-    weights = nearest(vectors, 2).toarray()
-    assert np.diag(weights).tolist() == [0, 0, 0, 0]
-    np.testing.assert_allclose(weights[0], [0, 1, 0, 0], atol=1e-6)
-    np.testing.assert_allclose(weights[1], [0, 0, 0.36, 0] + np.array([0.64, 0, 0, 0]), atol=1e-6)
-    np.testing.assert_allclose(weights[3].sum(), 0, atol=1e-6)
 
 
 def test_planted_label_errors_lead_both_lists() -> None:

@@ -212,6 +212,12 @@ def test_unknown_label(clean: Corpus) -> None:
     assert raised(corpus, allowed=False) == {}
 
 
+def test_a_sentence_without_spaces_is_not_tiny(clean: Corpus) -> None:
+    corpus = copy.deepcopy(clean)
+    corpus.columns["text"][:3] = ["本软件包提供了工具", "データを解析する", "短い"]
+    assert np.flatnonzero(RULES["tiny_text"].flag(corpus.view(dict.fromkeys(RULES, "warn")))) == [2]
+
+
 def test_rule_without_its_column_does_not_apply(clean: Corpus) -> None:
     policy = dict.fromkeys(RULES, "warn")
     view = clean.view(policy)
