@@ -26,7 +26,7 @@ from longtail.evaluation.metrics import Counts, ratio
 from longtail.evaluation.score_blocks import Floats
 
 RARE = 20  # groups of documents with the label, at most
-CLASSES = (4,)  # groups of documents that separate the very rare from the rare
+CLASSES = (3, 8)  # groups of documents from which on a label is in the next class
 STRENGTH = 2.0  # positives
 
 

@@ -12,18 +12,16 @@ def labels(tp, n_pred, n_pos):
 
 
 def test_rates_are_shrunk_toward_labels_that_are_about_as_rare():
-    """Positives 0, 2, 3 (1 of 5 found, 2 false) and 5, 10 (12 of 15, 3 false); strength 2."""
-    found = labels([0, 0, 1, 4, 8, 30], [1, 0, 2, 5, 10, 40], [0, 2, 3, 5, 10, 50])
-    rare = RareLabels(found, units=np.array([0, 2, 3, 5, 10, 50]))
-    assert rare.rows.tolist() == [0, 1, 2, 3, 4]
-    expected = [0.4 / 2, 0.4 / 4, 1.4 / 5, 5.6 / 7, 9.6 / 12]
-    assert rare.recall == pytest.approx(expected)
-    # Mean 4, variance 11.6: the gamma prior has the rate 4 / (11.6 - 4), its posterior mean is:
-    rate = 4 / 7.6
-    means = [(n + 4 * rate) / (1 + rate) for n in (0, 2, 3, 5, 10)]
+    """Positives 1, 2 (1 of 3 found, 2 false) and 10, 15 (20 of 25, 5 false); strength 2."""
+    found = labels([0, 1, 9, 11, 30], [0, 3, 11, 14, 40], [1, 2, 10, 15, 50])
+    rare = RareLabels(found, units=np.array([1, 2, 10, 15, 50]))
+    assert rare.rows.tolist() == [0, 1, 2, 3]
+    assert rare.recall == pytest.approx([2 / 9, 5 / 12, 10.6 / 12, 12.6 / 17])
+    # Mean 7, variance 33.5: the gamma prior has the rate 7 / (33.5 - 7).
+    rate = 7 / 26.5
+    means = [(n + 7 * rate) / (1 + rate) for n in (1, 2, 10, 15)]
     assert rare.positives == pytest.approx(means)
-    # False positives 1, 0, 1 at 2 in 5 per positive; 1, 2 at 3 in 15.
-    per_positive = [1.8 / 2, 0.8 / 4, 1.8 / 5, 1.4 / 7, 2.4 / 12]
+    per_positive = [4 / 9, 10 / 12, 2.4 / 12, 3.4 / 17]
     assert rare.false_positives == pytest.approx(np.multiply(per_positive, means))
 
 
