@@ -4,6 +4,7 @@ python -m benchmarks.splitting peers --reuters reuters21578.tar.gz --corpus data
 python -m benchmarks.splitting large     # simulated 224,897 x 18,211, one process per order
 python -m benchmarks.splitting compile   # first call of a process, without and with the cache
 python -m benchmarks.splitting coverage  # missing labels against exhaustive search
+python -m benchmarks.splitting copies --corpus data/corpus.parquet  # copies across parts
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ import scipy.sparse as sp
 from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
 
 from components._sources import reuters
+from components.split import find_copies
 from longtail.label_matrix import encode, vocabulary
+from longtail.splitting.atoms import atoms
 from longtail.splitting.iterative import (
     SPLITS,
     coverage_need,
@@ -151,6 +154,38 @@ def least_rld(labels: sp.csr_matrix) -> float:
     return float(np.mean(errors))
 
 
+def copies(corpus: str, rounds: int) -> None:
+    """What it takes from the split, and what it brings, to keep copies together."""
+    frame = pd.read_parquet(corpus, columns=["text"])
+    labels, ids, groups = read_corpus(corpus)
+    start = time.process_time()
+    found = find_copies(frame["text"].tolist(), 0.8)
+    print(f"{time.process_time() - start:.1f} CPU s to find the copies")
+    print("| together | atoms | largest | share dev. | rLD | missing | exact in test | near |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, together in (
+        ("groups", groups),
+        ("and exact copies", atoms(ids, groups, found, near=False)),
+        ("and near-copies", atoms(ids, groups, found, near=True)),
+    ):
+        reports = []
+        for seed in range(rounds):
+            part = iterative_split(labels, FRACTIONS, ids=ids, groups=together, seed=seed)
+            reports.append(quality(labels, part, FRACTIONS, groups=together, copies=found))
+        share, rld = (
+            np.median([r[measure] for r in reports]) for measure in ("label_share_deviation", "rld")
+        )
+        missing = max(sum(map(len, r["missing"].values())) for r in reports)
+        across = [
+            ", ".join(str(r["copies_across"][kind]["test"]) for r in reports)
+            for kind in ("exact", "near")
+        ]
+        print(
+            f"| {name} | {len(set(together)):,} | {reports[0]['largest_group']} | {share:.4f} "
+            f"| {rld:.4f} | {missing} | {across[0]} | {across[1]} |"
+        )
+
+
 def coverage() -> None:
     """Missing labels of small corpora with dense labels, against the best assignment."""
     for title, n_corpora, docs, overfull in (
@@ -266,7 +301,7 @@ def first_call() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("peers", "large", "compile", "coverage"))
+    parser.add_argument("what", choices=("peers", "large", "compile", "coverage", "copies"))
     parser.add_argument("--reuters", help="the archive reuters21578.tar.gz")
     parser.add_argument("--corpus", help="a corpus.parquet with id, labels, group")
     parser.add_argument("--rounds", type=int, default=3, help="seeds per method")
@@ -278,6 +313,8 @@ def main() -> None:
         first_call()
     elif options.what == "coverage":
         coverage()
+    elif options.what == "copies":
+        copies(options.corpus, options.rounds)
     elif options.order:
         large(options.order)
     else:

@@ -63,6 +63,7 @@ def quality(
             `missing` - per part, the labels that the coverage rule requires and that are absent, as
             {label, groups, reason};
             `groups_apart` - the number of groups with documents in several parts;
+            `largest_group` - its number of documents;
             `copies_across` - per kind (exact, near) and part, the number of documents with a copy
             in another part.
 
@@ -96,6 +97,7 @@ def quality(
         },
         "missing": _missing(labels, part, group, frozen, shares, names),
         "groups_apart": in_part - len(np.unique(group)),
+        "largest_group": int(np.bincount(group).max(initial=0)),
         **({"copies_across": copied} if copied else {}),
     }
 

@@ -168,7 +168,7 @@ def test_the_report_compares_our_split_with_the_librarys(tmp_path: Path) -> None
     assert report["method"] == "iterative" and report["frozen"] == 0
     figures = {
         "sizes", "label_share_deviation", "ld", "rld", "dcp", "pairs", "missing", "groups_apart",
-        "copies_across",
+        "largest_group", "copies_across",
     }  # fmt: skip
     assert set(report["quality"]) == figures
     assert set(report["reference"]) == figures | {"method"}

@@ -130,6 +130,7 @@ def test_groups_count_once_and_straddling_groups_are_counted():
     together = quality(labels, [0, 0, 0, 2], THREE, groups=["g", "g", "g", None])
     assert together["missing"] == {"train": [], "val": [], "test": []}  # two groups only
     assert together["sizes"]["train"]["groups"] == 1
+    assert together["largest_group"] == 3
     assert together["sizes"]["val"]["groups_wanted"] == pytest.approx(0.4)
     assert quality(labels, [0, 1, 0, 2], THREE, groups=["g", "g", "g", None])["groups_apart"] == 1
 
