@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,8 +58,6 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def home(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The second version's workspace, in a registry of its own where it is the champion."""
-    import shutil
-
     shutil.copyfile(versions / "mlflow.db", tmp_path / "mlflow.db")
     shutil.copytree(versions / "second", tmp_path / "second")
     monkeypatch.chdir(tmp_path / "second")
@@ -217,7 +216,9 @@ def test_documents_of_a_known_group_are_left_out_and_a_new_group_is_one_unit(hom
     # Texts that occur once: no copy links them.
     frame["text"] = [f"{text} {i}" for i, text in enumerate(frame["text"])]
     frame["group"] = ["old"] * 20 + ["new"] * 30 + [None] * 250
-    found = tonight(frame)["watch"]["measured"]
+    with pytest.raises(GateNotPassed, match="words_per_document has moved"):
+        tonight(frame)
+    found = json.loads(DRIFT.read_text())["watch"]["measured"]
     assert (found["n_docs"], found["n_units"]) == (280, 251)
 
 
