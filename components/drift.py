@@ -185,7 +185,8 @@ def judge(client: MlflowClient, found: dict[str, Any], params: Params, *, restor
     if previous is None:
         found["alarms"].append(f"{sentence} There is no previous champion to restore.")
         return
-    watched["rollback"] = watch.command(previous, sentence)
+    reason = watch.reason(watched)
+    watched["rollback"] = watch.command(previous, reason)
     if not (restore and params.watch.rollback):
         found["alarms"].append(f"{sentence} To restore it: `{watched['rollback']}`.")
         return
@@ -194,7 +195,7 @@ def judge(client: MlflowClient, found: dict[str, Any], params: Params, *, restor
             client,
             champion.name,
             load_params("promote", PromoteParams).limits,
-            reason=sentence,
+            reason=reason,
             number=registry.number(previous),
             instead_of=found["champion"],
         )
@@ -211,7 +212,15 @@ def judge(client: MlflowClient, found: dict[str, Any], params: Params, *, restor
     "--corpus", type=Path, default=evidence.CORPUS, show_default=True, help="the clean corpus"
 )
 def command(new: Path | None, corpus: Path) -> None:
-    """Measure, write `reports/drift.json`, show it on the page, and report exceeded limits."""
+    """Measure, and report exceeded limits by the exit code."""
+    found = monitor(new, corpus)
+    if found["alarms"]:
+        raise GateNotPassed(" ".join(found["alarms"]))
+    print(summary(found))
+
+
+def monitor(new: Path | None = None, corpus: Path = evidence.CORPUS) -> dict[str, Any]:
+    """Measure, write `reports/drift.json`, show it on the page, and return it."""
     params = load_params("drift", Params)
     client = registry.connect()
     with registry.reachable():
@@ -221,12 +230,10 @@ def command(new: Path | None, corpus: Path) -> None:
     decision = decision_record.read()
     if decision:
         decision_record.refresh_page(decision)
-    if found["alarms"]:
-        raise GateNotPassed(" ".join(found["alarms"]))
-    print(_summary(found))
+    return found
 
 
-def _summary(found: dict[str, Any]) -> str:
+def summary(found: dict[str, Any]) -> str:
     """One line on what was found, without an alarm."""
     if "reason" in found:
         return f"Not measured: {found['reason']}"

@@ -134,6 +134,13 @@ def alarm(watched: dict[str, Any]) -> str:
     return compared(watched).removesuffix(".") + f", so the limit is {_points(watched['limit'])}."
 
 
+def reason(watched: dict[str, Any]) -> str:
+    """The reason for a rollback, as the history keeps it."""
+    found, promoted = watched["measured"], _points(watched["promoted"])
+    score = f"micro-F1 {_points(found['micro_f1'])}"
+    return f"{score} on {found['n_docs']:,} later documents, {promoted} at promotion"
+
+
 def restorable(client: MlflowClient, champion: ModelVersion) -> ModelVersion | None:
     """The previous champion; None if there is none, or if it was itself rolled back."""
     previous = registry.by_alias(client, champion.name, registry.PREVIOUS)
@@ -142,9 +149,9 @@ def restorable(client: MlflowClient, champion: ModelVersion) -> ModelVersion | N
     return None if registry.ROLLED_BACK in previous.tags else previous
 
 
-def command(version: ModelVersion, reason: str) -> str:
+def command(version: ModelVersion, why: str) -> str:
     """The command that restores the version."""
-    return f"longtail rollback --version {version.version} --reason {shlex.quote(reason)}"
+    return f"longtail rollback --version {version.version} --reason {shlex.quote(why)}"
 
 
 def _points(value: float) -> str:

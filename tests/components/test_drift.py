@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -275,7 +276,8 @@ def test_an_alarm_offers_the_command_that_restores_the_previous_champion(
     monkeypatch.setattr(decisions, "smoke", lambda *_: Smoke([], MEASURED))
     promote.command.main(["rollback", *argv], standalone_mode=False)
     assert registry.number(registry.by_alias(client, "longtail", "champion")) == "1"
-    assert "at promotion it was" in registry.history(client, "longtail")[-1]["why"]
+    why = registry.history(client, "longtail")[-1]["why"]
+    assert re.fullmatch(r"micro-F1 \d\d.\d on \d+ later documents, 80.9 at promotion", why)
 
 
 def test_with_the_setting_the_previous_champion_is_restored(
@@ -290,7 +292,7 @@ def test_with_the_setting_the_previous_champion_is_restored(
     assert json.loads(DRIFT.read_text())["watch"]["restored"] == "1"
     assert registry.number(registry.by_alias(client, "longtail", "champion")) == "1"
     left = registry.by_number(client, "longtail", "2")
-    assert "at promotion it was" in left.tags[registry.ROLLED_BACK]
+    assert "80.9 at promotion" in left.tags[registry.ROLLED_BACK]
     last = registry.history(client, "longtail")[-1]
     assert (last["action"], last["from"], last["to"]) == ("rollback", "2", "1")
 
