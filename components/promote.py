@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,16 +13,10 @@ from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
 from components._registry import champion
 from components._registry import client as registry
-from components._registry.decision import decide, smoke_lines
+from components._registry.decision import decide
 from components._registry.decision_record import DECISION
+from components._registry.rollback import existing, refuse_unless_served, roll_back
 from components._registry.rules import Params
-from longtail import gate
-from longtail.errors import DataError, ParameterError
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
-
 
 KEPT = "recorded in the history"
 approved_by_option = click.option("--approved-by", default="", metavar="NAME", help=KEPT)
@@ -68,8 +62,8 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
         decision = decide(client, params, rebase=decision["rebase"])
         if decision["verdict"] != "promoted":
             return _report(decision)
-        version = _existing(client, name, decision["challenger"]["version"])
-        _refuse_unless_served(version, params)
+        version = existing(client, name, decision["challenger"]["version"])
+        refuse_unless_served(version, params.limits)
         champion.move(
             client,
             version,
@@ -92,16 +86,9 @@ def run_rollback(reason: str, version: str | None = None, approved_by: str = "")
     params = load_params("promote", Params)
     name = registry.model_name()
     client = registry.connect()
-    with registry.exclusive(name), registry.reachable():
-        champion.reconcile(client, name)
-        now = registry.by_alias(client, name, registry.CHAMPION)
-        target = _rollback_target(client, name, version)
-        if registry.number(now) == registry.number(target):
-            raise ParameterError(f"Version {target.version} is already the champion.")
-        _refuse_unless_served(target, params)
-        if now is not None:
-            champion.mark(client, now, target, reason)
-        champion.move(client, target, action="rollback", why=reason, approved_by=approved_by)
+    target = roll_back(
+        client, name, params.limits, reason=reason, number=version, approved_by=approved_by
+    )
     print(f"Version {target.version} of {name} is the champion again.")
 
 
@@ -118,28 +105,6 @@ def _report(decision: dict[str, Any]) -> None:
     print(f"version {number}: {decision['verdict']}. {decision['summary']}")
     if decision["verdict"] == "refused":
         raise GateNotPassed(f"version {number} is not promoted.")
-
-
-def _existing(client: MlflowClient, name: str, number: str) -> ModelVersion:
-    version = registry.by_number(client, name, number)
-    if version is None:
-        raise DataError(f"{name} has no version {number}; `longtail history` lists the champions.")
-    return version
-
-
-def _rollback_target(client: MlflowClient, name: str, number: str | None) -> ModelVersion:
-    if number is not None:
-        return _existing(client, name, number)
-    previous = registry.by_alias(client, name, registry.PREVIOUS)
-    if previous is None:
-        raise DataError(f"{name} has no previous champion; pass --version N.")
-    return previous
-
-
-def _refuse_unless_served(version: ModelVersion, params: Params) -> None:
-    lines = smoke_lines(version, params.limits)
-    if not gate.passed(lines):
-        raise GateNotPassed(f"version {version.version} is refused: {gate.summary(lines)}")
 
 
 ACTIONS: dict[str, Callable[..., None]] = {

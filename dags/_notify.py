@@ -67,7 +67,8 @@ def outcome(workspace: Path, planned: list[str], applied: bool) -> str:
     """The message at the end of a night.
 
     Args:
-        workspace: Folder of the run, with `reports/decision.json` and `reports/decision.md`.
+        workspace: Folder of the run, with `reports/decision.json`, `reports/decision.md` and, if
+            drift was measured, `reports/drift.json`.
         planned: Tasks that `plan` chose.
         applied: Whether the champion alias moved.
     """
@@ -78,4 +79,15 @@ def outcome(workspace: Path, planned: list[str], applied: bool) -> str:
     verdict = decision["verdict"]
     if verdict == "promoted" and not applied:
         verdict = "passed the gate but was not approved"
+    alarms = _alarms(workspace / "reports" / "drift.json")
+    if alarms:
+        verdict += f", {len(alarms)} alarm" + "s" * (len(alarms) > 1)
+        detail = "\n".join(f"- {alarm}" for alarm in alarms) + f"\n\n{detail}"
     return f"longtail: {verdict}. {decision['summary']}\n\n{detail}".strip()
+
+
+def _alarms(drift: Path) -> list[str]:
+    """What `drift` found; nothing if it was not measured."""
+    if not drift.exists():
+        return []
+    return list(json.loads(drift.read_text(encoding="utf-8"))["alarms"])

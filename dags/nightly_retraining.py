@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, Param, TaskGroup, TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
@@ -31,6 +32,8 @@ APPROVER = (
 SETTINGS = load_settings()
 STAGES = load_stages(SETTINGS.repo / "dvc.yaml")
 LINKS = (MlflowRunLink(), ReportLink())
+# What `drift` reads, besides the registry: it starts as soon as this is there.
+CORPUS = "artifacts/validate/corpus.parquet"
 
 # What only an orchestrator needs to know about a stage; a test compares the keys with dvc.yaml.
 STAGE_SETTINGS: dict[str, dict[str, Any]] = {
@@ -114,7 +117,7 @@ def plan() -> list[str]:
     with airflow_exceptions():
         stale = _workspace.stale_stages(checkout, STAGES, params["force"], params["max_age_days"])
     idle = not stale and not _workspace.is_undecided(checkout)
-    chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "record"]
+    chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "drift", "record"]
     # Pushed by key, since a branch task that skips others ends before its return value is stored.
     context["ti"].xcom_push("chosen", chosen)
     return chosen
@@ -185,6 +188,14 @@ with DAG(
     )
     with TaskGroup("stages") as group:
         stages = {stage.name: stage_task(stage) for stage in STAGES}
+    drift = operator(
+        SETTINGS, Step("drift", python("components.drift"), "train"),
+        trigger_rule=TriggerRule.NONE_FAILED,
+        doc_md="Compare the documents that are new to the champion with its own, and score it on "
+        "them. Skipped means that a limit was exceeded; see the notification.",
+    )  # fmt: skip
+    # Whatever becomes of `drift`, the night goes on; only `notify` waits for it.
+    drift_done = EmptyOperator(task_id="drift_done", trigger_rule=TriggerRule.ALL_DONE)
     register = operator(
         SETTINGS, Step("register", python("components.register"), "train"),
         doc_md="Log the run and create a version, once per data, code, and parameters.",
@@ -211,10 +222,13 @@ with DAG(
         linked.operator_extra_links = LINKS
     checked_out >> [ingest, planned]
     ingest >> planned
-    planned >> [*stages.values(), recorded, notified]
+    planned >> [*stages.values(), drift, drift_done, recorded, notified]
     for stage in STAGES:
         for name in stage.upstream:
             stages[name] >> stages[stage.name]
         stages[stage.name] >> recorded
+        if CORPUS in stage.outs:
+            stages[stage.name] >> drift
     recorded >> register >> decide >> approve >> apply >> notified
     decide >> apply
+    drift >> drift_done >> notified

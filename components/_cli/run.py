@@ -1,4 +1,4 @@
-"""Run everything: ingest if there is no data, all stages, register, decide, apply."""
+"""Run everything: ingest if there is no data, all stages, register, drift, decide, apply."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from components import promote, register
+from components import drift, promote, register
 from components._cli.summary import show
 from components._frame.exit_codes import TEMPORARY, GateNotPassed
 from components._frame.launch import CONTEXT
 from components._frame.params import PARAMS_FILE
 from components._frame.pipeline import DVC_YAML
-from longtail.errors import ParameterError
+from longtail.errors import DataError, ParameterError
 
 DVC = [sys.executable, "-m", "dvc"]
 # Lines of DVC that are not shown, unlike those of the stages; errors go to stderr.
@@ -58,11 +58,25 @@ def command(profile: str | None) -> None:
         repro = ["exp", "run", "--set-param", f"train.profile={profile}"]
     run_dvc(repro)
     register.run()
+    watch_champion()
     # What the two say is the last line of the summary, a refusal too.
     with suppress(GateNotPassed), redirect_stdout(io.StringIO()):
         promote.run_decide()
         promote.run_apply()
     show()
+
+
+def watch_champion() -> None:
+    """Measure the champion so far on the new documents, if there are any; it stops nothing."""
+    try:
+        found = drift.monitor()
+    except (DataError, ParameterError) as error:
+        print(f"drift was not measured: {error}", file=sys.stderr)
+        return
+    for alarm in found["alarms"]:
+        print(f"ALARM: {alarm}")
+    if "reason" not in found and not found["alarms"]:
+        print(drift.summary(found))
 
 
 def get_data() -> None:

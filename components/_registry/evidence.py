@@ -1,8 +1,9 @@
 """Reads the workspace's results, and keeps with every version what it takes to judge it later.
 
-That evidence is two artifacts of the run: the hashed ids of the documents that the model has seen
+That evidence is artifacts of the run: the hashed ids of the documents that the model has seen
 (train, and val, which chose its epochs and thresholds), so that they can be left out of a later
-test set; and a sample of test documents with the scores that the pipeline computed.
+test set; those of the whole corpus, so that later documents are known to be new; and a sample of
+test documents with the scores that the pipeline computed. `reference` adds a fourth.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ CORPUS = Path("artifacts/validate/corpus.parquet")
 ASSIGNMENT = Path("artifacts/split/assignment.parquet")
 FREQUENCIES = Path("artifacts/frequencies/frequencies.json")
 MODEL = Path("artifacts/train/model")
-TEST_SCORES = Path("artifacts/train/test")
+VAL_SCORES, TEST_SCORES = Path("artifacts/train/val"), Path("artifacts/train/test")
 BASELINE = Path("artifacts/baseline/model")
+BASELINE_VAL_SCORES = Path("artifacts/baseline/val")
 BASELINE_TEST_SCORES = Path("artifacts/baseline/test")
 THRESHOLDS = Path("artifacts/thresholds/thresholds.json")
 SUMMARY = Path("reports/train/summary.json")
 REGISTERED = Path("reports/registered.json")
-SEEN_FILE, SAMPLE_FILE = "evidence/seen_ids.txt", "evidence/sample.json"
+FOLDER = "evidence"
+SEEN_FILE, SAMPLE_FILE = f"{FOLDER}/seen_ids.txt", f"{FOLDER}/sample.json"
+KNOWN_FILE = f"{FOLDER}/known_ids.txt"
 
 
 class IncomparableError(Exception):
@@ -43,14 +47,21 @@ class IncomparableError(Exception):
 
 def test_scores() -> tuple[Scores, Scores]:
     """Test scores of the registered model (blended as it is served) and of the baseline."""
-    for path in (TEST_SCORES, BASELINE_TEST_SCORES):
+    return _scores(TEST_SCORES, BASELINE_TEST_SCORES)
+
+
+def val_scores() -> Scores:
+    """Validation scores of the registered model, blended as it is served."""
+    return _scores(VAL_SCORES, BASELINE_VAL_SCORES)[0]
+
+
+def _scores(own: Path, other: Path) -> tuple[Scores, Scores]:
+    for path in (own, other):
         if not path.exists():
             raise DataError(f"{path} does not exist; run `dvc repro` first.")
-    model, baseline = read_scores(TEST_SCORES), read_scores(BASELINE_TEST_SCORES)
+    model, baseline = read_scores(own), read_scores(other)
     if (model.ids, model.labels) != (baseline.ids, baseline.labels):
-        raise DataError(
-            "The test scores of model and baseline have different ids or labels; run `dvc repro`."
-        )
+        raise DataError(f"{own} and {other} have different ids or labels; run `dvc repro`.")
     weight = read_json(THRESHOLDS)["models"]["model"]["blend_weight"]
     mixed = blend(model.scores, baseline.scores, weight)
     return Scores(model.ids, model.labels, mixed, model.targets), baseline
@@ -62,9 +73,13 @@ def hashed(identifier: str) -> str:
 
 
 def seen_ids(assignment: pd.DataFrame) -> str:
-    """The hashed ids of train and val, one per line, sorted."""
-    seen = assignment.loc[assignment["split"].isin(["train", "val"]), "id"]
-    return "".join(f"{line}\n" for line in sorted(map(hashed, seen)))
+    """The hashed ids of train and val, see `hashed_lines`."""
+    return hashed_lines(assignment.loc[assignment["split"].isin(["train", "val"]), "id"])
+
+
+def hashed_lines(ids: Iterable[str]) -> str:
+    """The hashed ids, one per line, sorted."""
+    return "".join(f"{line}\n" for line in sorted(map(hashed, ids)))
 
 
 def digest(text: str) -> str:
@@ -82,6 +97,20 @@ def read_seen_ids(run_id: str, expected_digest: str) -> set[str]:
             "`longtail promote decide --rebase`."
         )
     return set(text.split())
+
+
+def read_known_ids(run_id: str) -> set[str] | None:
+    """The hashed ids of the version's corpus; None if it was registered before they were kept."""
+    text = read_text(run_id, KNOWN_FILE)
+    return None if text is None else set(text.split())
+
+
+def read_text(run_id: str, file: str) -> str | None:
+    """A text artifact of the run; None if the run has none of that name."""
+    kept = mlflow.MlflowClient().list_artifacts(run_id, FOLDER)
+    if file not in (artifact.path for artifact in kept):
+        return None
+    return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{file}"))
 
 
 def make_sample(scores: Scores, size: int) -> Sample:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mlflow
 import numpy as np
@@ -28,11 +28,14 @@ from components._formats.json_file import read_json
 from components._formats.model import load_model
 from components._frame.pipeline import load_stages
 from components._registry import client as registry
-from components._registry import evidence
+from components._registry import evidence, reference
 from components._registry.provenance import SERVING, origin_tags, pack_code
 from components._registry.smoke import INT8_TOLERANCE, Sample
 from components._registry.worker import fingerprint
 from longtail.errors import DataError, ParameterError
+
+if TYPE_CHECKING:
+    from components._registry.serving import LongtailModel
 
 HISTORY = Path("reports/train/history.csv")
 METRICS = Path("reports/metrics.json")
@@ -80,13 +83,19 @@ def log_run(params: registry.RegisterParams, key: str, artifacts: dict[str, Path
     tags |= origin_tags(evidence.ASSIGNMENT)
     with mlflow.start_run(run_name=key[:12], tags=tags) as run:
         mlflow.log_text(seen, evidence.SEEN_FILE)
+        mlflow.log_text(evidence.hashed_lines(assignment["id"]), evidence.KNOWN_FILE)
         _log_results(run.info.run_id)
         _log_dataset(tags["data_md5"])
         sample = evidence.make_sample(scores, params.sample)
         with _served_files(artifacts, params.runtime) as files:
             if params.runtime != "pytorch":
-                sample = _checked(files, sample, params.runtime)
+                model = _loaded(files)
+                sample = _checked(model, sample, params.runtime)
+            if params.runtime == "onnx_int8":
+                texts = evidence.texts_of(scores.ids)
+                scores = replace(scores, scores=model.scores(texts))
             evidence.write_sample(sample)
+            reference.write(scores, evidence.val_scores())
             mlflow.set_tag(registry.FILES, _log_model(files, params.runtime))
     return run.info.run_id
 
@@ -110,15 +119,20 @@ def _served_files(artifacts: dict[str, Path], runtime: str) -> Iterator[dict[str
         yield artifacts | {"model": folder}
 
 
-def _checked(files: dict[str, Path], sample: Sample, runtime: str) -> Sample:
-    """Compare the exported model's scores with the pipeline's; an int8 sample gets its own scores.
-
-    What int8 loses in F1 is judged by `promote`, on the whole test set.
-    """
+def _loaded(files: dict[str, Path]) -> LongtailModel:
+    """The model as it will be served, in this process."""
     from components._registry.serving import LongtailModel
 
     model = LongtailModel()
     model.load_context(SimpleNamespace(artifacts=files))
+    return model
+
+
+def _checked(model: LongtailModel, sample: Sample, runtime: str) -> Sample:
+    """Compare the exported model's scores with the pipeline's; an int8 sample gets its own scores.
+
+    What int8 loses in F1 is judged by `promote`, on the whole test set.
+    """
     scores = model.scores(sample.texts)
     worst = float(np.abs(scores - np.array(sample.scores)).max())
     mlflow.log_metric("runtime_difference", worst)

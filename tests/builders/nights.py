@@ -99,6 +99,15 @@ class Nights:
             ).fetchall()
         return dict(rows), done.stdout + done.stderr
 
+    def run_state(self, date: str) -> str:
+        """The state of the whole run of `date`."""
+        with closing(sqlite3.connect(self.airflow_home / "airflow.db")) as store:
+            [state] = store.execute(
+                "select state from dag_run where logical_date like ? and dag_id = ?",
+                (date.replace("T", " ") + "%", self.dag),
+            ).fetchone()
+        return str(state)
+
     def versions(self) -> list[dict[str, str]]:
         """What the toy's `register` has registered so far."""
         return json.loads((self.home / "state" / "versions.json").read_text())

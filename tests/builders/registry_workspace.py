@@ -146,10 +146,11 @@ def build(
     ).sort_values("id")
     assignment.to_parquet(folder / "artifacts/split/assignment.parquet", index=False)
     classifier.save(model, folder / "artifacts/train/model")
-    ids = frame["id"].iloc[rows["test"]].tolist()
-    for name, scorer in (("train", model), ("baseline", svm)):
-        scores = Scores(ids, labels, scorer.scores(texts["test"]), targets[rows["test"]])
-        write_scores(folder / f"artifacts/{name}/test", scores)
+    for part in ("val", "test"):
+        ids = frame["id"].iloc[rows[part]].tolist()
+        for name, scorer in (("train", model), ("baseline", svm)):
+            scores = Scores(ids, labels, scorer.scores(texts[part]), targets[rows[part]])
+            write_scores(folder / f"artifacts/{name}/{part}", scores)
     write_linear(folder / "artifacts/baseline/model", labels, svm)
     table = {
         "objective": "global",

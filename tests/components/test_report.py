@@ -21,7 +21,7 @@ from components import report
 from components._formats.page import HINTS, write_page
 from components._formats.scores import read_scores
 from components._report.inputs import read_suspects
-from longtail.drift import Documents, measure
+from longtail.drift import Answers, Documents, measure
 from longtail.errors import DataError
 from longtail.label_matrix import encode
 from longtail.report import build
@@ -46,6 +46,17 @@ DECISION = {
     "decided_at": "2026-11-20",
     "labels_added": ["<img src=x>"],
 }  # fmt: skip
+WATCHED = {
+    "promoted": 0.62,
+    "limit": 0.6,
+    "below": False,
+    "measured": {"micro_f1": 0.587, "low": 0.561, "high": 0.613, "n_docs": 1412, "n_units": 1380,
+                 "level": 0.9, "enough": True, "new_label_share": 0.0,
+                 "micro_f1_with_new_labels": 0.587},
+    "estimated": {"micro_f1": 0.601, "n_docs": 1412},
+    "unlabeled": None,
+    "estimated_at_promotion": 0.624,
+}  # fmt: skip
 OUTPUTS = {"metrics": "metrics.json", "details": "report.json", "page": "report.html",
            "markdown": "report.md", "figures": "figures"}  # fmt: skip
 
@@ -54,13 +65,16 @@ def drift() -> dict[str, Any]:
     """A record of `components.drift`, measured: the hostile label moved, the other did not."""
     labels = [HOSTILE[0], "label 01"]
 
-    def side(n_docs: int, every: int) -> Documents:
+    def side(n_docs: int, every: int) -> tuple[Documents, Answers]:
         rows = [labels if i % every == 0 else labels[1:] for i in range(n_docs)]
-        n_labels = np.array([len(row) for row in rows])
-        return Documents(["some words"] * n_docs, encode(rows, labels), n_labels / 2, n_labels)
+        n_labels, units = np.array([len(row) for row in rows]), np.arange(n_docs)
+        documents = Documents(["some words"] * n_docs, encode(rows, labels), units)
+        return documents, Answers(n_labels / 2, n_labels, units)
 
-    measured = measure(side(200, every=10), side(60, every=1), labels)
-    return {"alarms": [], "judged": True, "champion": "7", **measured}
+    (before, known), (after, new) = side(200, every=10), side(60, every=1)
+    settings = {"alpha": 0.05, "n_draws": 199, "seed": 0}
+    measured = measure(before, after, labels, (known, new), **settings)
+    return {"alarms": [], "judged": True, "champion": "7", "watch": WATCHED, **measured}
 
 
 def outputs(root: Path) -> dict[str, Path]:
@@ -158,7 +172,7 @@ def test_the_page_holds_every_section_in_order(made, measured):
     page = render.page(
         json.loads(made[1]["details"].read_text()), drift=drift() if measured else None
     )
-    anchors = [anchor for anchor in CONTENTS if measured or anchor != "drift"]
+    anchors = [a for a in CONTENTS if measured or a not in ("drift", "champion")]
     places = [page.index(f'id="{anchor}"') for anchor in anchors]
     assert places == sorted(places)
     assert re.findall(r'<li><a href="#([^"]+)"', page) == anchors
@@ -272,12 +286,72 @@ def test_drift_is_shown_where_it_was_measured(made, tmp_path, alarms, judged, sa
     page = (tmp_path / "p.html").read_text()
     part = page[page.index('id="drift"') : page.index('id="lineage"')]
     shown = " ".join("".join(Elements(part).text).split())
-    assert "60 new documents against the 200 that champion version 7 was trained on." in shown
+    assert "60 new documents against the 200 that champion version 7 was made from." in shown
     assert said in shown and "<i>" not in part
     assert "Label prevalence" in shown and "Words per document" in shown
     # Only the hostile label moved: from every tenth document to all of them.
     assert [row["label"] for row in record["labels"]["moved"]] == [HOSTILE[0]]
     assert f"{HOSTILE[0]} 10.0 100.0 +90.0" in shown
+
+
+def champion_part(details: Path, **changes: Any) -> str:
+    """The text of the page's section on the champion."""
+    record = drift() | {"watch": WATCHED | changes}
+    page = render.page(json.loads(details.read_text()), DECISION, record)
+    part = page[page.index('id="champion"') : page.index('id="headline"')]
+    return " ".join(" ".join(Elements(part).text).split())
+
+
+def test_the_honest_score_is_shown_beside_the_one_at_promotion(made):
+    shown = champion_part(made[1]["details"])
+    assert "Champion version 7 since its promotion At promotion 62.0 on its test set" in shown
+    assert "On later documents 58.7 −3.3 against promotion 56.1–61.3, 1,412 documents" in shown
+    assert "Estimated for these 60.1 −2.3 against promotion 1,412 documents" in shown
+    assert "The 90% interval holds" in shown and "was 62.4" in shown
+    assert "certainly below" not in shown and "restore" not in shown
+
+
+def test_what_is_below_its_limit_and_the_command_are_shown(made):
+    shown = champion_part(
+        made[1]["details"], below=True, limit=0.65, rollback="longtail rollback --reason '<b>'"
+    )
+    assert "certainly below its limit of 65.0" in shown
+    assert "To restore the version before it: longtail rollback --reason '<b>'" in shown
+    again = champion_part(made[1]["details"], below=True, restored="6", rollback="longtail x")
+    assert "Version 6 is the champion again." in again and "longtail x" not in again
+
+
+def test_what_is_unknown_about_the_champion_is_left_out(made):
+    few = WATCHED["measured"] | {"enough": False, "n_docs": 31, "low": 0.0, "high": 1.0}
+    shown = champion_part(made[1]["details"], promoted=None, limit=None, measured=few)
+    assert "At promotion –" in shown and "On later documents 58.7 31 documents" in shown
+    assert "against promotion 31" not in shown
+    unlabeled = {"micro_f1": 0.6, "n_docs": 80}
+    shown = champion_part(made[1]["details"], measured=None, estimated=None, unlabeled=unlabeled)
+    assert "On later documents" not in shown and "interval" not in shown
+    assert "Estimated without labels 60.0 −2.4 against promotion 80 documents" in shown
+    new = WATCHED["measured"] | {"new_label_share": 0.031, "micro_f1_with_new_labels": 0.57}
+    shown = champion_part(made[1]["details"], measured=new)
+    assert "3.1% of their labels are new" in shown and "the score is 57.0" in shown
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"champion": None, "reason": "no champion", "alarms": [], "judged": False},
+        {"champion": "1", "psi": {"top_score": 0.1}, "alarms": [], "judged": True},  # of 0.1.0
+    ],
+)
+def test_a_record_without_a_champion_or_of_an_older_form_is_not_shown(made, record):
+    details = json.loads(made[1]["details"].read_text())
+    assert render.page(details, DECISION, record) == render.page(details, DECISION)
+
+
+def test_why_nothing_was_measured_is_shown(made):
+    details = json.loads(made[1]["details"].read_text())
+    record = {"champion": "7", "reason": "31 <b>documents</b>.", "alarms": [], "judged": False}
+    page = render.page(details, DECISION, record)
+    assert "31 &lt;b&gt;documents&lt;/b&gt;." in page and 'id="drift"' not in page
 
 
 def test_suspects_of_both_kinds_are_shown_as_they_are_written(made):

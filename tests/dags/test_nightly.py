@@ -102,6 +102,33 @@ def test_a_refused_model_is_not_applied_and_not_decided_again(
     assert ran(nights(SECOND, source=source)[0]) == {"workspace", "ingest", "plan", "notify"}
 
 
+def test_an_alarm_is_in_the_notification_and_stops_nothing(nights: Nights) -> None:
+    (nights.home / "state").mkdir()
+    (nights.home / "state" / "drift").write_text("alarm")
+    states, output = nights(FIRST)
+    assert (states["drift"], states["drift_done"], states["apply"]) == (
+        "skipped", "success", "success",
+    ), output[-3000:]  # fmt: skip
+    notice = output.split("Notification:")[1]
+    assert "longtail: promoted, 2 alarms. By its total." in notice
+    assert "- Words have moved.\n- The score is low.\n" in notice
+
+
+@pytest.mark.slow
+def test_a_drift_that_fails_neither_blocks_nor_fails_the_night(nights: Nights) -> None:
+    (nights.home / "state").mkdir()
+    (nights.home / "state" / "drift").write_text("broken")
+    states, output = nights(FIRST)
+    assert (states["drift"], states["apply"], states["notify"]) == (
+        "failed", "success", "success",
+    ), output[-3000:]  # fmt: skip
+    assert "longtail: drift failed" in output and "drift: a bug." in output
+    assert "Notification: longtail: promoted. By its total." in output
+    assert nights.run_state(FIRST) == "success"
+    (nights.home / "state" / "drift").unlink()
+    assert ran(nights(SECOND)[0]) == {"workspace", "plan", "notify"}
+
+
 @pytest.mark.slow
 def test_an_unavailable_tracking_server_is_caught_up_the_next_night(nights: Nights) -> None:
     (nights.home / "state").mkdir()
@@ -111,7 +138,10 @@ def test_an_unavailable_tracking_server_is_caught_up_the_next_night(nights: Nigh
     assert "the tracking server is away" in output.split("Notification:")[1]
     (nights.home / "state" / "away").unlink()
     states, _ = nights(SECOND)
-    assert ran(states) == {"workspace", "plan", "record", "register", "decide", "apply", "notify"}
+    assert ran(states) == {
+        "workspace", "plan", "drift", "drift_done", "record", "register", "decide", "apply",
+        "notify",
+    }  # fmt: skip
     assert len(nights.versions()) == 1
     assert json.loads((nights.home / "state" / "champion").read_text()) == 2
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -29,6 +30,10 @@ def version_of(workspace: Path) -> str:
     return json.loads((workspace / "reports" / "registered.json").read_text())["version"]
 
 
+def drift_of(workspace: Path) -> dict[str, Any]:
+    return json.loads((workspace / "reports" / "drift.json").read_text())
+
+
 def data_of(workspace: Path) -> str:
     return yaml.safe_load((workspace / "data.dvc").read_text())["outs"][0]["md5"]
 
@@ -38,7 +43,7 @@ def test_three_nights_and_a_backfill(
 ) -> None:
     # With several threads, sums depend on the machine's load, and the comparison would too.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    project = make_project(tmp_path / "project", (60, 40))
+    project = make_project(tmp_path / "project", (60, 60))
     home = tmp_path / "home"
     home.mkdir()
     nights = Nights(airflow_home, project, home)
@@ -50,6 +55,7 @@ def test_three_nights_and_a_backfill(
     reference = reproduce(project, tmp_path / "reference", tmp_path / "in1")
     assert_same(first, reference)
     assert version_of(first) == "1" and not (first / "mlruns").exists()
+    assert states["drift"] == "success" and "no champion yet" in drift_of(first)["reason"]
 
     tip = run("git", "rev-parse", "nightly", cwd=project)
     for name, text, labels, stopped, finding in (
@@ -77,6 +83,10 @@ def test_three_nights_and_a_backfill(
     states, output = nights(THIRD, source=two)
     third = last_workspace(nights)
     assert version_of(third) == "2", output[-4000:]
+    drift = drift_of(third)
+    assert (drift["champion"], drift["documents"]["new"]) == ("1", 60), output[-4000:]
+    assert states["drift"] == ("skipped" if drift["alarms"] else "success")
+    assert 'id="champion"' in (third / "reports" / "decision.html").read_text()
     old, new = split_of(first), split_of(third)
     assert len(new) > len(old) > 300
     assert {name: new[name] for name in old} == old

@@ -20,6 +20,7 @@ from longtail.report.page.formats import FORMATS, escape_markdown, number, signe
 Details = Mapping[str, Any]
 CONTENTS = {
     "decision": "Decision",
+    "champion": "Champion",
     "headline": "Headline",
     "ingredients": "What brought what",
     "slices": "By label frequency",
@@ -82,8 +83,9 @@ def page(
     Args:
         details: The dict of `longtail.report.build.build`.
         decision: What the promotion gate decided; None before it has.
-        drift: The dict of `longtail.drift.measure` with `alarms`, `judged` and the `champion` it
-            was measured against; None where drift was not measured.
+        drift: The dict of `longtail.drift.measure` with `alarms`, `judged`, the `champion` it was
+            measured against, and `watch`, that champion's score on later documents; or only the
+            `champion` and the `reason` why nothing was measured. None shows nothing.
         hints: What the caller adds.
         max_labels: Rows of the label table; of more labels, those with the most errors are shown.
     """
@@ -109,11 +111,12 @@ def page(
 def _parts(
     d: Details, decision: Details | None, drift: Details | None, max_labels: int
 ) -> dict[str, Any]:
-    decision = view.completed(decision)
+    decision, drift = view.completed(decision), view.readable(drift)
+    shown = {"champion": bool(drift), "drift": bool(drift) and "psi" in (drift or {})}
     return {
         "d": d,
         "title": "Evaluation of " + d["models"][0]["title"],
-        "contents": {k: v for k, v in CONTENTS.items() if drift or k != "drift"},
+        "contents": {k: v for k, v in CONTENTS.items() if shown.get(k, True)},
         "decision": decision,
         "verdict": view.verdict(decision),
         "tiles": view.tiles(d),

@@ -295,15 +295,61 @@ def finding_tables(findings: Any) -> dict[str, Any]:
     return {"findings_columns": columns, "findings_rows": rows}
 
 
+def readable(drift: Details | None) -> Details | None:
+    """The record, if it is about a champion and of the form that the page reads."""
+    if not drift or drift.get("champion") is None:
+        return None
+    return drift if "reason" in drift or "watch" in drift else None
+
+
 def drift_tables(drift: Details | None) -> dict[str, Any]:
-    """Every PSI, and every mean of the reference beside that of the new documents."""
-    if not drift:
+    """Every PSI, every mean of the reference beside that of the new documents, the champion."""
+    if not drift or "psi" not in drift:
         return {}
+    rows = [
+        {
+            "title": _title(name),
+            "value": f"{max(0.0, row['psi']):.2f}",
+            "bounds": f"{row['low']:.2f}–{row['high']:.2f}",
+            "q": f"{row['q']:.2g}",
+        }
+        for name, row in drift["psi"].items()
+    ]
+    means = [
+        [_title(name), mean["reference"], mean["new"]] for name, mean in drift["means"].items()
+    ]
+    return {"psi_rows": rows, "means_rows": means, "champion_tiles": champion_tiles(drift)}
+
+
+def champion_tiles(drift: Details) -> list[dict[str, Any]]:
+    """The champion's score at promotion, on later documents, and as its own scores estimate it."""
+    watch = drift["watch"]
+    found = [_tile("At promotion", watch["promoted"], None, "on its test set")]
+    measured = watch["measured"]
+    if measured:
+        bounds = f"{number(measured['low'])}–{number(measured['high'])}, "
+        note = f"{bounds if measured['enough'] else ''}{measured['n_docs']:,} documents"
+        found.append(_tile("On later documents", measured["micro_f1"], watch["promoted"], note))
+    for title, name in (
+        ("Estimated for these", "estimated"),
+        ("Estimated without labels", "unlabeled"),
+    ):
+        if watch[name]:
+            note = f"{watch[name]['n_docs']:,} documents"
+            found.append(
+                _tile(title, watch[name]["micro_f1"], watch["estimated_at_promotion"], note)
+            )
+    return found
+
+
+def _tile(title: str, value: float | None, before: float | None, note: str) -> dict[str, Any]:
+    difference = None if value is None or before is None else value - before
     return {
-        "psi_rows": [[_title(name), round(value, 3)] for name, value in drift["psi"].items()],
-        "means_rows": [
-            [_title(name), mean["reference"], mean["new"]] for name, mean in drift["means"].items()
-        ],
+        "title": title,
+        "value": number(value),
+        "difference": None if difference is None else signed(difference),
+        "up": (difference or 0) >= 0,
+        "note": note,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders.real_project import make_project
+from tests.builders.real_project import SPLIT, in_project, make_project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 STAGES = ("validate", "split", "frequencies", "baseline", "train", "thresholds", "report")
@@ -26,7 +27,7 @@ def longtail_run(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_from_data_to_a_decision_then_nothing_then_a_wrong_parameter(tmp_path: Path) -> None:
-    folder = make_project(tmp_path / "project", ())
+    folder = make_project(tmp_path / "project", (60,))
     first = longtail_run(folder)
     assert first.returncode == 0, first.stdout + first.stderr
     said = [line.split(":")[0] for line in first.stdout.splitlines()]
@@ -34,12 +35,25 @@ def test_from_data_to_a_decision_then_nothing_then_a_wrong_parameter(tmp_path: P
     assert "PROMOTED" in first.stdout and "reports/decision.html" in first.stdout
     lines = (first.stdout + first.stderr).splitlines()
     assert len(lines) <= 40, "\n".join(lines)
+    assert "ocuments arrived" not in first.stdout  # nothing to compare with
     assert [line for line in first.stderr.splitlines() if "arn" in line] == []
 
     second = longtail_run(folder)
     assert second.returncode == 0, second.stdout + second.stderr
     assert f"{len(STAGES)} stages unchanged." in second.stdout
     assert "nothing registered" in second.stdout
+
+    in_project(folder, "python", "-m", "components.ingest", "jsonl", "../in1/1.jsonl",
+               "--assignment", SPLIT)  # fmt: skip
+    third = longtail_run(folder)
+    assert third.returncode == 0, third.stdout + third.stderr
+    drift = json.loads((folder / "reports/drift.json").read_text())
+    assert (drift["champion"], drift["documents"]) == ("1", {"reference": 300, "new": 60})
+    assert drift["watch"]["measured"]["n_docs"] > 50
+    assert "60 new documents" in third.stdout or "ALARM: " in third.stdout
+    assert (
+        "Champion version 1 since its promotion" in (folder / "reports/decision.html").read_text()
+    )
 
     params = folder / "params.yaml"
     params.write_text(params.read_text().replace("max_length:", "max_lenth:"))

@@ -9,20 +9,26 @@ from __future__ import annotations
 import json
 import tarfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import mlflow
 import pytest
+import yaml
 
-from components import promote, register
+from components import drift, promote, register
+from components._formats.corpus import write_corpus
+from components._frame.exit_codes import GateNotPassed
 from components._registry import client as registry
-from components._registry import evidence
+from components._registry import evidence, watch
 from components._registry.decision import decide
+from components._registry.decision_record import DRIFT
 from components._registry.rules import Params
 from components._registry.smoke import smoke
 from components._registry.worker import Served
 from tests.builders.paths import ROOT
-from tests.builders.registry_workspace import PARAMS, build
+from tests.builders.registry_workspace import PARAMS, build, corpus
+from tests.components.test_drift import LIMITS
 
 ARCHIVE = ROOT / "tests" / "builders" / "old_versions" / "2ce1068.tar.gz"
 URI = "models:/longtail/1"
@@ -73,6 +79,27 @@ def test_an_old_champion_is_compared_with_a_new_version(home: Path) -> None:
     assert decision["champion"]["version"] == "1"
     assert 0 < decision["champion"]["metrics"]["micro_f1"] <= 1
     assert not [rule for rule in decision["rules"] if rule["rule"] == "champion"]
+
+
+def test_what_an_old_champion_did_not_keep_is_said_and_done_without(home: Path) -> None:
+    """It does not know its whole corpus, its answers to all test documents, or a calibration."""
+    client = registry.connect()
+    registry.move_alias(client, "longtail", registry.CHAMPION, "1")
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"drift": LIMITS}))
+    drift.command.main([], standalone_mode=False)
+    found = json.loads(DRIFT.read_text())
+    assert found["reason"].startswith("Which documents are new to version 1 is unknown")
+    assert watch.promoted_score(client, version(), None) is None
+    client.log_metric(str(version().run_id), watch.TEST_METRIC, 0.8)
+    write_corpus(corpus(seed=9).assign(id=[f"later{i}" for i in range(400)]), home / "new.parquet")
+    with suppress(GateNotPassed):
+        drift.command.main(["new.parquet"], standalone_mode=False)
+    found = json.loads(DRIFT.read_text())
+    sample = evidence.read_sample(str(version().run_id))
+    assert found["scored_documents"] == len(sample.texts)
+    assert found["documents"]["reference"] == 260  # train and val
+    assert found["watch"]["measured"]["n_docs"] > 300
+    assert (found["watch"]["promoted"], found["watch"]["estimated"]) == (0.8, None)
 
 
 def test_an_old_version_can_be_restored(home: Path) -> None:
