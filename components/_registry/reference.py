@@ -27,8 +27,8 @@ from longtail.evaluation.estimated_f1 import (
     expected_counts,
 )
 from longtail.evaluation.metrics import apply_thresholds, compute
-from longtail.evaluation.units import joined
-from longtail.validation.duplicates import text_keys
+from longtail.splitting.atoms import Copies, atoms
+from longtail.validation.duplicates import duplicate_groups, text_keys
 
 FILE = f"{evidence.FOLDER}/reference.json"
 
@@ -86,8 +86,8 @@ def read(run_id: str) -> Reference | None:
 
 def units_of(documents: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Which documents `(n_docs,)` come together: those of a group, and exact copies."""
-    keys = [text_keys(documents["text"].tolist())]
-    if "group" in documents:
-        missing = documents["group"].isna()
-        keys.append(["" if no else g for g, no in zip(documents["group"], missing, strict=True)])
-    return joined(*keys)
+    keys = text_keys(documents["text"].tolist())
+    groups = documents["group"].tolist() if "group" in documents else None
+    copies = Copies(duplicate_groups(keys), np.zeros((0, 2), dtype=np.int64))
+    names = atoms(documents["id"].tolist(), groups, copies, near=False)
+    return np.unique(np.array(names), return_inverse=True)[1]
