@@ -116,7 +116,7 @@ def simulate(root: Path, n_test: int, n_labels: int, per_doc: float, n_train: in
     frame["source"] = rng.choice(["a", "b", "c"], len(lists))
     write_corpus(frame, root / "corpus.parquet")
     parts = ["test"] * n_test + ["train"] * n_train
-    pd.DataFrame({"id": ids, "split": parts}).sort_values("id").to_parquet(
+    pd.DataFrame({"id": ids, "split": parts, "group": ids}).sort_values("id").to_parquet(
         root / "assignment.parquet"
     )
     labels = label_matrix.vocabulary(lists)

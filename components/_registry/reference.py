@@ -89,5 +89,6 @@ def units_of(documents: pd.DataFrame) -> npt.NDArray[np.int64]:
     keys = text_keys(documents["text"].tolist())
     groups = documents["group"].tolist() if "group" in documents else None
     copies = Copies(duplicate_groups(keys), np.zeros((0, 2), dtype=np.int64))
-    names = atoms(documents["id"].tolist(), groups, copies, near=False)
+    rows = [str(row) for row in range(len(documents))]  # an id may be among the new ones again
+    names = atoms(rows, groups, copies, near=False)
     return np.unique(np.array(names), return_inverse=True)[1]

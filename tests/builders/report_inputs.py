@@ -109,9 +109,8 @@ def write_inputs(
         for part in ("train", "val", "test")
     }
     write_corpus(frame, paths["corpus"])
-    pd.DataFrame({"id": frame["id"], "split": parts}).sort_values("id").to_parquet(
-        paths["assignment"], index=False
-    )
+    assignment = pd.DataFrame({"id": frame["id"], "split": parts, "group": frame["id"]})
+    assignment.sort_values("id").to_parquet(paths["assignment"], index=False)
     write_counts(paths, labels, targets)
     ids = frame["id"][parts == "test"].tolist()
     tuned, test = {}, targets["test"]
