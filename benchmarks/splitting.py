@@ -159,7 +159,7 @@ def copies(corpus: str, rounds: int) -> None:
     frame = pd.read_parquet(corpus, columns=["text"])
     labels, ids, groups = read_corpus(corpus)
     start = time.process_time()
-    found = find_copies(frame["text"].tolist(), 0.8)
+    found = find_copies(ids, frame["text"].tolist(), 0.8)
     print(f"{time.process_time() - start:.1f} CPU s to find the copies")
     print("| together | atoms | largest | share dev. | rLD | missing | exact in test | near |")
     print("|---|---|---|---|---|---|---|---|")

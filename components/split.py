@@ -60,7 +60,8 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
     frame = read_corpus(corpus)
     labels = label_matrix.vocabulary(frame["labels"])
     targets = label_matrix.encode(frame["labels"].tolist(), labels)
-    ids, copies = frame["id"].tolist(), find_copies(frame["text"].tolist(), params.near_similarity)
+    ids = frame["id"].tolist()
+    copies = find_copies(ids, frame["text"].tolist(), params.near_similarity)
     groups = frame["group"].tolist() if "group" in frame else None
     together = atoms(ids, groups, copies, near=params.near_copies)
     shares = list(params.fractions.model_dump().values())
@@ -107,10 +108,13 @@ def _found(parts: np.ndarray, report: dict[str, Any]) -> str:
     )
 
 
-def find_copies(texts: list[str], similarity: float) -> Copies:
+def find_copies(ids: list[str], texts: list[str], similarity: float) -> Copies:
     """The exact copies and near-copies, compared as `validate` does."""
-    keys = text_keys(texts)
-    return Copies(duplicate_groups(keys), near_duplicate_pairs(keys, similarity))
+    order = sorted(range(len(ids)), key=ids.__getitem__)  # which pairs are compared depends on it
+    keys = text_keys([texts[row] for row in order])
+    exact = np.empty(len(ids), dtype=np.int64)
+    exact[order] = duplicate_groups(keys)
+    return Copies(exact, np.array(order, dtype=np.int64)[near_duplicate_pairs(keys, similarity)])
 
 
 def dates(frame: pd.DataFrame) -> np.ndarray:

@@ -271,6 +271,27 @@ def test_copies_stay_together_and_near_copies_by_a_setting(tmp_path: Path) -> No
     assert crossing(frame, parts, "bc") > 0
 
 
+def test_the_row_order_does_not_matter_to_near_copies(tmp_path: Path) -> None:
+    """The search compares each text of a bucket with two others, which depend on the order."""
+    rng = np.random.default_rng(0)
+    letter = [f"w{i}" for i in range(40)]
+    texts = []
+    for _ in range(80):
+        text = letter.copy()
+        for at in rng.choice(40, 2, replace=False):
+            text[at] = f"x{rng.integers(5)}"
+        texts.append(" ".join(text))
+    frame = pd.DataFrame({"text": texts, "labels": [["a"]] * 80})
+    frame.insert(0, "id", [f"d{i:02}" for i in range(80)])
+    first, report = split(tmp_path, frame)
+    groups = read_groups(tmp_path / "out" / "assignment.parquet")
+    assert groups.nunique() > 1 and groups.value_counts().iloc[0] > 2
+    for seed in range(5):
+        again, shuffled = split(tmp_path, frame.sample(frac=1, random_state=seed))
+        assert again.equals(first) and shuffled == report
+        assert read_groups(tmp_path / "out" / "assignment.parquet").equals(groups)
+
+
 def test_copies_that_cross_parts_are_counted_frozen_ones_too(tmp_path: Path) -> None:
     frame = copied().assign(split="train")
     frame.loc[frame["id"].isin(["00b", "01c"]), "split"] = "test"
