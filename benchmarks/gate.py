@@ -60,7 +60,7 @@ SIZES, COPIES = (100, 300, 1000, 2524), (1, 2, 5, 10)
 GAINS = {"micro_f1": (0.005, 0.01, 0.02), "mean_f1": (0.005, 0.01, 0.015, 0.02)}
 LEVEL = 0.04
 ONE_DECISION = gate.Budget(2 * LEVEL, 1)  # half of it is spent by the first decision
-DRAWS = {"rates": 1_999, "chains": 999}  # of the test, exact with any number of them
+DRAWS = 999  # of the test, which is exact with any number of them
 NIGHTS, BETTER_FROM, GAIN = 100, 50, 0.02
 
 
@@ -455,7 +455,7 @@ def main() -> None:
         return print(speed(*arguments.shape))
     if arguments.what == "table":
         return show()
-    sign_flips.N_DRAWS = DRAWS[arguments.what]
+    sign_flips.N_DRAWS = DRAWS
     sign_flips._random_bytes = lru_cache(maxsize=None)(sign_flips._random_bytes)
     if arguments.what == "rates":
         return run_rates(arguments.trials)
