@@ -118,7 +118,7 @@ def _word_triples(key: str) -> list[str]:
 
 
 def _min_hashes(shingles: sp.csr_matrix, seed: int) -> np.ndarray:
-    """The minimum of each random hash over a row's shingles, `(n_docs, BANDS · ROWS)` uint64.
+    """The minimum of each random hash over a row's shingles, `(n_docs, BANDS · ROWS)` uint32.
 
     Every row must have a shingle: `reduceat` gives an empty one its neighbor's value.
     """
@@ -127,11 +127,10 @@ def _min_hashes(shingles: sp.csr_matrix, seed: int) -> np.ndarray:
     shift = rng.integers(0, int(_PRIME), BANDS * ROWS, dtype=np.uint64)
     values = shingles.indices.astype(np.uint64)
     starts = shingles.indptr[:-1]
-    columns = [
-        np.minimum.reduceat((values * a + b) % _PRIME, starts)
-        for a, b in zip(factor, shift, strict=True)
-    ]
-    return np.stack(columns, axis=1)
+    hashes = np.empty((len(starts), BANDS * ROWS), dtype=np.uint32)
+    for column, (a, b) in enumerate(zip(factor, shift, strict=True)):
+        hashes[:, column] = np.minimum.reduceat((values * a + b) % _PRIME, starts)
+    return hashes
 
 
 def _candidates(hashes: np.ndarray) -> np.ndarray:
@@ -139,7 +138,8 @@ def _candidates(hashes: np.ndarray) -> np.ndarray:
     mix = np.random.default_rng(0).integers(1, 2**63, ROWS, dtype=np.uint64)
     found = []
     for band in range(BANDS):
-        bucket = hashes[:, band * ROWS : (band + 1) * ROWS] @ mix  # modulo 2⁶⁴
+        rows = hashes[:, band * ROWS : (band + 1) * ROWS].astype(np.uint64)
+        bucket = rows @ mix  # modulo 2⁶⁴
         order = np.argsort(bucket, kind="stable")
         same = np.flatnonzero(bucket[order][1:] == bucket[order][:-1])
         starts = np.concatenate([[True], bucket[order][1:] != bucket[order][:-1]])
