@@ -54,6 +54,7 @@ def small_params(folder: Path) -> dict:
     params["train"]["head"] |= {"hidden": 32, "epochs": 10}
     params["baseline"]["costs"] = [1.0]
     params["report"] |= {"n_draws": 100, "worst_errors": 2, "attribution_steps": 4}
+    params["promote"]["min_sample"] |= {"docs": 20, "positives": 20}
     # These nights test the path through the pipeline; the gate has its own tests.
     params["promote"]["floors"] = {"micro_f1": 0.0, "macro_f1": 0.0}
     params["promote"]["over_baseline"] = {"micro_f1": -1.0, "macro_f1": -1.0}

@@ -79,6 +79,7 @@ def small_params(encoder: Path) -> dict[str, Any]:
     params["train"]["finetune"] |= {"epochs": 2, "batch_tokens": 512}
     params["baseline"]["costs"] = [1.0]
     params["report"] |= {"n_draws": 100, "worst_errors": 2, "attribution_steps": 4}
+    params["promote"]["min_sample"] |= {"docs": 20, "positives": 20}
     return params
 
 
