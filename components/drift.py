@@ -80,7 +80,7 @@ def run(client: MlflowClient, params: Params, corpus: Path, new: Path | None) ->
         return _nothing(None, f"{name} has no champion yet.")
     number = registry.number(champion)
     given = None if new is None else read_corpus(new)
-    found = arrival.find(champion, read_corpus(corpus), given)
+    found = arrival.find(client, champion, read_corpus(corpus), given)
     if found is None:
         reason = "it was registered before versions kept the ids of their documents"
         return _nothing(
@@ -93,7 +93,7 @@ def run(client: MlflowClient, params: Params, corpus: Path, new: Path | None) ->
     if not len(found.known):
         return _nothing(number, f"{corpus} has no document that version {number} was made from.")
     measured, watched = _measure(client, champion, found, params)
-    alarms = drift.alarms(measured, _limits(params), alpha=params.alpha) if enough else []
+    alarms = drift.alarms(measured, limits(params), alpha=params.alpha) if enough else []
     return {
         "alarms": alarms,
         "judged": enough,
@@ -107,7 +107,8 @@ def _nothing(champion: str | None, reason: str) -> dict[str, Any]:
     return {"alarms": [], "judged": False, "champion": champion, "reason": reason}
 
 
-def _limits(params: Params) -> dict[str, float]:
+def limits(params: Params) -> dict[str, float]:
+    """The limits as `longtail.drift.alarms` takes them."""
     return {
         "psi": params.min_psi,
         "share_moved": params.max_drifted_labels,

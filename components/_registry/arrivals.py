@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from components._frame.progress import progress
+from components._registry import client as registry
 from components._registry import evidence
 from components._registry.reference import units_of
 from components._registry.worker import Served
@@ -21,6 +23,7 @@ from longtail.evaluation.metrics import Counts
 from longtail.label_matrix import encode
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 BATCH = 256
@@ -33,7 +36,7 @@ class Arrivals:
 
     Attributes:
         known: those that the version was made from.
-        new: those that arrived later.
+        new: those that arrived later, in the order of arrival.
         known_units: `(n_known,)` which documents come together.
         new_units: `(n_new,)`.
         unseen: `(n_new,)` bool: the version has trained neither on the document nor on one of its
@@ -47,10 +50,13 @@ class Arrivals:
     unseen: npt.NDArray[np.bool_]
 
 
-def find(version: ModelVersion, corpus: pd.DataFrame, new: pd.DataFrame | None) -> Arrivals | None:
+def find(
+    client: MlflowClient, version: ModelVersion, corpus: pd.DataFrame, new: pd.DataFrame | None
+) -> Arrivals | None:
     """Separate the documents that the version knows from later ones.
 
     Args:
+        client: of the registry.
         version: of the registry.
         corpus: today's documents.
         new: what is taken for the later ones; None takes those of the corpus that the version's own
@@ -79,13 +85,34 @@ def find(version: ModelVersion, corpus: pd.DataFrame, new: pd.DataFrame | None) 
     is_new = ~is_known if new is None else ~of_corpus
     units = units_of(frame)
     unseen = ~np.isin(units, units[is_seen])
+    rows = np.flatnonzero(is_new)
+    if new is None:
+        rows = rows[_in_order(client, version, [ids[row] for row in rows.tolist()])]
     return Arrivals(
         known=frame[is_known].reset_index(drop=True),
-        new=frame[is_new].reset_index(drop=True),
+        new=frame.iloc[rows].reset_index(drop=True),
         known_units=units[is_known],
-        new_units=units[is_new],
-        unseen=unseen[is_new],
+        new_units=units[rows],
+        unseen=unseen[rows],
     )
+
+
+def _in_order(
+    client: MlflowClient, version: ModelVersion, ids: Sequence[str]
+) -> npt.NDArray[np.int64]:
+    """The order of arrival of later documents, by the first later version whose corpus had them.
+
+    The corpus itself is sorted by id. Within a night the order is that of the hashed ids, which
+    stays the same however many documents follow.
+    """
+    night = dict.fromkeys(ids, np.iinfo(np.int64).max)
+    after = [
+        v for v in registry.versions(client, version.name) if int(v.version) > int(version.version)
+    ]
+    for later in reversed(after):
+        known = registry.or_none(partial(evidence.read_known_ids, str(later.run_id)))
+        night |= dict.fromkeys((known or set()).intersection(night), int(later.version))
+    return np.array(sorted(range(len(ids)), key=lambda row: (night[ids[row]], ids[row])), np.int64)
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,8 @@ def reachable() -> Iterator[None]:
         raise
 
 
-def _or_none(call: Callable[[], T]) -> T | None:
+def or_none(call: Callable[[], T]) -> T | None:
+    """What `call` returns; None if what it asks for does not exist."""
     try:
         return call()
     except MlflowException as error:
@@ -152,27 +153,33 @@ def number(version: ModelVersion | None) -> str | None:
 
 def by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion | None:
     """The version that the alias points to; None if the alias is not set."""
-    return _or_none(lambda: client.get_model_version_by_alias(name, alias))
+    return or_none(lambda: client.get_model_version_by_alias(name, alias))
 
 
 def by_number(client: mlflow.MlflowClient, name: str, version: str) -> ModelVersion | None:
     """The version with that number; None if it never existed or was deleted."""
-    return _or_none(lambda: client.get_model_version(name, version))
+    return or_none(lambda: client.get_model_version(name, version))
 
 
 def by_model(client: mlflow.MlflowClient, name: str) -> RegisteredModel | None:
     """The registered model; None before its first version."""
-    return _or_none(lambda: client.get_registered_model(name))
+    return or_none(lambda: client.get_registered_model(name))
+
+
+def versions(client: mlflow.MlflowClient, name: str) -> list[ModelVersion]:
+    """All versions of the model, oldest first."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda version: int(version.version))
 
 
 def by_key(client: mlflow.MlflowClient, name: str, key: str) -> ModelVersion | None:
     """The newest usable version made from the same data, code and parameters."""
     found = [
         version
-        for version in client.search_model_versions(f"name = '{name}'")
+        for version in versions(client, name)
         if version.tags.get(KEY) == key and version.status == "READY"
     ]
-    return max(found, key=lambda version: int(version.version), default=None)
+    return found[-1] if found else None
 
 
 @contextmanager
@@ -193,7 +200,7 @@ def move_alias(client: mlflow.MlflowClient, name: str, alias: str, version: str 
         TemporaryError: another client moved it at the same moment.
     """
     if version is None:
-        _or_none(lambda: client.delete_registered_model_alias(name, alias))
+        or_none(lambda: client.delete_registered_model_alias(name, alias))
     else:
         client.set_registered_model_alias(name, alias, version)
     found = by_alias(client, name, alias)

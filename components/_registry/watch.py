@@ -1,9 +1,9 @@
 """The champion on documents that arrived after its registration, beside its score at promotion.
 
 It has seen none of them, whatever part of the split they are in now, and it was not chosen by them.
-The score at promotion is that of the test set which it was promoted on. If the interval of the
-honest score is below that score minus `max_loss`, an alarm offers the command that restores the
-previous champion, or, where the parameters say so, restores it.
+The score at promotion is that of the test set which it was promoted on. If the honest score is, or
+since some time has been, certainly below that score minus `max_loss`, an alarm offers the command
+that restores the previous champion, or, where the parameters say so, restores it.
 
 Labels that the champion does not know are left out of the score that is judged: versions before it
 do not know them either, so rolling back would not help. The score with such labels counted as
@@ -25,7 +25,7 @@ from components._registry.arrivals import Answered, Arrivals
 from components._registry.reference import Reference
 from longtail.evaluation.estimated_f1 import estimated_f1
 from longtail.evaluation.metrics import Counts, counts, ratio
-from longtail.evaluation.watch import MIN_UNITS, anytime_f1
+from longtail.evaluation.watch import MIN_UNITS, anytime_f1, fall
 from longtail.label_matrix import encode
 
 if TYPE_CHECKING:
@@ -75,12 +75,11 @@ def measure(side: Side, promoted: float | None, params: WatchParams) -> dict[str
         `promoted` and `limit` (None if unknown), `measured` on labeled documents (None without
         any), `estimated` on the same documents and `unlabeled` on those without labels (None
         without a calibration), `estimated_at_promotion` to compare these with, and `below`, whether
-        the measured score is certainly below the limit.
+        the measured score is, or since some time has been, certainly below the limit.
     """
-    labels = side.arrivals.new["labels"].tolist()
-    labeled = np.array([bool(found) for found in labels])
-    measured = _measured(side, np.flatnonzero(labeled & side.arrivals.unseen), params.alpha)
+    labeled = np.array([bool(found) for found in side.arrivals.new["labels"]])
     limit = None if promoted is None else promoted - params.max_loss
+    measured = _measured(side, np.flatnonzero(labeled & side.arrivals.unseen), limit, params.alpha)
     return {
         "promoted": promoted,
         "limit": limit,
@@ -88,23 +87,30 @@ def measure(side: Side, promoted: float | None, params: WatchParams) -> dict[str
         "estimated": _estimated(side, labeled & side.arrivals.unseen),
         "unlabeled": _estimated(side, ~labeled & side.arrivals.unseen),
         "estimated_at_promotion": side.reference and side.reference.estimated_micro_f1,
-        "below": measured is not None and limit is not None and measured["high"] < limit,
+        "below": measured is not None
+        and measured["fall"] is not None
+        and measured["fall"]["certain"],
     }
 
 
-def _measured(side: Side, rows: np.ndarray, alpha: float) -> dict[str, Any] | None:
+def _measured(
+    side: Side, rows: np.ndarray, limit: float | None, alpha: float
+) -> dict[str, Any] | None:
     if not len(rows):
         return None
     known = set(side.answered.labels)
     given = [side.arrivals.new["labels"].iloc[row] for row in rows.tolist()]
     targets = encode([[n for n in names if n in known] for names in given], side.answered.labels)
     own = counts(side.answered.predicted[rows], targets, axis=1)
-    found = anytime_f1(own, side.arrivals.new_units[rows], alpha=alpha)
+    units = side.arrivals.new_units[rows]
+    found = anytime_f1(own, units, alpha=alpha)
+    fallen = None if limit is None else asdict(fall(own, units, limit=limit, alpha=alpha))
     n_new = sum(len(set(names) - known) for names in given)
     with_new = ratio(2 * own.tp.sum(), own.n_pred.sum() + own.n_pos.sum() + n_new)
     return asdict(found) | {
         "level": 1 - 2 * alpha,
         "enough": found.n_units >= MIN_UNITS,
+        "fall": fallen,
         "new_label_share": float(ratio(n_new, own.n_pos.sum() + n_new)),
         "micro_f1_with_new_labels": float(with_new),
     }
@@ -130,13 +136,20 @@ def compared(watched: dict[str, Any]) -> str:
 
 
 def alarm(watched: dict[str, Any]) -> str:
-    """The same sentence, if the score is below its limit."""
-    return compared(watched).removesuffix(".") + f", so the limit is {_points(watched['limit'])}."
+    """What `compared` says, and that it is too little."""
+    found, limit = watched["measured"], _points(watched["limit"])
+    fallen = found["fall"]
+    if fallen["n_docs"] == found["n_docs"]:
+        return f"{compared(watched)} It is certainly below the limit of {limit}."
+    return (
+        f"{compared(watched)} On the last {fallen['n_docs']:,} of them it is "
+        f"{_points(fallen['micro_f1'])}, certainly below the limit of {limit}."
+    )
 
 
 def reason(watched: dict[str, Any]) -> str:
     """The reason for a rollback, as the history keeps it."""
-    found, promoted = watched["measured"], _points(watched["promoted"])
+    found, promoted = watched["measured"]["fall"], _points(watched["promoted"])
     score = f"micro-F1 {_points(found['micro_f1'])}"
     return f"{score} on {found['n_docs']:,} later documents, {promoted} at promotion"
 

@@ -9,17 +9,18 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from components import drift, promote, register
-from components._formats.corpus import write_corpus
+from components._formats.corpus import read_corpus, write_corpus
 from components._frame.exit_codes import GateNotPassed
+from components._registry import arrivals, evidence, reference
 from components._registry import client as registry
 from components._registry import decision as decisions
-from components._registry import evidence, reference
 from components._registry.decision_record import DRIFT
 from components._registry.smoke import Smoke
 from longtail.errors import DataError
@@ -186,6 +187,43 @@ def test_the_honest_score_is_the_one_of_all_new_documents(home: Path):
     at_promotion = compute("micro_f1", scores.scores >= np.array(thresholds), scores.targets)
     assert found["promoted"] == kept.micro_f1 == pytest.approx(at_promotion)
     assert found["limit"] == pytest.approx(at_promotion - 0.02)
+
+
+def register_night(ids: list[str]) -> str:
+    """A later version whose corpus had also these documents; only its evidence matters."""
+    client = registry.connect()
+    own = pd.read_parquet(evidence.ASSIGNMENT)["id"]
+    mlflow.set_experiment("longtail")
+    with mlflow.start_run() as run:
+        mlflow.log_text(evidence.hashed_lines([*own, *ids]), evidence.KNOWN_FILE)
+    source = registry.by_number(client, "longtail", "2").source
+    return str(client.create_model_version("longtail", source, run.info.run_id).version)
+
+
+def test_documents_are_watched_in_the_order_of_their_nights(home: Path):
+    """The corpus is sorted by id; the nights say which documents fell off last."""
+    frame = mislabeled()  # the second half
+    order = np.random.default_rng(0).permutation(400)
+    frame["id"] = [f"x{i:03}" for i in order]  # nothing in the ids tells the halves apart
+    ids = frame["id"].tolist()
+    with pytest.raises(GateNotPassed):
+        tonight(frame.sort_values("id"))
+    mixed = json.loads(DRIFT.read_text())["watch"]["measured"]["fall"]
+    assert register_night(ids[:100]) == "3"
+    client = registry.connect()
+    client.delete_run(registry.by_number(client, "longtail", "1").run_id)
+    assert register_night(ids[:200]) == "4"
+    found = arrivals.find(
+        client, registry.by_number(client, "longtail", "2"), read_corpus(evidence.CORPUS), None
+    )
+    assert set(found.new["id"][:100]) == set(ids[:100])
+    assert set(found.new["id"][100:200]) == set(ids[100:200])
+    assert found.new["id"][:100].tolist() != sorted(ids[:100])  # not by id within a night
+    with pytest.raises(GateNotPassed):
+        drift.command.main([], standalone_mode=False)
+    fall = json.loads(DRIFT.read_text())["watch"]["measured"]["fall"]
+    assert 195 <= fall["n_docs"] <= 200 < mixed["n_docs"]  # but for copies
+    assert fall["micro_f1"] < mixed["micro_f1"] - 0.1
 
 
 def test_copies_and_groups_of_documents_that_it_was_trained_on_are_left_out(home: Path):

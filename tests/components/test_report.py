@@ -51,7 +51,9 @@ WATCHED = {
     "limit": 0.6,
     "below": False,
     "measured": {"micro_f1": 0.587, "low": 0.561, "high": 0.613, "n_docs": 1412, "n_units": 1380,
-                 "level": 0.9, "enough": True, "new_label_share": 0.0,
+                 "level": 0.9, "enough": True,
+                 "fall": {"certain": False, "e_value": 0.4, "n_docs": 640, "micro_f1": 0.55},
+                 "new_label_share": 0.0,
                  "micro_f1_with_new_labels": 0.587},
     "estimated": {"micro_f1": 0.601, "n_docs": 1412},
     "unlabeled": None,
@@ -308,16 +310,20 @@ def test_the_honest_score_is_shown_beside_the_one_at_promotion(made):
     assert "On later documents 58.7 −3.3 against promotion 56.1–61.3, 1,412 documents" in shown
     assert "Estimated for these 60.1 −2.3 against promotion 1,412 documents" in shown
     assert "The 90% interval holds" in shown and "was 62.4" in shown
-    assert "certainly below" not in shown and "restore" not in shown
+    assert "Certainly below" not in shown and "restore" not in shown
 
 
 def test_what_is_below_its_limit_and_the_command_are_shown(made):
     shown = champion_part(
         made[1]["details"], below=True, limit=0.65, rollback="longtail rollback --reason '<b>'"
     )
-    assert "certainly below its limit of 65.0" in shown
+    assert "Certainly below the limit of 65.0: 55.0 on the last 640 of these documents." in shown
     assert "To restore the version before it: longtail rollback --reason '<b>'" in shown
-    again = champion_part(made[1]["details"], below=True, restored="6", rollback="longtail x")
+    whole = WATCHED["measured"] | {"fall": WATCHED["measured"]["fall"] | {"n_docs": 1412}}
+    again = champion_part(
+        made[1]["details"], below=True, restored="6", rollback="longtail x", measured=whole
+    )
+    assert "55.0 on these documents." in again
     assert "Version 6 is the champion again." in again and "longtail x" not in again
 
 

@@ -209,12 +209,13 @@ def _pairs(targets: sp.csr_matrix) -> sp.csr_matrix:
     counts = np.diff(targets.indptr)
     indptr = np.concatenate([[0], np.cumsum(counts * (counts - 1) // 2)])
     indices = np.zeros(indptr[-1], dtype=np.int64)
-    for row in np.flatnonzero(counts > 1).tolist():
-        columns = np.sort(targets.indices[targets.indptr[row] : targets.indptr[row + 1]])
-        one, other = np.triu_indices(len(columns), k=1)
-        indices[indptr[row] : indptr[row + 1]] = (
-            columns[one].astype(np.int64) * n_labels + columns[other]
-        )
+    for count in np.unique(counts[counts > 1]).tolist():  # documents with as many labels at once
+        rows = np.flatnonzero(counts == count)
+        columns = targets.indices[targets.indptr[rows][:, None] + np.arange(count)]
+        columns = np.sort(columns.astype(np.int64), axis=1)
+        one, other = np.triu_indices(count, k=1)
+        places = indptr[rows][:, None] + np.arange(len(one))
+        indices[places] = columns[:, one] * n_labels + columns[:, other]
     return sp.csr_matrix((np.ones(len(indices)), indices, indptr), (n_docs, n_labels**2))
 
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from scipy.stats import binom, false_discovery_control, fisher_exact
 
 from longtail import drift
-from longtail.drift.measure import label_drift
+from longtail.drift.monitor import label_drift
 from longtail.drift.psi import Draws, shift
 from longtail.errors import DataError
 
