@@ -35,7 +35,7 @@ from longtail.drift.words import lengths
 from longtail.evaluation.metrics import apply_thresholds
 from longtail.label_matrix import encode, vocabulary
 
-SIZES = (50, 200, 1000)
+SIZES, TRUE_SIZES = (50, 200, 1000), (0.1, 0.31)
 N_SAMPLE = 64  # documents of the former reference of the top score
 Rng = np.random.Generator
 
@@ -273,7 +273,7 @@ def power(trials: int, n_draws: int, sizes: list[int]) -> None:
     lean = material.targets @ rng.normal(size=len(material.labels))
     top = _deciles(material.top, material.top)[0]
     rows = []
-    for size in (0.1, 0.2, 0.31, 0.5):
+    for size in TRUE_SIZES:
         labels = _tilt(groups, material.targets, lean, size)
         scores = _tilt(tested, top, -material.top, size)
         for n_docs in sizes:

@@ -21,6 +21,7 @@ from components._frame.exit_codes import GateNotPassed
 from components._registry import arrivals, evidence, reference
 from components._registry import client as registry
 from components._registry import decision as decisions
+from components._registry import watch as watching
 from components._registry.decision_record import DRIFT
 from components._registry.smoke import Smoke
 from longtail.errors import DataError
@@ -374,6 +375,25 @@ def test_a_champion_that_was_replaced_meanwhile_is_left_alone(
     with pytest.raises(GateNotPassed, match="another version is the champion by now"):
         tonight(mislabeled())
     assert registry.number(registry.by_alias(client, "longtail", "champion")) == "1"
+    assert registry.ROLLED_BACK not in registry.by_number(client, "longtail", "2").tags
+
+
+def test_a_champion_that_is_replaced_just_before_the_lock_is_left_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    set_params(rollback=True)
+    client = registry.connect()
+    client.set_registered_model_alias("longtail", "previous_champion", "1")
+    restorable = watching.restorable
+
+    def and_promoted(*arguments):
+        found = restorable(*arguments)
+        client.set_registered_model_alias("longtail", "champion", "1")
+        return found
+
+    monkeypatch.setattr(watching, "restorable", and_promoted)
+    with pytest.raises(GateNotPassed, match="version 2 is not the champion any more"):
+        tonight(mislabeled())
     assert registry.ROLLED_BACK not in registry.by_number(client, "longtail", "2").tags
 
 
