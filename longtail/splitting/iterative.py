@@ -15,14 +15,17 @@ coverage are repaired.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from longtail.errors import ParameterError
 from longtail.splitting import inputs as split_input
-from longtail.splitting import loops as _stratify
+
+# The loops are compiled by numba, which only the image of `split` has; others use the atoms alone.
+if TYPE_CHECKING:
+    from longtail.splitting import loops
 
 SPLITS = ("train", "val", "test")  # codes 0, 1, 2
 
@@ -261,19 +264,21 @@ def _assign_free(
     assignment[free] = table.part[atom_of]
 
 
-def _solve(table: _stratify.Table, colptr: np.ndarray, rows: np.ndarray) -> None:
+def _solve(table: loops.Table, colptr: np.ndarray, rows: np.ndarray) -> None:
+    from longtail.splitting import loops
+
     slack = float(table.weight.max())
     loose = max(slack, 0.005 * float(table.size.sum() + table.weight.sum()))
     trail = np.empty((len(table.part) + 16, 2), np.int64)
-    _stratify.greedy(table, colptr, rows)
-    _stratify.refine(table, SWEEPS, loose)
-    _stratify.balance(table, 0, False, -1, trail)
-    if not _stratify.within(table):  # sizes come before coverage
-        _stratify.balance(table, -table.need.size, True, -1, trail)
-    _stratify.refine(table, SWEEPS, 1.0)
+    loops.greedy(table, colptr, rows)
+    loops.refine(table, SWEEPS, loose)
+    loops.balance(table, 0, False, -1, trail)
+    if not loops.within(table):  # sizes come before coverage
+        loops.balance(table, -table.need.size, True, -1, trail)
+    loops.refine(table, SWEEPS, 1.0)
     by_rarity = np.argsort(table.holders.sum(axis=1), kind="stable")
-    _stratify.repair(table, colptr, rows, by_rarity, 200 + 20 * int(table.missing[0]))
-    _stratify.balance(table, 0, False, -1, trail)
+    loops.repair(table, colptr, rows, by_rarity, 200 + 20 * int(table.missing[0]))
+    loops.balance(table, 0, False, -1, trail)
 
 
 def _table(
@@ -283,12 +288,14 @@ def _table(
     need: np.ndarray,
     frozen: _Frozen,
     shares: np.ndarray,
-) -> _stratify.Table:
+) -> loops.Table:
+    from longtail.splitting import loops
+
     n_docs = int(frozen.size.sum() + weight.sum())
     bounds = size_bounds(shares, frozen.size, n_docs, int(weight.max()))
     total = frozen.docs.sum(axis=1) + np.asarray(atoms.sum(axis=0)).ravel()
     tiny = 1e-6  # keeps the division finite for parts of share 0, which never take part
-    return _stratify.Table(
+    return loops.Table(
         indptr=atoms.indptr.astype(np.int64),
         indices=atoms.indices.astype(np.int32),
         docs=atoms.data.astype(np.int32),

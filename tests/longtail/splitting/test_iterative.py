@@ -338,7 +338,7 @@ def test_compiled_without_a_cache_folder(monkeypatch):
     """A read-only installation compiles in memory instead of failing at import."""
     import numba
 
-    from longtail.splitting import loops as _stratify
+    from longtail.splitting import loops
 
     real = numba.njit
 
@@ -348,7 +348,7 @@ def test_compiled_without_a_cache_folder(monkeypatch):
         return real(*args, **options)
 
     monkeypatch.setattr(numba, "njit", no_locator)
-    assert _stratify.compiled(lambda x: x + 1)(2) == 3
+    assert loops.compiled(lambda x: x + 1)(2) == 3
 
 
 BAD = {
