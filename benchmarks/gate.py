@@ -25,7 +25,6 @@ import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +218,8 @@ def rates(material: Material, setting: dict[str, Any], trials: int) -> dict[str,
     objectives = [setting["kind"]] if setting["kind"] in GAINS else OBJECTIVES
     hits: dict[str, int] = {f"{o} {w}": 0 for o in objectives for w in ("gain", "gate")}
     hits["higher macro"] = hits["higher micro"] = 0
-    for _ in range(trials):
+    for trial in range(trials):
+        sign_flips.SEED = trial  # else the trials would share the chance in few draws
         drawn = material.drawn(rng, setting["size"], setting["copies"])
         challenger, champion = equal(drawn, rng)
         if setting["kind"] in GAINS:
@@ -456,7 +456,6 @@ def main() -> None:
     if arguments.what == "table":
         return show()
     sign_flips.N_DRAWS = DRAWS
-    sign_flips._random_bytes = lru_cache(maxsize=None)(sign_flips._random_bytes)
     if arguments.what == "rates":
         return run_rates(arguments.trials)
     return run_chains(arguments.chains)
