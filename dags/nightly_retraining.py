@@ -64,7 +64,7 @@ PARAMS = {
 
 DEFAULTS = {
     "retries": int(os.environ.get("LONGTAIL_RETRIES", "3")),
-    "retry_delay": timedelta(minutes=2),
+    "retry_delay": timedelta(seconds=int(os.environ.get("LONGTAIL_RETRY_SECONDS", "120"))),
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=30),
     "execution_timeout": timedelta(minutes=30),

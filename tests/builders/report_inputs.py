@@ -201,12 +201,14 @@ def write_facts(paths: dict[str, Path]) -> None:
         "val": [{"label": "<i>x</i>", "groups": 1, "reason": "rare"}],
         "test": [],
     }
+    copies = {"exact": {"train": 0, "val": 0, "test": 0}, "near": {"train": 2, "val": 1, "test": 3}}
+    quality = {"label_share_deviation": 0.01, "rld": 0.2, "dcp": 0.1, "copies_across": copies}
     _json(
         paths["split_report"],
         {
             "method": "iterative",
             "frozen": 0,
-            "quality": {"label_share_deviation": 0.01, "rld": 0.2, "dcp": 0.1, "missing": missing},
+            "quality": {**quality, "missing": missing},
             "reference": {"method": "scikit_multilearn", "skipped": "too large"},
         },
     )

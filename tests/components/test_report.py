@@ -202,6 +202,14 @@ def test_only_the_caller_names_commands_and_files(made):
     assert HINTS.undecided not in render.markdown(details, DECISION, hints=HINTS)
 
 
+def test_copies_of_test_documents_in_other_parts_are_in_sight(made):
+    page = made[1]["page"].read_text()
+    shown = " ".join("".join(Elements(page[page.index('id="split"') :]).text).split())
+    before_the_facts = shown[: shown.index("All split metrics")]
+    assert "Documents of test with a copy in another part 0" in before_the_facts
+    assert "Documents of test with a near-copy in another part 3" in before_the_facts
+
+
 def test_the_script_is_the_one_that_the_policy_allows(made):
     page = made[1]["page"].read_bytes()
     script = page[page.index(b"<script>") + 8 : page.index(b"</script>")]

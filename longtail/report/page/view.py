@@ -271,6 +271,13 @@ def split_tables(split: Details) -> dict[str, Any]:
     }
     own, other = split.get("quality", {}), split.get("reference", {})
     rows = [[text, own.get(key), other.get(key)] for key, text in names.items() if key in own]
+    across, theirs_across = (side.get("copies_across", {}) for side in (own, other))
+    rows += [
+        [f"Documents of test with {text} in another part", parts["test"],
+         theirs_across.get(kind, {}).get("test")]
+        for kind, text in {"exact": "a copy", "near": "a near-copy"}.items()
+        if (parts := across.get(kind))
+    ]  # fmt: skip
     for part, missing in own.get("missing", {}).items():
         theirs = other.get("missing", {}).get(part)
         rows.append(

@@ -1,0 +1,1 @@
+"""Nights through Airflow's scheduler, with faults drawn at random; see `__main__`."""
