@@ -12,6 +12,8 @@ IMAGES = "localhost/longtail-{target}:latest"
 CLAIM = "longtail"
 # Where a container sees its run's workspace.
 MOUNT = "/workspace"
+# Until a Docker host counts as gone: a busy one takes minutes to start a container.
+API_SECONDS = 600
 # The user of the images. Containers never run as root: if their starter is root, they run as USER.
 USER = 10001
 

@@ -14,7 +14,7 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from docker.types import DeviceRequest, Mount
 
 from dags import _xcom
-from dags._containers import MOUNT, container_user, hand_over, network
+from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, network
 from dags._settings import Settings
 from dags._steps import Step, private_environment, raise_for_exit_code
 from dags._workspace import FOLDERS
@@ -83,6 +83,7 @@ def docker_operator(
         network_mode=network(),
         mem_limit=step.memory,
         device_requests=[DeviceRequest(count=1, capabilities=[["gpu"]])] if step.gpu else None,
+        timeout=API_SECONDS,
         auto_remove="never",
         do_xcom_push=False,
         **kwargs,

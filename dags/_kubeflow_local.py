@@ -15,7 +15,7 @@ from kfp import local
 from kfp.local import docker_task_handler
 
 from components._frame.pipeline import load_stages
-from dags._containers import MOUNT, container_user, hand_over, network
+from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, network
 from dags._workspace import FOLDERS
 from dags.kubeflow_pipeline import build
 
@@ -24,6 +24,7 @@ def run_container(
     client: Any, image: str, command: list[str], volumes: Any, **settings: Any
 ) -> int:
     """Run a container and return its exit status, asked for before the container is removed."""
+    client.api.timeout = API_SECONDS
     container = client.containers.run(
         image=image, command=command, detach=True, volumes=volumes, **settings
     )
