@@ -102,12 +102,17 @@ def start(arguments: list[str], env: dict[str, str]) -> subprocess.Popen[bytes]:
 
 
 def watch(processes: list[subprocess.Popen[bytes]], env: dict[str, str]) -> None:
-    """Restart every process that exits, as a service manager would."""
+    """Restart every process that exits, as a service manager would.
+
+    The one that has exited stays in the list, at its end: its children may live on, and `stop` ends
+    them with the others.
+    """
     while True:
         time.sleep(2)
         for i, arguments in enumerate(SERVICES):
             if processes[i].poll() is not None:
                 print(f"airflow {arguments[0]} exited; restarting it.", flush=True)
+                processes.append(processes[i])
                 processes[i] = start(arguments, env)
 
 

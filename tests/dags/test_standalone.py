@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import time
 from pathlib import Path
 
@@ -42,7 +40,7 @@ def test_a_run_by_rest_api_succeeds_and_is_photographed(tmp_path: Path) -> None:
 
 
 def test_a_scheduler_killed_during_a_run(toy: Path, tmp_path: Path) -> None:
-    """It is restarted, the run succeeds, and nothing is registered twice."""
+    """It is restarted, the run succeeds, nothing is registered twice, no worker outlives all."""
     total = toy / "toy" / "total.py"
     total.write_text("import time\ntime.sleep(15)\n" + total.read_text())
     run("git", "commit", "--quiet", "--all", "-m", "Slow", cwd=toy)
@@ -61,13 +59,14 @@ def test_a_scheduler_killed_during_a_run(toy: Path, tmp_path: Path) -> None:
         time.sleep(2)
         for process in psutil.Process(server.pid).children():
             if "scheduler" in process.cmdline():
-                dead = process.pid
-                os.killpg(dead, signal.SIGKILL)
+                dead, workers = process, process.children(recursive=True)
+                dead.kill()  # its workers live on
         states = finished(server, run_id)
         assert states["stages.total"] == states["apply"] == "success", states
         schedulers = [process.pid for process in psutil.Process(server.pid).children()
                       if "scheduler" in process.cmdline()]  # fmt: skip
-        assert len(schedulers) == 1 and schedulers != [dead]
+        assert len(schedulers) == 1 and schedulers != [dead.pid]
+    assert workers and not [worker for worker in workers if worker.is_running()]
     [version] = json.loads((tmp_path / "home" / "state" / "versions.json").read_text())
     assert (tmp_path / "home" / "state" / "champion").read_text() == "2"
 
