@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +17,7 @@ from pydantic import Field
 
 from components._formats.records import RECORDS, Reading
 from components._formats.text_file import checked_file
-from components._frame.files import written
+from components._frame.files import check_replaceable, written
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_params
 from components._frame.progress import progress
@@ -35,7 +37,7 @@ class Params(Section):
 
 
 def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, str]]:
-    """Yield (id, text) of each record; without an id, records are numbered from 0.
+    """Yield (id, text) of each record; without an id (or with null), records are numbered from 1.
 
     Args:
         reading: the file and how it is written.
@@ -45,7 +47,7 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
     Raises:
         DataError: a record has no text.
     """
-    for number, (place, record) in enumerate(RECORDS[kind](reading)):
+    for number, (place, record) in enumerate(RECORDS[kind](reading), 1):
         if column not in record:
             raise DataError(
                 f"{reading.source}: {place}: no column {column!r}; columns found: "
@@ -56,7 +58,14 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
                 f"{reading.source}: {place}, column {column!r}: expected a text, "
                 f"got {record[column]!r}."
             )
-        yield str(record.get("id", number)), record[column]
+        name = str(number if record.get("id") is None else record["id"])
+        for key, value in (("id", name), (column, record[column])):
+            if any("\ud800" <= sign <= "\udfff" for sign in value):  # JSON lets them through
+                raise DataError(
+                    f"{reading.source}: {place}, column {key!r}: half of a character (a lone "
+                    "surrogate), which no encoding can write; export the text again."
+                )
+        yield name, record[column]
 
 
 def kind_of(path: Path | None, given: str | None) -> str:
@@ -82,6 +91,11 @@ class Workspace:
         for path in (self.folder, THRESHOLDS):
             if not path.exists():
                 raise DataError(f"{path} does not exist; run `dvc repro` or pass another --model.")
+        if not (self.folder / "config.json").is_file():
+            raise DataError(
+                f"{self.folder} is no model: expected a folder that `train` wrote, a folder with "
+                "an MLmodel file, or a registry URI (models:/NAME@ALIAS)."
+            )
         self.model = LongtailModel()
         self.model.load_context(SimpleNamespace(artifacts=paths))
         return self
@@ -144,8 +158,12 @@ def batched(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[s
 def _write(records: Iterable[Row], path: Path | None) -> None:
     lines = (json.dumps(record, ensure_ascii=False) for record in records)
     if path is None:
-        for line in lines:
-            print(line)
+        try:
+            for line in lines:
+                print(line)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `head`, has had enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
     with written(path) as temporary, temporary.open("w", encoding="utf-8") as out:
         out.writelines(line + "\n" for line in lines)
@@ -188,6 +206,10 @@ def command(
         raise ParameterError(f"--threshold must be between 0 and 1, got {threshold}.")
     if top_k is not None and top_k < 1:
         raise ParameterError(f"--top-k must be at least 1, got {top_k}.")
+    if output is not None:
+        check_replaceable(output)
+        if input is not None and input.exists() and output.exists() and input.samefile(output):
+            raise ParameterError(f"--output is the input, {input}; pass another file.")
     params = load_params("predict", Params)
     asked = registry.champion_uri() if model is None else model
     reading = Reading(input, encoding, separator)

@@ -11,17 +11,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from longtail.errors import DataError
+
+
+def check_replaceable(path: Path) -> None:
+    """Check that a file may be written at `path`.
+
+    Raises:
+        DataError: a folder or a device is there, or what should be its folder is a file.
+    """
+    if path.is_dir():
+        raise DataError(f"{path} is a folder, expected a file's name; nothing was written.")
+    if path.exists() and not path.is_file():
+        raise DataError(f"{path} is a device or a pipe, expected a file; nothing was written.")
+    above = next((folder for folder in path.parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise DataError(f"{path} cannot be written, since {above} is a file; pass another path.")
+
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path` (file or folder) that replaces it only on success."""
+    """Yield a temporary path next to `path` (file or folder) that replaces it only on success.
+
+    A file replaces only a file, and a folder only a folder.
+
+    Raises:
+        DataError: something else is there.
+    """
+    if not path.is_dir():
+        check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         temporary = scratch / path.name
         yield temporary
-        if path.is_dir() and not path.is_symlink():
+        if not temporary.is_dir():
+            check_replaceable(path)
+        elif path.is_symlink():
+            path.unlink()
+        elif path.is_dir():
             shutil.rmtree(path)
+        elif path.exists():
+            raise DataError(f"{path} is a file, expected a folder; nothing was written.")
         os.replace(temporary, path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

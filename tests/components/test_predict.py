@@ -43,9 +43,9 @@ def test_stdin_has_one_text_per_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "in").write_text("one\n\ntwo")
     monkeypatch.setattr(sys, "stdin", (tmp_path / "in").open())
     assert list(predict.read_texts(Reading(None), "txt", "text")) == [
-        ("0", "one"),
-        ("1", ""),
-        ("2", "two"),
+        ("1", "one"),
+        ("2", ""),
+        ("3", "two"),
     ]
 
 
@@ -58,6 +58,8 @@ def test_stdin_has_one_text_per_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
             r"row 1 \(line 2\): no column 'text'; columns found: id, words",
         ),
         ("a.csv", b'text\n"unclosed\n', "is not valid CSV"),
+        ("a.jsonl", b'{"text": "a \\ud800 b"}\n', r"line 1, column 'text': half of a character"),
+        ("a.jsonl", b'{"text": "a", "id": "\\udfff"}\n', r"line 1, column 'id': half of a char"),
         ("a.csv", "text\nGrüße\n".encode("latin-1"), "is not utf-8; pass the file's encoding"),
         ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not valid JSON"),
         ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2: expected a JSON object"),
@@ -144,6 +146,12 @@ def test_a_missing_model_folder_is_named(home: Path):
         list(predict.predict([("0", "ant")], "nowhere", 10))
 
 
+@pytest.mark.parametrize("name", ["artifacts", "params.yaml"])
+def test_what_is_no_model_is_named(home: Path, name: str):
+    with pytest.raises(DataError, match=f"{name} is no model: expected a folder that `train`"):
+        list(predict.predict([("0", "ant")], name, 10))
+
+
 @pytest.mark.slow
 def test_the_champion_answers_on_the_command_line(home: Path):
     register.run()
@@ -164,4 +172,27 @@ def test_the_champion_answers_on_the_command_line(home: Path):
     client.set_registered_model_alias("longtail", "champion", "1")
     records = [json.loads(line) for line in ask().stdout.splitlines()]
     assert [record["labels"] for record in records][2] == ["fox"]
-    assert [record["id"] for record in records] == ["0", "1", "2"]
+    assert [record["id"] for record in records] == ["1", "2", "3"]
+
+
+def on_command_line(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "components.predict", *argv],
+        cwd=home, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def test_the_output_takes_the_place_of_no_folder_and_not_of_the_input(home: Path) -> None:
+    texts, folder = home / "texts.jsonl", home / "mine"
+    texts.write_text('{"text": "a"}\n')
+    folder.mkdir()
+    (folder / "own").write_text("own")
+    (home / "link.jsonl").symlink_to(texts)
+    for output, code, expected in (
+        (folder, 3, "is a folder"),
+        (texts, 2, "is the input"),
+        (home / "link.jsonl", 2, "is the input"),
+    ):
+        done = on_command_line(home, str(texts), "--output", str(output))
+        assert done.returncode == code and expected in done.stderr, done.stderr
+    assert (folder / "own").read_text() == "own" and texts.read_text() == '{"text": "a"}\n'

@@ -173,6 +173,39 @@ def test_exit_codes(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert printed.startswith("stage: ") if code else printed == ""
 
 
+def test_a_file_replaces_only_a_file_and_a_folder_only_a_folder(tmp_path: Path) -> None:
+    """What is not the program's own is left alone, and so is a device."""
+    folder, file, pipe = tmp_path / "folder", tmp_path / "file", tmp_path / "pipe"
+    folder.mkdir()
+    (folder / "own").write_text("own")
+    file.write_text("own")
+    os.mkfifo(pipe)
+    for target, expected in (
+        (folder, "is a folder"), (pipe, "is a device or a pipe"),
+        (file / "x" / "y", f"since {file} is a file"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=expected), written(target) as temporary:
+            temporary.write_text("new")
+    with pytest.raises(DataError, match="is a file, expected a folder"), written(file) as temporary:
+        temporary.mkdir()
+    assert file.read_text() == (folder / "own").read_text() == "own"
+    assert pipe.is_fifo() and len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_link_is_replaced_and_what_it_points_to_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "own").write_text("own")
+    for name, target in (("file", "outside/own"), ("folder", "outside")):
+        (tmp_path / name).symlink_to(target)
+        with written(tmp_path / name) as temporary:
+            if name == "file":
+                temporary.write_text("new")
+            else:
+                temporary.mkdir()
+        assert not (tmp_path / name).is_symlink()
+    assert (tmp_path / "outside" / "own").read_text() == "own"
+
+
 def test_a_full_disk_has_no_errno_in_numpy() -> None:
     """Why `exit_code` also looks at the message."""
     with pytest.raises(OSError, match="requested and .* written") as caught:
