@@ -18,6 +18,7 @@ class Settings:
     home: Path
     images: str
     source: str | None
+    update: bool
     keep_days: int
 
     @property
@@ -46,11 +47,19 @@ class Settings:
         return self.images.format(target=target)
 
 
+def _switch(name: str) -> bool:
+    value = os.environ.get(name) or "false"
+    if value not in ("true", "false"):
+        raise ValueError(f"{name} is {value!r}; expected true or false.")
+    return value == "true"
+
+
 def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        ValueError: The MLflow store is a path relative to the working folder.
+        ValueError: The MLflow store is a path relative to the working folder, or a switch is
+            neither `true` nor `false`.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
@@ -66,5 +75,6 @@ def load_settings() -> Settings:
         home=Path(home).expanduser().resolve(),
         images=os.environ.get("LONGTAIL_IMAGES", IMAGES),
         source=os.environ.get("LONGTAIL_SOURCE"),
+        update=_switch("LONGTAIL_UPDATE"),
         keep_days=int(os.environ.get("LONGTAIL_KEEP_DAYS", "14")),
     )
