@@ -194,13 +194,30 @@ def _data_of(folder: Path, revision: str) -> str | None:
 
 def _fetch_data(repo: Path, folder: Path) -> None:
     """Fetch data and outputs from the shared cache, and from the remote if there is one."""
-    cache = os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache")
-    (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", "utf-8")
+    write_cache_config(repo, folder)
     # Missing outputs are computed again; `stale_stages` reports missing data.
     dvc(folder, "pull" if has_remote(folder) else "checkout", "--quiet", "--force",
         "--allow-missing")  # fmt: skip
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
+
+
+def cache_of(repo: Path) -> Path:
+    """The DVC cache that all runs share."""
+    return Path(os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache"))
+
+
+def write_cache_config(repo: Path, folder: Path) -> None:
+    """Let the workspace share the runs' cache, by hard links where it can.
+
+    A linked file is the cache's own, so nothing may write into it: stages move whole files into
+    place, and DVC makes the links read-only.
+    """
+    cache = cache_of(repo)
+    kinds = os.environ.get("LONGTAIL_LINKS", "hardlink,copy")
+    (folder / ".dvc" / "config.local").write_text(
+        f'[cache]\n    dir = {cache}\n    type = "{kinds}"\n', "utf-8"
+    )
 
 
 def has_remote(folder: Path) -> bool:
@@ -340,10 +357,15 @@ def mark_decided(workspace: Workspace) -> None:
             f"+refs/remotes/origin/{BRANCH}:refs/heads/{DECIDED}")  # fmt: skip
 
 
+def old_workspaces(workspaces: Path, keep_days: int) -> list[Path]:
+    """The workspaces untouched for `keep_days` days."""
+    limit = time.time() - keep_days * 86_400
+    return sorted(entry for entry in workspaces.glob("*") if entry.stat().st_mtime < limit)
+
+
 def clean(workspaces: Path, keep_days: int) -> list[str]:
     """Remove workspaces untouched for `keep_days` days, and return their names."""
-    limit = time.time() - keep_days * 86_400
-    old = [entry for entry in workspaces.glob("*") if entry.stat().st_mtime < limit]
+    old = old_workspaces(workspaces, keep_days)
     for entry in old:
         shutil.rmtree(entry, ignore_errors=True)
-    return sorted(entry.name for entry in old)
+    return [entry.name for entry in old]

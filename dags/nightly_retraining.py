@@ -19,6 +19,7 @@ from dags import _workspace, _xcom
 from dags._assets import CHAMPION, DATA
 from dags._links import MlflowRunLink, ReportLink
 from dags._notify import FAILED, Notify, outcome
+from dags._retention import using_cache
 from dags._runners import operator
 from dags._settings import load_settings
 from dags._source import ingest_command
@@ -74,9 +75,13 @@ DEFAULTS = {
 
 @contextmanager
 def airflow_exceptions() -> Iterator[None]:
-    """Re-raise workspace errors as Airflow's; only those of git and DVC are retried."""
+    """Re-raise workspace errors as Airflow's; only those of git and DVC are retried.
+
+    Meanwhile nothing is removed from DVC's cache.
+    """
     try:
-        yield
+        with using_cache(SETTINGS.home):
+            yield
     except ToolError as error:
         raise AirflowException(str(error)) from None
     except WorkspaceError as error:

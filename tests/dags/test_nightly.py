@@ -175,6 +175,26 @@ def test_a_rollback_needs_a_night_and_passes_its_reason_on(nights: Nights) -> No
 
 
 @pytest.mark.slow
+def test_retention_removes_old_nights_and_needs_none_to_start(
+    nights: Nights, tmp_path: Path
+) -> None:
+    weekly = replace(nights, dag="retention", extra=(("LONGTAIL_KEEP_NIGHTS", "1"),))
+    assert set(weekly(FIRST)[0].values()) == {"success", "skipped"}
+    for date, lines in ((FIRST, "3\n"), (SECOND, "4\n")):
+        source = deliver(tmp_path / "in", f"{date[:10]}.jsonl", lines)
+        assert nights(date, source=source)[0]["apply"] == "success"
+    states, output = weekly(SECOND, apply=False)
+    assert states == {"workspace": "success", "registry": "success", "nights": "skipped"}, output
+    assert "nightly/2026-03-01T020000Z" in run("git", "tag", cwd=nights.repo)
+    states, output = weekly(THIRD)
+    assert set(states.values()) == {"success"}, output[-3000:]
+    assert run("git", "tag", cwd=nights.repo) == "nightly/2026-03-02T020000Z"
+    assert "kind='night', name='2026-03-01T020000Z'" in output
+    pruned = (nights.home / "state" / "pruned").read_text()
+    assert pruned == "--keep-versions 10 --keep-days 14 --apply"
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_the_next_run_succeeds(nights: Nights) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "longtail-test", str(nights.home)]
     if subprocess.run(mount, capture_output=True).returncode:

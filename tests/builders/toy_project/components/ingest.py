@@ -15,4 +15,5 @@ for source in parser.parse_args().paths:
     if not source.read_text().strip():
         print(f"ingest: {source} is empty; expected at least one line.", file=sys.stderr)
         sys.exit(3)
+    (Path("data") / source.name).unlink(missing_ok=True)  # it may be a link into the cache
     shutil.copy(source, Path("data") / source.name)
