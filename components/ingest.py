@@ -12,7 +12,7 @@ import click
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked
 from components._frame.launch import CONTEXT, launch
-from components._sources import merge
+from components._sources import merge, origins
 from components._sources.csv_files import CSV
 from components._sources.debian import DEBIAN, read_debian
 from components._sources.jsonl_files import JSONL
@@ -25,6 +25,7 @@ from components._sources.synthetic import SYNTHETIC, default_synthetic
 from longtail.corpora.normalize import NORMALIZERS, normalizer
 from longtail.errors import DataError, ParameterError
 
+ORIGINS = "origins.parquet"
 MODES = {
     "append": "add new rows; an existing id with different content is an error (default)",
     "update": "add new rows, and take the new content of existing ids",
@@ -63,6 +64,7 @@ def ingest(
     mode: str = "append",
     assignment: Path | None = None,
     corrections: Path | None = None,
+    freeze: bool = False,
 ) -> None:
     """Lock the folder, merge the rows that were read, and move the corpus into place.
 
@@ -72,6 +74,7 @@ def ingest(
         mode: one of `MODES`.
         assignment: split to freeze for old rows; None takes the recorded one if it exists.
         corrections: CSV of label corrections; None for none.
+        freeze: fill in the splits of old rows even if nothing is new.
     """
     path = out / "corpus.parquet"
     if not batches and not path.exists():
@@ -80,7 +83,7 @@ def ingest(
         )
     try:
         with locked(out):
-            found = _merged(batches, path, mode, assignment, corrections)
+            found = _merged(batches, path, mode, assignment, corrections, freeze)
             print(f"{path}: {found}")
     finally:
         with suppress(OSError):  # the folder, if nothing was written to it
@@ -93,14 +96,16 @@ def _merged(
     mode: str,
     assignment: Path | None,
     corrections: Path | None,
+    freeze: bool,
 ) -> str:
     """Merge, correct, freeze and save; a corpus that gains nothing keeps its bytes."""
     fresh = mode == "replace" or not path.exists()
     columns = merge.empty() if fresh else merge.existing(path)
     old_ids = set(columns["id"])
+    files = {} if fresh else origins.read(path.with_name(ORIGINS))
     n_added = n_changed = n_corrected = n_frozen = n_retired = 0
     for rows in batches:
-        columns, added, changed = merge.merge(columns, rows, update=mode == "update")
+        columns, added, changed = merge.merge(columns, rows, update=mode == "update", origins=files)
         n_added, n_changed = n_added + added, n_changed + changed
     if corrections is not None:
         n_corrected = merge.correct(columns, corrections)
@@ -108,11 +113,16 @@ def _merged(
         sources = ", ".join(rows.source for rows in batches)
         raise DataError(f"No documents in {sources}, expected at least one.")
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
-    if not (n_added or n_changed or n_corrected):
-        return f"nothing new, left unchanged ({len(old_ids):,} documents)."
+    same = not (n_added or n_changed or n_corrected)
+    unchanged = f"nothing new, left unchanged ({len(old_ids):,} documents)."
+    if same and not freeze:
+        return unchanged
     recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
     if old_ids and (assignment or recorded.exists()):
         n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
+    if same and not (n_frozen or n_retired):
+        return unchanged
+    origins.write(files, path.with_name(ORIGINS))
     merge.save(columns, path)
     n_docs, n_pairs = len(columns["id"]), sum(map(len, columns["labels"]))
     retired = f", {n_retired:,} retired from test" if n_retired else ""
@@ -138,6 +148,22 @@ def _corrections() -> click.Option:
     )
 
 
+def _assignment() -> click.Option:
+    return click.Option(
+        ["--assignment"],
+        type=Path,
+        metavar="PARQUET",
+        help="split to freeze for old rows "
+        "(default: artifacts/split/assignment.parquet next to --out, if it exists)",
+    )
+
+
+def _freeze() -> click.Option:
+    return click.Option(
+        ["--freeze"], is_flag=True, help="freeze the split of old rows even if nothing is new"
+    )
+
+
 def _common(name: str) -> list[click.Parameter]:
     """The flags that all sources share; `auto` has none for merging."""
     steps = f"clean new texts, comma-separated: {', '.join(NORMALIZERS)}"
@@ -149,14 +175,7 @@ def _common(name: str) -> list[click.Parameter]:
     if name == AUTO:
         return shared
     modes = [click.Option([f"--{mode}"], is_flag=True, help=text) for mode, text in MODES.items()]
-    recorded = click.Option(
-        ["--assignment"],
-        type=Path,
-        metavar="PARQUET",
-        help="split to freeze for old rows "
-        "(default: artifacts/split/assignment.parquet next to --out, if it exists)",
-    )
-    return [*modes, recorded, *shared]
+    return [*modes, _assignment(), _freeze(), *shared]
 
 
 def _mode(given: dict[str, Any]) -> str:
@@ -175,7 +194,8 @@ def _command(name: str, source: Source) -> click.Command:
         clean = normalizer(step for step in given.pop("normalize").split(",") if step)
         mode, options = _mode(given), {key: given.pop(key) for key in own}
         out = given.pop("out") or outer.get("out") or Path("data")
-        given["corrections"] = given["corrections"] or outer.get("corrections")
+        for shared in ("corrections", "assignment", "freeze"):
+            given[shared] = given.get(shared) or outer.get(shared)
         kept = name == AUTO and (out / "corpus.parquet").exists()
         batches = [] if kept else source.read(**options)
         for rows in batches:
@@ -186,12 +206,22 @@ def _command(name: str, source: Source) -> click.Command:
     return click.Command(name, CONTEXT, call, params, help=source.help)
 
 
-def _corrections_alone(out: Path | None, corrections: Path | None) -> None:
+def _without_source(
+    out: Path | None, corrections: Path | None, assignment: Path | None, freeze: bool
+) -> None:
     context = click.get_current_context()
     if context.invoked_subcommand is None:
-        if corrections is None:
-            raise click.UsageError("pass a SOURCE, or --corrections for the existing corpus")
-        ingest([], out or Path("data"), corrections=corrections)
+        if corrections is None and not freeze:
+            raise click.UsageError(
+                "pass a SOURCE, or --corrections or --freeze for the existing corpus"
+            )
+        ingest(
+            [],
+            out or Path("data"),
+            corrections=corrections,
+            assignment=assignment,
+            freeze=freeze,
+        )
 
 
 command = click.Group(
@@ -199,8 +229,8 @@ command = click.Group(
     {name: _command(name, source) for name, source in SOURCES.items()},
     invoke_without_command=True,
     subcommand_metavar="SOURCE [ARGS]...",
-    params=[_out(), _corrections()],
-    callback=_corrections_alone,
+    params=[_out(), _corrections(), _assignment(), _freeze()],
+    callback=_without_source,
     context_settings=CONTEXT,
     help=__doc__,
 )

@@ -75,9 +75,29 @@ def _new_version(
         client.create_registered_model(params.model_name)
     model_id = run_log.models(run)[0].model_id
     kept = {name: run.data.tags[name] for name in registry.REQUIRED_TAGS}
-    return client.create_model_version(
+    made = client.create_model_version(
         params.model_name, f"models:/{model_id}", run_id, tags=kept, model_id=model_id
     )
+    return _only_version(client, made, key)
+
+
+def _only_version(client: MlflowClient, made: ModelVersion, key: str) -> ModelVersion:
+    """The first version with this key; the one just made is deleted if it came second.
+
+    The lock does not reach another machine whose cache folder is its own. But the store numbers
+    versions one after another, so whoever gets the later number sees the earlier version.
+    """
+    same = [
+        version
+        for version in registry.versions(client, made.name)
+        if version.tags.get(registry.KEY) == key and version.status == "READY"
+    ]
+    if not same or registry.number(same[0]) == registry.number(made):
+        return made
+    client.delete_model_version(made.name, str(made.version))
+    if made.run_id != same[0].run_id:
+        client.delete_run(str(made.run_id))
+    return same[0]
 
 
 def _finished_run(client: MlflowClient, experiment_id: str, key: str) -> str | None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from airflow.sdk import BaseNotifier
 
+from dags._webhook import post
+
 WEBHOOK, SMTP = "longtail_webhook", "longtail_smtp"
 
 
@@ -26,24 +28,27 @@ class Notify(BaseNotifier):
         self.message = message
 
     def notify(self, context: Any) -> None:
+        """Send it wherever a connection is set; a channel that fails is logged, no more."""
         self.log.info("Notification: %s", self.message)
-        if webhook := connection(WEBHOOK):
-            from airflow.providers.http.hooks.http import HttpHook
+        for conn_id, send in ((WEBHOOK, post), (SMTP, _mail)):
+            if found := connection(conn_id):
+                try:
+                    send(found, self.message)
+                except Exception as error:
+                    self.log.error("The notification did not reach %s: %s", conn_id, error)
 
-            body = json.dumps({"text": self.message})
-            headers = {"Content-Type": "application/json"}
-            HttpHook(http_conn_id=WEBHOOK).run(webhook.schema or None, body, headers)
-        if smtp := connection(SMTP):
-            from airflow.providers.smtp.hooks.smtp import SmtpHook
 
-            with SmtpHook(smtp_conn_id=SMTP) as hook:
-                hook.send_email_smtp(
-                    to=smtp.extra_dejson["to"],
-                    from_email=smtp.login,
-                    subject=self.message.splitlines()[0][:120],
-                    # Escaped, since a message can quote the corpus.
-                    html_content=f"<pre>{escape(self.message)}</pre>",
-                )
+def _mail(smtp: Any, message: str) -> None:
+    from airflow.providers.smtp.hooks.smtp import SmtpHook
+
+    with SmtpHook(smtp_conn_id=SMTP) as hook:
+        hook.send_email_smtp(
+            to=smtp.extra_dejson["to"],
+            from_email=smtp.login,
+            subject=message.splitlines()[0][:120],
+            # Escaped, since a message can quote the corpus.
+            html_content=f"<pre>{escape(message)}</pre>",
+        )
 
 
 FAILED = Notify(

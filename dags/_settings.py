@@ -18,7 +18,10 @@ class Settings:
     home: Path
     images: str
     source: str | None
+    update: bool
     keep_days: int
+    keep_nights: int
+    keep_versions: int
 
     @property
     def workspaces(self) -> Path:
@@ -41,16 +44,40 @@ class Settings:
         file = self.tracking_uri.partition("sqlite:///")[2]
         return str(Path(file).parent / "mlruns") if file else ""
 
+    @property
+    def store(self) -> dict[str, str]:
+        """The environment variables by which MLflow finds runs, versions, and artifacts."""
+        found = {"MLFLOW_TRACKING_URI": self.tracking_uri}
+        if self.artifact_root:
+            # Without a server this is the only way to set it; else it is `mlruns` of the cwd.
+            found["_MLFLOW_SERVER_ARTIFACT_ROOT"] = self.artifact_root
+        return found
+
     def image(self, target: str) -> str:
         """Full name of the image of one Dockerfile target."""
         return self.images.format(target=target)
+
+
+def _switch(name: str) -> bool:
+    value = os.environ.get(name) or "false"
+    if value not in ("true", "false"):
+        raise ValueError(f"{name} is {value!r}; expected true or false.")
+    return value == "true"
+
+
+def _count(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not value.isdecimal() or int(value) < 1:
+        raise ValueError(f"{name} is {value!r}; expected a whole number, at least 1.")
+    return int(value)
 
 
 def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        ValueError: The MLflow store is a path relative to the working folder.
+        ValueError: The MLflow store is a path relative to the working folder, or a switch is
+            neither `true` nor `false`, or a count is not a whole number of at least 1.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
@@ -66,5 +93,8 @@ def load_settings() -> Settings:
         home=Path(home).expanduser().resolve(),
         images=os.environ.get("LONGTAIL_IMAGES", IMAGES),
         source=os.environ.get("LONGTAIL_SOURCE"),
-        keep_days=int(os.environ.get("LONGTAIL_KEEP_DAYS", "14")),
+        update=_switch("LONGTAIL_UPDATE"),
+        keep_days=_count("LONGTAIL_KEEP_DAYS", 14),
+        keep_nights=_count("LONGTAIL_KEEP_NIGHTS", 30),
+        keep_versions=_count("LONGTAIL_KEEP_VERSIONS", 10),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
 from components._frame.suffixes import SUFFIXES
-from dags._workspace import WorkspaceError
+from dags._workspace import TAKEN_IN, Workspace, WorkspaceError
 
 INCOMING = "incoming"
 # Sources that `ingest` downloads by name. Their documents change, so existing ones are updated.
@@ -14,36 +16,36 @@ NAMED = {"debian": ["debian", "--update"]}
 ASSIGNMENT = "artifacts/split/assignment.parquet"
 
 
-def ingest_command(
-    source: str, workspace: Path, *, update: bool, recorded: bool
-) -> list[str] | None:
-    """Copy the source's files into the workspace and return the command that ingests them.
+def ingest_command(source: str | None, workspace: Workspace, *, update: bool) -> list[str] | None:
+    """Copy the source's new files into the workspace and return the command that ingests them.
 
     Args:
-        source: A name in `NAMED`, or what `copy_files` takes.
-        workspace: Folder of the run.
+        source: A name in `NAMED`, or what `copy_files` takes; None for no new texts.
+        workspace: Of the run. If an earlier night was recorded, its split must exist, since its
+            test documents stay test documents, also in data that were changed by hand.
         update: Overwrite existing documents with the source's content, which is otherwise an error.
-        recorded: Whether an earlier night was recorded. Its split must then exist, since its test
-            documents stay test documents.
 
     Returns:
-        The argument list, or None if the source has no files.
+        The argument list, or None if there is nothing to ingest.
     """
+    arguments: list[str] = []
     if source in NAMED:
         arguments = NAMED[source]
-    else:
-        paths = copy_files(source, workspace)
-        if not paths:
-            return None
+    elif source and (paths := copy_files(source, workspace.folder)):
         arguments = [SUFFIXES[Path(paths[0]).suffix], *paths, *(["--update"] if update else [])]
-    frozen = ["--assignment", ASSIGNMENT] if recorded else []
+    if not arguments and not workspace.by_hand:
+        return None
+    frozen = ["--assignment", ASSIGNMENT] if workspace.base else []
+    frozen += ["--freeze"] if workspace.by_hand else []
     return ["python", "-m", "components.ingest", *arguments, *frozen]
 
 
 def copy_files(source: str, workspace: Path) -> list[str]:
-    """Copy the source's files to `incoming/` and return their paths relative to the workspace.
+    """Copy the source's new and changed files to `incoming/`, and return their relative paths.
 
-    Hidden files and files with an unknown suffix are ignored.
+    Hidden files and files with an unknown suffix are ignored, and so are those that a recorded
+    night has taken in. `taken_in.json` says which: name and digest. It is recorded with the night,
+    so the files of a night that failed are taken by the next one.
 
     Args:
         source: A file, a folder, or an address such as `s3://bucket/new` (which needs its provider
@@ -51,25 +53,42 @@ def copy_files(source: str, workspace: Path) -> list[str]:
         workspace: Folder of the run.
 
     Raises:
-        WorkspaceError: The source does not exist, or mixes formats.
+        WorkspaceError: The source does not exist, or its new files mix formats.
     """
     root = _path(source)
     if not root.exists():
         raise WorkspaceError(f"Source {source} does not exist; mount it or fix `source`.")
     files = [path for path in (sorted(root.iterdir(), key=str) if root.is_dir() else [root])
              if path.suffix in SUFFIXES and not path.name.startswith(".")]  # fmt: skip
-    formats = sorted({SUFFIXES[path.suffix] for path in files})
-    if len(formats) > 1:
-        raise WorkspaceError(
-            f"Source {source} has files in the formats {', '.join(formats)}; expected one format."
-        )
     incoming = workspace / INCOMING
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir()
+    ledger = workspace / TAKEN_IN
+    taken: dict[str, str] = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
+    new = {}
     for path in files:
-        with path.open("rb") as original, (incoming / path.name).open("wb") as copy:
-            shutil.copyfileobj(original, copy)
-    return [f"{INCOMING}/{path.name}" for path in files]
+        digest = _copy(path, incoming / path.name)
+        if taken.get(path.name) == digest:
+            (incoming / path.name).unlink()
+        else:
+            new[path.name] = digest
+    formats = sorted({SUFFIXES[Path(name).suffix] for name in new})
+    if len(formats) > 1:
+        raise WorkspaceError(
+            f"Source {source} has new files in the formats {', '.join(formats)}; expected one "
+            "format."
+        )
+    if new:
+        ledger.write_text(json.dumps(taken | new, indent=1, sort_keys=True) + "\n", "utf-8")
+    return [f"{INCOMING}/{name}" for name in new]
+
+
+def _copy(path: Path, target: Path) -> str:
+    """Copy a file and return the SHA-256 of its content."""
+    with path.open("rb") as original, target.open("wb") as copy:
+        shutil.copyfileobj(original, copy)
+    with target.open("rb") as copied:
+        return hashlib.file_digest(copied, "sha256").hexdigest()
 
 
 def _path(source: str) -> Path:

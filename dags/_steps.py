@@ -73,11 +73,7 @@ def raise_for_exit_code(code: int, last_lines: Iterable[str] = ()) -> None:
 def private_environment(settings: Settings) -> dict[str, str]:
     """What a step gets besides `step_environment`; may hold secrets and is never shown."""
     env = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-    env["MLFLOW_TRACKING_URI"] = settings.tracking_uri
-    if settings.artifact_root:
-        # Without a server this is the only way to set it; else MLflow uses `mlruns` of the cwd.
-        env["_MLFLOW_SERVER_ARTIFACT_ROOT"] = settings.artifact_root
-    return env
+    return env | settings.store
 
 
 def step_environment(settings: Settings, step: Step) -> dict[str, str]:

@@ -21,7 +21,10 @@ from components._frame.pipeline import Stage, load_stages
 BRANCH = "nightly"
 # The last night with a decision; behind BRANCH if a run failed between record and decision.
 DECIDED = "nightly-decided"
-RECORDED = ("data.dvc", "dvc.lock", "params.yaml")
+# Files that a run takes over from the record it starts from; the last lists the sources' files.
+TAKEN_IN = "taken_in.json"
+KEPT = ("data.dvc", "dvc.lock", TAKEN_IN)
+RECORDED = (*KEPT, "params.yaml")
 FOLDERS = ("data", "artifacts", "reports")
 
 
@@ -43,6 +46,8 @@ class Workspace:
         commit: The code.
         base: The record that data and stage outputs come from, None before the first one.
         tip: Commit of the branch `nightly` at checkout, None before the first record.
+        by_hand: Whether the data are those of the code's branch, where somebody committed a change
+            of `data.dvc` since the last record.
     """
 
     path: str
@@ -50,12 +55,13 @@ class Workspace:
     commit: str
     base: str | None
     tip: str | None
+    by_hand: bool = False
 
     @property
     def folder(self) -> Path:
         return Path(self.path)
 
-    def to_dict(self) -> dict[str, str | None]:
+    def to_dict(self) -> dict[str, str | bool | None]:
         return asdict(self)
 
 
@@ -101,12 +107,24 @@ def records(cwd: Path) -> list[str]:
     return sorted(name.removeprefix(f"{BRANCH}/") for name in names)
 
 
+def key_of(repo: Path, moment: datetime, started: datetime) -> str:
+    """Name of the record of a run that takes in what is new, whatever its date.
+
+    That is its date's, unless the run waited while a later date was recorded: then it goes on from
+    that record, under the moment at which it started.
+    """
+    key, recorded = record_key(moment), records(repo)
+    overtaken = key not in recorded and any(name > key for name in recorded)
+    return record_key(started) if overtaken else key
+
+
 def prepare(
     repo: Path, folder: Path, key: str, revision: str | None = None, encoder: str | None = None
 ) -> Workspace:
     """Check out code and data in `folder`.
 
-    Data and stage outputs come from the record of this date, else from the last one before it.
+    Data and stage outputs come from the record of this date, else from the last one before it. If
+    `data.dvc` was changed by hand since, the newest date takes the data from there.
 
     Args:
         repo: The project's repository.
@@ -117,13 +135,14 @@ def prepare(
         encoder: Replaces `train.encoder` in the workspace's params.yaml.
 
     Raises:
-        WorkspaceError: The revision does not exist.
+        WorkspaceError: The revision does not exist, or its data and the record's both changed.
         ToolError: git or DVC failed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     git(repo, "clone", "--quiet", "--shared", "--no-checkout", str(repo), str(folder))
-    past = [name for name in records(folder) if name <= key]
+    known = records(folder)
+    past = [name for name in known if name <= key]
     base = commit_of(folder, f"{BRANCH}/{past[-1]}") if past else None
     exact = bool(past) and past[-1] == key
     code = revision or (base if exact else None) or git(repo, "rev-parse", "HEAD")
@@ -133,24 +152,72 @@ def prepare(
             f"Revision {code!r} is not in {repo}; expected a branch, tag, or commit."
         )
     git(folder, "checkout", "--quiet", "--detach", commit)
+    by_hand = False
     if base:
-        recorded = git(folder, "ls-tree", "--name-only", base, *RECORDED[:2]).splitlines()
+        by_hand = len(past) == len(known) and _changed_by_hand(folder, base, commit)
+        recorded = git(folder, "ls-tree", "--name-only", base, *KEPT).splitlines()
         git(folder, "checkout", base, "--", *recorded)
+        if by_hand:
+            git(folder, "checkout", commit, "--", "data.dvc")
     _fetch_data(repo, folder)
     if encoder:
         _set_encoder(folder / "params.yaml", encoder)
-    return Workspace(str(folder), key, commit, base, commit_of(folder, f"origin/{BRANCH}"))
+    tip = commit_of(folder, f"origin/{BRANCH}")
+    return Workspace(str(folder), key, commit, base, tip, by_hand)
+
+
+def _changed_by_hand(folder: Path, base: str, commit: str) -> bool:
+    """Whether the code's branch has other data than when a record was last made from it.
+
+    Raises:
+        WorkspaceError: The records since then have other data, too.
+    """
+    common = git(folder, "merge-base", base, commit, check=False)
+    before, recorded, given = (_data_of(folder, at) for at in (common, base, commit))
+    if given in (None, before, recorded):
+        return False
+    if recorded == before:
+        return True
+    raise WorkspaceError(
+        f"data.dvc was changed by hand up to commit {commit[:10]}, and nights took in other data "
+        f"since {common[:10]}, which that change lacks. On the code's branch, run `git merge "
+        f"--strategy-option theirs {BRANCH}` and `dvc checkout data`; make the change again if it "
+        "is still wanted, then `dvc add data` and commit data.dvc. Nothing was taken in tonight."
+    )
+
+
+def _data_of(folder: Path, revision: str) -> str | None:
+    """The hash by which `data.dvc` pins the data in that revision, None if it does not."""
+    text = git(folder, "show", f"{revision}:data.dvc", check=False) if revision else ""
+    return yaml.safe_load(text)["outs"][0]["md5"] if text else None
 
 
 def _fetch_data(repo: Path, folder: Path) -> None:
     """Fetch data and outputs from the shared cache, and from the remote if there is one."""
-    cache = os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache")
-    (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", "utf-8")
+    write_cache_config(repo, folder)
     # Missing outputs are computed again; `stale_stages` reports missing data.
     dvc(folder, "pull" if has_remote(folder) else "checkout", "--quiet", "--force",
         "--allow-missing")  # fmt: skip
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
+
+
+def cache_of(repo: Path) -> Path:
+    """The DVC cache that all runs share."""
+    return Path(os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache"))
+
+
+def write_cache_config(repo: Path, folder: Path) -> None:
+    """Let the workspace share the runs' cache, by hard links where it can.
+
+    A linked file is the cache's own, so nothing may write into it: stages move whole files into
+    place, and DVC makes the links read-only.
+    """
+    cache = cache_of(repo)
+    kinds = os.environ.get("LONGTAIL_LINKS", "hardlink,copy")
+    (folder / ".dvc" / "config.local").write_text(
+        f'[cache]\n    dir = {cache}\n    type = "{kinds}"\n', "utf-8"
+    )
 
 
 def has_remote(folder: Path) -> bool:
@@ -271,6 +338,15 @@ def record(workspace: Workspace) -> str:
     return commit
 
 
+def remember(workspace: Workspace) -> None:
+    """Record a night that changed nothing but took in files, so that none takes them again."""
+    ledger = workspace.folder / TAKEN_IN
+    known = git(workspace.folder, "show", f"{workspace.base}:{TAKEN_IN}", check=False)
+    if ledger.exists() and ledger.read_text("utf-8").strip() != known:
+        record(workspace)
+        mark_decided(workspace)
+
+
 def mark_decided(workspace: Workspace) -> None:
     """Move `nightly-decided` to this run's record, if it is the newest."""
     git(workspace.folder, "fetch", "--quiet", "origin")
@@ -281,10 +357,15 @@ def mark_decided(workspace: Workspace) -> None:
             f"+refs/remotes/origin/{BRANCH}:refs/heads/{DECIDED}")  # fmt: skip
 
 
+def old_workspaces(workspaces: Path, keep_days: int) -> list[Path]:
+    """The workspaces untouched for `keep_days` days."""
+    limit = time.time() - keep_days * 86_400
+    return sorted(entry for entry in workspaces.glob("*") if entry.stat().st_mtime < limit)
+
+
 def clean(workspaces: Path, keep_days: int) -> list[str]:
     """Remove workspaces untouched for `keep_days` days, and return their names."""
-    limit = time.time() - keep_days * 86_400
-    old = [entry for entry in workspaces.glob("*") if entry.stat().st_mtime < limit]
+    old = old_workspaces(workspaces, keep_days)
     for entry in old:
         shutil.rmtree(entry, ignore_errors=True)
-    return sorted(entry.name for entry in old)
+    return [entry.name for entry in old]

@@ -19,11 +19,12 @@ from dags import _workspace, _xcom
 from dags._assets import CHAMPION, DATA
 from dags._links import MlflowRunLink, ReportLink
 from dags._notify import FAILED, Notify, outcome
+from dags._retention import using_cache
 from dags._runners import operator
 from dags._settings import load_settings
 from dags._source import ingest_command
 from dags._steps import Step
-from dags._workspace import ToolError, Workspace, WorkspaceError
+from dags._workspace import ToolError, WorkspaceError
 
 APPROVER = (
     "{{ ((ti.xcom_pull(task_ids='approve') or {}).get('responded_by_user') or {})"
@@ -50,7 +51,7 @@ PARAMS = {
     "source": Param(SETTINGS.source, type=["null", "string"],
                     description="Folder, file, or bucket with newly labeled texts, or `debian`. "
                     "Empty: no new texts."),
-    "update": Param(False, type="boolean",
+    "update": Param(SETTINGS.update, type="boolean",
                     description="Overwrite existing documents with the source's content."),
     "force": Param(False, type="boolean", description="Run all stages, changed or not."),
     "max_age_days": Param(None, type=["null", "number"], minimum=0,
@@ -74,21 +75,25 @@ DEFAULTS = {
 
 @contextmanager
 def airflow_exceptions() -> Iterator[None]:
-    """Re-raise workspace errors as Airflow's; only those of git and DVC are retried."""
+    """Re-raise workspace errors as Airflow's; only those of git and DVC are retried.
+
+    Meanwhile nothing is removed from DVC's cache.
+    """
     try:
-        yield
+        with using_cache(SETTINGS.home):
+            yield
     except ToolError as error:
         raise AirflowException(str(error)) from None
     except WorkspaceError as error:
         raise AirflowFailException(str(error)) from None
 
 
-def ingest_argv(checkout: Workspace, params: Any) -> list[str] | None:
-    """The command that ingests tonight's new texts, None if there are none."""
-    source, recorded = params["source"], checkout.base is not None
-    if not source or not _workspace.wants_new_data(checkout):
-        return None
-    return ingest_command(source, checkout.folder, update=params["update"], recorded=recorded)
+def key_of(run: Any) -> str:
+    """Name of the run's record; a backfill and a run with a date of its own keep to their date."""
+    moment = run.logical_date or run.run_after
+    if run.run_type == "scheduled" or run.logical_date is None:
+        return _workspace.key_of(SETTINGS.repo, moment, run.start_date or datetime.now(UTC))
+    return _workspace.record_key(moment)
 
 
 @task.branch(task_id="workspace")
@@ -98,12 +103,12 @@ def workspace() -> str:
     run, params = context["dag_run"], context["params"]
     _workspace.clean(SETTINGS.workspaces, SETTINGS.keep_days)
     folder = SETTINGS.workspaces / re.sub(r"[^\w-]", "-", run.run_id)
-    key = _workspace.record_key(run.logical_date or run.run_after)
     with airflow_exceptions():
         checkout = _workspace.prepare(
-            SETTINGS.repo, folder, key, params["revision"], params["encoder"]
+            SETTINGS.repo, folder, key_of(run), params["revision"], params["encoder"]
         )
-        argv = ingest_argv(checkout, params)
+        source = params["source"] if _workspace.wants_new_data(checkout) else None
+        argv = ingest_command(source, checkout, update=params["update"])
     _xcom.push_workspace(context["ti"], checkout)
     context["ti"].xcom_push("ingest", argv)
     return "ingest" if argv else "plan"
@@ -117,6 +122,9 @@ def plan() -> list[str]:
     with airflow_exceptions():
         stale = _workspace.stale_stages(checkout, STAGES, params["force"], params["max_age_days"])
     idle = not stale and not _workspace.is_undecided(checkout)
+    if idle:
+        with airflow_exceptions():
+            _workspace.remember(checkout)
     chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "drift", "record"]
     # Pushed by key, since a branch task that skips others ends before its return value is stored.
     context["ti"].xcom_push("chosen", chosen)
@@ -174,7 +182,7 @@ with DAG(
     schedule="0 2 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=2,
+    max_active_runs=1,
     params=PARAMS,
     default_args=DEFAULTS,
     doc_md=__doc__ + "\n\n" + "\n".join(f"- **{s.name}**: {s.desc}" for s in STAGES),

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "history": ("components.promote", "history"),
     "drift": ("components.drift", None),
     "serve": ("components._cli.serve", None),
+    "prune": ("components._cli.prune", None),
 }
 
 

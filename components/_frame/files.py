@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from longtail.errors import DataError
@@ -58,17 +58,36 @@ def written(path: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+LOCK = ".lock"
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `folder`, so that an orphaned run cannot mix in its outputs."""
+    """Hold an exclusive lock on `folder`, so that an orphaned run cannot mix in its outputs.
+
+    The lock is on a file opened for writing: NFS passes only such locks on to other machines, and
+    refuses or keeps to itself those on a folder. The file is gone when nobody holds it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
+    path = folder / LOCK
+    handle = _locked_file(path)
     try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)  # before the lock goes, so that no one else's is removed
+        os.close(handle)
+
+
+def _locked_file(path: Path) -> int:
+    """Open and lock the file at `path`; again if its holder has removed it in the meantime."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{folder}: another run is writing here; waiting.", file=sys.stderr)
+            print(f"{path.parent}: another run is writing here; waiting.", file=sys.stderr)
             fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
         os.close(handle)

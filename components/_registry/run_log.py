@@ -204,7 +204,9 @@ def _log_model(artifacts: dict[str, Path], runtime: str) -> str:
             input_example=EXAMPLE,
             pip_requirements=[f"{p}=={installed(p).split('+')[0]}" for p in packages],
         )
-    return fingerprint(Path(mlflow.artifacts.download_artifacts(model.model_uri)))[0]
+    with tempfile.TemporaryDirectory(prefix="longtail-logged-") as folder:
+        place = mlflow.artifacts.download_artifacts(model.model_uri, dst_path=folder)
+        return fingerprint(Path(place))[0]
 
 
 def _numbers(path: Path) -> Iterator[tuple[str, float]]:

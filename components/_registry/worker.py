@@ -62,12 +62,14 @@ class Served:
     def __enter__(self) -> Served:
         started = time.perf_counter()
         self._log = tempfile.TemporaryFile()
+        # Removed with the process, which is killed: a version from a server is downloaded to it.
+        self._folder = tempfile.TemporaryDirectory(prefix="longtail-served-")
         self._process = subprocess.Popen(
             [sys.executable, "-I", os.path.abspath(__file__), self.uri],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, **SETTINGS},
+            env={**os.environ, **SETTINGS, "TMPDIR": self._folder.name},
         )
         try:
             ready = self._receive(START_SECONDS)
@@ -87,6 +89,7 @@ class Served:
         self._process.kill()
         self._process.communicate()
         self._log.close()
+        self._folder.cleanup()
 
     def ask(self, texts: Sequence[str | None], **params: float | int) -> Answer:
         """Labels and scores of `texts`; `top_k` and `threshold` as in the version's signature."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components._formats.corpus import COLUMNS, REQUIRED, SPLITS, read_corpus, write_corpus
+from components._sources import origins as origin
 from components._sources.csv_files import table
 from components._sources.rows import FileFormat, Rows, one_type
 from longtail.errors import DataError, unknown_name
@@ -30,7 +31,9 @@ def existing(path: Path) -> Columns:
     return pq.ParquetFile(path).read().to_pydict()
 
 
-def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
+def merge(
+    old: Columns, new: Rows, update: bool, origins: origin.Origins
+) -> tuple[Columns, int, int]:
     """Add rows to the corpus.
 
     A row that already exists with the same content is skipped, so that a delivery can be repeated.
@@ -40,6 +43,7 @@ def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
         new: the rows to add.
         update: whether a row with different content replaces the old one; an old `split` is kept
             if the new row has none.
+        origins: the file that each document came from, changed in place.
 
     Returns:
         The merged columns, the number of rows added, and the number of rows changed.
@@ -52,6 +56,7 @@ def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
     size = len(old["id"])
     merged = {name: list(old.get(name, [None] * size)) for name in names}
     n_added = n_changed = 0
+    file = origin.name_of(new)
     for k, identity in enumerate(new.columns["id"]):
         row = {name: values[k] for name, values in new.columns.items()}
         i = at.get(identity)
@@ -59,13 +64,19 @@ def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
             n_added += 1
             for name in names:
                 merged[name].append(row.get(name))
+            _remember(origins, identity, file)
             continue
         different = [name for name, value in row.items() if _differs(name, merged[name][i], value)]
         if different and not update:
+            found = f", taken in from {origins[identity]}" if identity in origins else ""
             raise DataError(
                 f"{new.where(k)}, column {different[0]!r}: id {identity!r} is already in the "
-                "corpus with different content; pass --update to take the new row, or use a new id."
+                f"corpus with different content{found}. If the new row corrects it, pass --update "
+                "(the nightly run: trigger it with `update`, or set LONGTAIL_UPDATE=true to let "
+                "the later file win every night); else take the row out, or give it a new id."
             )
+        if different:
+            _remember(origins, identity, file)
         n_changed += bool(different)
         for name in different:
             merged[name][i] = row[name]
@@ -73,6 +84,13 @@ def merge(old: Columns, new: Rows, update: bool) -> tuple[Columns, int, int]:
         if name not in COLUMNS:
             one_type(new.source, name, merged[name])
     return merged, n_added, n_changed
+
+
+def _remember(origins: origin.Origins, identity: str, file: str | None) -> None:
+    if file is not None:
+        origins[identity] = file
+    else:
+        origins.pop(identity, None)
 
 
 def _differs(name: str, old: Any, new: Any) -> bool:

@@ -50,7 +50,7 @@ def test_a_csv_becomes_the_corpus_sorted_by_id(folder):
         "text": ["five", "six", "seven"],
         "labels": [["b"], [], ["a", "b"]],
     }
-    assert sorted(p.name for p in Path("data").iterdir()) == ["corpus.parquet"]
+    assert sorted(p.name for p in Path("data").iterdir()) == ["corpus.parquet", "origins.parquet"]
 
 
 def test_the_same_rows_give_the_same_bytes_in_any_order_and_any_number_of_files(folder):
@@ -140,6 +140,31 @@ def test_an_id_with_different_content_is_refused_by_file_row_and_column(folder):
     Path("new.csv").write_text("id,text,labels\n9,nine,b\n5,FIVE,b\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"new.csv: row 2 \(line 3\), column 'text': id '5'"):
         ingest("csv", "new.csv")
+    assert digest() == before
+
+
+def test_a_conflict_names_both_files_and_the_way_out(folder):
+    ingest("csv", "in.csv")
+    Path("second.csv").write_text("id,text,labels\n5,FIVE,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"second.csv: row 1 .* taken in from in\.csv\. .*--update"):
+        ingest("csv", "second.csv")
+    ingest("csv", "second.csv", "--update")
+    with pytest.raises(DataError, match=r"in.csv: row \d .* taken in from second\.csv\."):
+        ingest("csv", "in.csv")
+    Path("one.csv").write_text("id,text,labels\n9,nine,b\n", encoding="utf-8")
+    Path("two.csv").write_text("id,text,labels\n9,NINE,b\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"two.csv: row 1 .* taken in from one\.csv\."):
+        ingest("csv", "one.csv", "two.csv")
+    assert ingest("csv", "one.csv", "two.csv", "--update")["text"][-1] == "NINE"
+
+
+def test_splits_are_frozen_without_new_rows_only_on_request(folder):
+    ingest("csv", "in.csv")
+    record_assignment(**{"5": "train", "6": "test"})
+    assert "split" not in ingest("csv", "in.csv")
+    assert ingest("--freeze")["split"] == ["train", "test", None]
+    before = digest()
+    ingest("--freeze")
     assert digest() == before
 
 
@@ -265,7 +290,7 @@ def test_a_full_disk_is_temporary_and_leaves_the_corpus_whole(folder, monkeypatc
     with pytest.raises(OSError, match="No space"):
         ingest("csv", "new.csv")
     assert digest() == before
-    assert [p.name for p in Path("data").iterdir()] == ["corpus.parquet"]
+    assert sorted(p.name for p in Path("data").iterdir()) == ["corpus.parquet", "origins.parquet"]
 
 
 def _full(table, path, **options):

@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -23,7 +25,7 @@ from components import register
 from components._frame.exit_codes import TEMPORARY, TemporaryError
 from components._frame.launch import guarded
 from components._registry import client as registry
-from components._registry import evidence
+from components._registry import evidence, run_log
 from components._registry import provenance as _provenance
 from longtail.errors import DataError
 from longtail.models import onnx_export
@@ -108,6 +110,25 @@ def test_the_same_inputs_never_make_a_second_version(workspace: mlflow.MlflowCli
     first, second = register.register(params()), register.register(params())
     assert second == first | {"reused": True}
     one_version(workspace, first["key"])
+
+
+def test_two_at_once_make_one_version_even_without_the_lock(
+    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    """As on two machines whose locks do not meet: one starts while the other logs its run."""
+    monkeypatch.setattr(registry, "exclusive", lambda name: nullcontext())
+    log_run, inner = run_log.log_run, []
+
+    def overlapping(*given: Any) -> str:
+        if not inner:
+            inner.append({})
+            inner[0] = register.register(params())
+        return log_run(*given)
+
+    monkeypatch.setattr(run_log, "log_run", overlapping)
+    outer = register.register(params())
+    assert not outer["reused"] and outer["version"] == inner[0]["version"] == "1"
+    one_version(workspace, outer["key"])
 
 
 def test_a_container_reads_its_origin_from_the_environment(

@@ -23,7 +23,7 @@ from tests.builders.nights import environment
 from tests.builders.paths import ROOT
 
 GOLDEN = Path(__file__).parent / "golden"
-DAGS = ("nightly_retraining", "rollback")
+DAGS = ("nightly_retraining", "rollback", "retention")
 HEAVY = {"torch", "transformers", "mlflow", "pandas", "great_expectations", "sklearn", "dvc", "kfp"}
 
 # Runs in a fresh process: imports `airflow.sdk`, blocks the database, then imports the DAG.

@@ -25,12 +25,22 @@ def copy(source: Path, to: Path) -> None:
         shutil.copy(source, to)
 
 
-def run_alone(stage, inputs_from: Path, folder: Path, cache: Path) -> dict[str, str]:
-    """Run `stage` in an empty folder with its declared inputs; return the files it left."""
+def run_alone(
+    stage, inputs_from: Path, folder: Path, cache: Path, linked: Path | None = None
+) -> dict[str, str]:
+    """Run `stage` in an empty folder with its declared inputs; return the files it left.
+
+    With `linked`, links to the outputs there are in place already, as in a workspace of a night.
+    """
     inputs = ["params.yaml", *(dep for dep in stage.deps if not is_code(dep))]
     for name in inputs:
         copy(inputs_from / name, folder / name)
     before = files_in(folder)
+    for out in stage.outs if linked else ():
+        for path in files_below(linked / out):
+            place = folder / path.relative_to(linked)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.hardlink_to(path)
     done = subprocess.run(
         [sys.executable, *stage.argv[1:]],
         cwd=folder,
@@ -42,6 +52,10 @@ def run_alone(stage, inputs_from: Path, folder: Path, cache: Path) -> dict[str, 
     after = files_in(folder)
     assert before.items() <= after.items(), f"{stage.name} changed one of its inputs"
     return {name: digest for name, digest in after.items() if name not in before}
+
+
+def files_below(path: Path) -> list[Path]:
+    return [file for file in ([path] if path.is_file() else path.rglob("*")) if file.is_file()]
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +77,12 @@ def test_stages_are_hermetic_and_reproducible(project: Path, tmp_path: Path) -> 
             assert (tmp_path / stage.name / out).exists(), f"{stage.name} did not write {out}"
             copy(tmp_path / stage.name / out, project / out)
         # The second time in another folder and without the first one's cache.
-        second = run_alone(stage, project, tmp_path / f"{stage.name}2", tmp_path / "cache2")
+        second = run_alone(
+            stage, project, tmp_path / f"{stage.name}2", tmp_path / "cache2", tmp_path / stage.name
+        )
         changed = sorted(name for name in first if first[name] != second.get(name))
         assert not changed, f"{stage.name}: other bytes the second time: {changed}"
+        # A workspace's files are links into DVC's cache, which a write in place would spoil.
+        kept = [path for out in stage.outs for path in files_below(tmp_path / stage.name / out)]
+        spoiled = [str(path) for path in kept if path.stat().st_nlink > 1]
+        assert not spoiled, f"{stage.name} did not move whole files into place: {spoiled}"

@@ -45,7 +45,7 @@ def test_a_night_with_new_data_ends_with_a_champion(nights: Nights, tmp_path: Pa
     branches = [run("git", "rev-parse", b, cwd=nights.repo) for b in ("nightly", "nightly-decided")]
     assert branches == [version["data_revision"]] * 2
     changed = run("git", "diff", "--name-only", "main", "nightly", cwd=nights.repo).split()
-    assert changed == ["data.dvc", "dvc.lock"]
+    assert changed == ["data.dvc", "dvc.lock", "taken_in.json"]
     assert not (nights.repo / "artifacts").exists()
 
 
@@ -61,6 +61,20 @@ def test_a_broken_source_stops_before_the_stages(nights: Nights, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_what_a_failed_night_took_in_is_taken_by_the_next(nights: Nights, tmp_path: Path) -> None:
+    source = deliver(tmp_path / "in", "new.jsonl", "3\n4\n")
+    (nights.repo / "toy" / "total.py").rename(nights.repo / "toy" / "away.py")
+    run("git", "commit", "--quiet", "--all", "-m", "Broken", cwd=nights.repo)
+    states, output = nights(FIRST, source=source)
+    assert (states["ingest"], states["stages.total"]) == ("success", "failed"), output[-3000:]
+    run("git", "revert", "--no-edit", "HEAD", cwd=nights.repo)
+    states, output = nights(SECOND, source=source)
+    assert states["ingest"] == states["apply"] == "success", output[-3000:]
+    assert (nights.home / "state" / "champion").read_text() == "4"
+    assert nights(THIRD, source=source)[0]["ingest"] == "skipped"
+
+
+@pytest.mark.slow
 def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
     source = deliver(tmp_path / "in", "one.jsonl", "3\n")
     assert set(STAGES) < ran(nights(FIRST, source=source)[0])
@@ -68,7 +82,7 @@ def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
     started = time.monotonic()
     states, output = nights(SECOND, source=source)
     assert time.monotonic() - started <= 60
-    assert ran(states) == {"workspace", "ingest", "plan", "notify"}
+    assert ran(states) == {"workspace", "plan", "notify"}
     assert "longtail: unchanged" in output
     assert len(nights.versions()) == 1
 
@@ -99,7 +113,7 @@ def test_a_refused_model_is_not_applied_and_not_decided_again(
     )  # fmt: skip
     assert "Notification: longtail: refused." in output
     assert not (nights.home / "state" / "champion").exists()
-    assert ran(nights(SECOND, source=source)[0]) == {"workspace", "ingest", "plan", "notify"}
+    assert ran(nights(SECOND, source=source)[0]) == {"workspace", "plan", "notify"}
 
 
 def test_an_alarm_is_in_the_notification_and_stops_nothing(nights: Nights) -> None:
@@ -158,6 +172,26 @@ def test_a_rollback_needs_a_night_and_passes_its_reason_on(nights: Nights) -> No
     assert set(states.values()) == {"success"}, output[-3000:]
     assert (nights.home / "state" / "champion").read_text() == "--reason wrong; $(labels)"
     assert "Notification: longtail: rolled back: wrong; $(labels)" in output
+
+
+@pytest.mark.slow
+def test_retention_removes_old_nights_and_needs_none_to_start(
+    nights: Nights, tmp_path: Path
+) -> None:
+    weekly = replace(nights, dag="retention", extra=(("LONGTAIL_KEEP_NIGHTS", "1"),))
+    assert set(weekly(FIRST)[0].values()) == {"success", "skipped"}
+    for date, lines in ((FIRST, "3\n"), (SECOND, "4\n")):
+        source = deliver(tmp_path / "in", f"{date[:10]}.jsonl", lines)
+        assert nights(date, source=source)[0]["apply"] == "success"
+    states, output = weekly(SECOND, apply=False)
+    assert states == {"workspace": "success", "registry": "success", "nights": "skipped"}, output
+    assert "nightly/2026-03-01T020000Z" in run("git", "tag", cwd=nights.repo)
+    states, output = weekly(THIRD)
+    assert set(states.values()) == {"success"}, output[-3000:]
+    assert run("git", "tag", cwd=nights.repo) == "nightly/2026-03-02T020000Z"
+    assert "kind='night', name='2026-03-01T020000Z'" in output
+    pruned = (nights.home / "state" / "pruned").read_text()
+    assert pruned == "--keep-versions 10 --keep-days 14 --apply"
 
 
 @pytest.mark.slow

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,77 @@ def test_a_record_without_a_decision_is_noticed(toy: Path, tmp_path: Path) -> No
     assert ws.is_undecided(later)
     ws.mark_decided(checkout)
     assert not ws.is_undecided(ws.prepare(toy, tmp_path / "again", KEYS[1]))
+
+
+def commit_data(repo: Path, name: str, lines: str) -> None:
+    """What a person does: change the data, pin them, commit."""
+    (repo / "data" / name).write_text(lines)
+    run(sys.executable, "-m", "dvc", "add", "--quiet", "data", cwd=repo)
+    run("git", "commit", "--quiet", "-m", "Correct by hand", "data.dvc", cwd=repo)
+
+
+def files(checkout: ws.Workspace) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (checkout.folder / "data").iterdir()}
+
+
+def test_data_changed_by_hand_are_taken(toy: Path, tmp_path: Path) -> None:
+    night(toy, tmp_path, KEYS[0])
+    commit_data(toy, "first.jsonl", "corrected\n")
+    taken = ws.prepare(toy, tmp_path / "second", KEYS[1])
+    assert taken.by_hand and files(taken) == {"first.jsonl": "corrected\n"}
+    assert ws.stale_stages(taken, load_stages(toy / "dvc.yaml"), False, None)
+    reproduce(taken)
+    ws.record(taken)
+    later = ws.prepare(toy, tmp_path / "later", KEYS[2])
+    assert not later.by_hand and files(later) == {"first.jsonl": "corrected\n"}
+    past = ws.prepare(toy, tmp_path / "past", KEYS[0])
+    assert not past.by_hand and files(past) == {"first.jsonl": "1\n2\n"}
+
+
+def test_data_changed_by_hand_and_by_nights_are_refused_until_merged(
+    toy: Path, tmp_path: Path
+) -> None:
+    night(toy, tmp_path, KEYS[0], "a\n")
+    commit_data(toy, "first.jsonl", "corrected\n")
+    with pytest.raises(ws.WorkspaceError, match="changed by hand up to commit") as caught:
+        ws.prepare(toy, tmp_path / "second", KEYS[1])
+    assert "git merge --strategy-option theirs nightly" in str(caught.value)
+    # What the message says.
+    run("git", "merge", "--quiet", "--strategy-option", "theirs", ws.BRANCH, cwd=toy)
+    run(sys.executable, "-m", "dvc", "checkout", "--quiet", "--force", "data", cwd=toy)
+    dropped = ws.prepare(toy, tmp_path / "dropped", KEYS[1])
+    assert not dropped.by_hand and files(dropped)["first.jsonl"] == "1\n2\n"
+    commit_data(toy, "first.jsonl", "corrected\n")
+    merged = ws.prepare(toy, tmp_path / "third", KEYS[1])
+    assert merged.by_hand
+    assert files(merged) == {"first.jsonl": "corrected\n", f"{KEYS[0]}.jsonl": "a\n"}
+
+
+def test_a_night_that_took_in_nothing_new_remembers_its_files(toy: Path, tmp_path: Path) -> None:
+    checkout = night(toy, tmp_path, KEYS[0], "a\n")
+    ws.mark_decided(checkout)
+    quiet = ws.prepare(toy, tmp_path / "quiet", KEYS[1])
+    ws.remember(quiet)
+    assert ws.records(toy) == KEYS[:1]
+    (quiet.folder / ws.TAKEN_IN).write_text('{"a.jsonl": "1"}\n')
+    ws.remember(quiet)
+    assert ws.records(toy) == KEYS[:2]
+    later = ws.prepare(toy, tmp_path / "later", KEYS[2])
+    assert (later.folder / ws.TAKEN_IN).read_text() == '{"a.jsonl": "1"}\n'
+    assert not ws.is_undecided(later)
+    ws.remember(later)
+    assert ws.records(toy) == KEYS[:2]
+
+
+def test_a_run_that_waited_goes_on_from_the_newest_record(toy: Path, tmp_path: Path) -> None:
+    def moment(day: int) -> datetime:
+        return datetime(2026, 3, day, 2, tzinfo=UTC)
+
+    assert ws.key_of(toy, moment(1), moment(4)) == KEYS[0]
+    night(toy, tmp_path, KEYS[1])
+    assert ws.key_of(toy, moment(1), moment(4)) == KEYS[3]
+    assert ws.key_of(toy, moment(2), moment(4)) == KEYS[1]
+    assert ws.key_of(toy, moment(3), moment(4)) == KEYS[2]
 
 
 def test_the_encoder_is_changed_in_the_workspace_only(toy: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -424,4 +425,37 @@ def test_a_killed_holder_leaves_no_lock_behind(tmp_path: Path) -> None:
         assert first.stdout is not None and first.stdout.readline() == "inside\n"
         first.kill()
     with locked(tmp_path):  # waits forever if the kernel kept the dead process's lock
-        assert list(tmp_path.iterdir()) == []
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_is_one_that_nfs_passes_on(tmp_path: Path) -> None:
+    """It is on a regular file opened for writing; only such locks reach other machines."""
+    with locked(tmp_path):
+        [held] = [
+            info
+            for info in Path("/proc/self/fdinfo").iterdir()
+            if "lock:" in (info.read_text() if info.exists() else "")
+        ]
+        file = Path("/proc/self/fd", held.name).resolve()
+        flags = int(re.search(r"flags:\s+(\d+)", held.read_text())[1], 8)
+    assert file == tmp_path / ".lock" and flags & os.O_ACCMODE == os.O_RDWR
+
+
+def test_many_processes_never_hold_it_together(tmp_path: Path) -> None:
+    """The file is removed with every release, and one who waited for a removed file has no lock."""
+    code = """
+import os, sys, time
+from pathlib import Path
+from components._frame.files import locked
+for _ in range(100):
+    with locked(Path(sys.argv[1])):
+        os.close(os.open(sys.argv[1] + ".held", os.O_CREAT | os.O_EXCL))
+        time.sleep(0.002)
+        os.unlink(sys.argv[1] + ".held")
+"""
+    argv = [sys.executable, "-c", code, str(tmp_path / "out")]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = [subprocess.Popen(argv, env=env, stderr=subprocess.PIPE, text=True) for _ in range(4)]
+    errors = [process.communicate(timeout=120)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * 4, errors
