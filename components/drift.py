@@ -25,10 +25,9 @@ from components._registry import decision_record, evidence, watch
 from components._registry import reference as references
 from components._registry.arrivals import Answered, Arrivals
 from components._registry.rollback import roll_back
-from components._registry.rules import Params as PromoteParams
 from components._registry.worker import Served, ServedError
 from longtail import drift
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 from longtail.label_matrix import encode, vocabulary
 
 if TYPE_CHECKING:
@@ -195,16 +194,16 @@ def judge(client: MlflowClient, found: dict[str, Any], params: Params, *, restor
         roll_back(
             client,
             champion.name,
-            load_params("promote", PromoteParams).limits,
             reason=reason,
-            number=registry.number(previous),
-            instead_of=found["champion"],
+            leave=found["champion"],
+            to=registry.number(previous),
         )
-    except GateNotPassed as error:
+    except (DataError, ParameterError) as error:
         found["alarms"].append(f"{sentence} Version {previous.version} was not restored: {error}")
         return
     watched["restored"] = registry.number(previous)
-    found["alarms"].append(f"{sentence} Version {previous.version} is the champion again.")
+    back = f"Version {previous.version} is the champion again, and promotion is held"
+    found["alarms"].append(f"{sentence} {back} (`longtail promote release --reason …` lifts it).")
 
 
 @click.command("drift", context_settings=CONTEXT, help=__doc__)

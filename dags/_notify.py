@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,14 @@ def _mail(smtp: Any, message: str) -> None:
         )
 
 
+# Nobody has looked up the champion when a task fails, so nothing is said about it.
 FAILED = Notify(
     "longtail: {{ ti.task_id }} failed in {{ run_id }} (try {{ ti.try_number }}). "
-    "The champion is unchanged. {{ exception }}"
+    "{% if ti.task_id in ('apply', 'drift', 'rollback') %}It may have moved the champion: "
+    "`longtail history` tells. {% endif %}{{ exception }}"
 )
+# How long a promotion waits for approval.
+ANSWER_WITHIN = timedelta(hours=12)
 
 
 def connection(conn_id: str) -> Any:
@@ -68,31 +73,65 @@ def connection(conn_id: str) -> Any:
         return None
 
 
-def outcome(workspace: Path, planned: list[str], applied: bool) -> str:
-    """The message at the end of a night.
+def read(workspace: Path, name: str) -> dict[str, Any]:
+    """A JSON file of the run's `reports/`; empty if it is not there."""
+    path = workspace / "reports" / name
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+
+
+def outcome(workspace: Path, planned: list[str], answer: dict[str, Any] | None) -> str:
+    """The message at the end of a night, from what its commands wrote.
 
     Args:
-        workspace: Folder of the run, with `reports/decision.json`, `reports/decision.md` and, if
-            drift was measured, `reports/drift.json`.
+        workspace: Folder of the run, with `reports/decision.json` and `decision.md`, `outcome.json`
+            if `apply` ran, and `drift.json` if drift was measured.
         planned: Tasks that `plan` chose.
-        applied: Whether the champion alias moved.
+        answer: What a person said to the request for approval; None if none was made.
     """
     if "record" not in planned:
         return "longtail: unchanged. No new data or code; nothing was trained or registered."
-    decision = json.loads((workspace / "reports" / "decision.json").read_text(encoding="utf-8"))
+    decision, applied = read(workspace, "decision.json"), read(workspace, "outcome.json")
+    if not decision:
+        return "longtail: backfilled. The version is registered; a backfill moves no champion."
+    verdict, why = _verdict(decision, applied, answer)
     detail = (workspace / "reports" / "decision.md").read_text(encoding="utf-8")
-    verdict = decision["verdict"]
-    if verdict == "promoted" and not applied:
-        verdict = "passed the gate but was not approved"
-    alarms = _alarms(workspace / "reports" / "drift.json")
+    alarms = list(read(workspace, "drift.json").get("alarms", ()))
     if alarms:
         verdict += f", {len(alarms)} alarm" + "s" * (len(alarms) > 1)
         detail = "\n".join(f"- {alarm}" for alarm in alarms) + f"\n\n{detail}"
-    return f"longtail: {verdict}. {decision['summary']}\n\n{detail}".strip()
+    champion = applied.get("champion")
+    now = f" The champion is version {champion}." if champion and verdict != "promoted" else ""
+    return f"longtail: {verdict}. {why}{now}\n\n{detail}".strip()
 
 
-def _alarms(drift: Path) -> list[str]:
-    """What `drift` found; nothing if it was not measured."""
-    if not drift.exists():
-        return []
-    return list(json.loads(drift.read_text(encoding="utf-8"))["alarms"])
+def _verdict(
+    decision: dict[str, Any], applied: dict[str, Any], answer: dict[str, Any] | None
+) -> tuple[str, str]:
+    """How the night ended, in a word or two, and why."""
+    verdict, summary = str(decision["verdict"]), str(decision["summary"])
+    if verdict != "promoted":
+        return verdict, summary
+    if applied:
+        found = str(applied["outcome"])
+        if found == "promoted":
+            return found, summary
+        word = "passed the gate but was refused by `apply`" if found == "refused" else found
+        return word, str(applied["why"])
+    if answer and "Approve" not in answer["chosen_options"]:
+        person = (answer.get("responded_by_user") or {}).get("name")
+        said = f"{person} said no." if person else f"Nobody answered in {_hours(ANSWER_WITHIN)}."
+        return "not approved", f"{said} {summary}"
+    return "passed the gate", f"What became of it, `longtail history` tells. {summary}"
+
+
+def waiting(decision: dict[str, Any], text: str, within: timedelta | None) -> str:
+    """The message of a promotion that waits for a person."""
+    hours = f" within {_hours(within)}" if within else ""
+    return (
+        f"longtail: waits for approval. {decision['summary']} Answer in Airflow{hours} "
+        f"(task `approve`, Required Actions); no answer is a no.\n\n{text}"
+    )
+
+
+def _hours(time: timedelta) -> str:
+    return f"{time.total_seconds() / 3600:g} hours"

@@ -80,6 +80,7 @@ def step_environment(settings: Settings, step: Step) -> dict[str, str]:
     """What every step needs to know about its run; Airflow shows it with the task."""
     in_container = settings.runner != "process"
     return {
+        "LONGTAIL_APPROVAL": "{{ {true: 'yes', false: 'no'}.get(params.get('approval'), '') }}",
         "LONGTAIL_CACHE": f"{settings.state}/cache",
         "LONGTAIL_DATA_REVISION": "{{ ti.xcom_pull(task_ids='record') or '' }}",
         "LONGTAIL_GIT_COMMIT": _xcom.FIELD % "commit",

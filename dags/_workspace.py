@@ -239,15 +239,26 @@ def wants_new_data(workspace: Workspace) -> bool:
 
 
 def check_same_table(workspace: Workspace, stages: list[Stage]) -> None:
-    """Check that the revision's table of stages is the one that the DAG was built from.
+    """Check that the DAG runs the revision's stages: the same arguments, images, and edges.
+
+    Memory, descriptions, and files may differ; DVC reads those of the revision.
 
     Raises:
-        WorkspaceError: It is not.
+        WorkspaceError: It would run others.
     """
-    if load_stages(workspace.folder / "dvc.yaml") != stages:
+    found = {stage.name: stage for stage in load_stages(workspace.folder / "dvc.yaml")}
+    expected = {stage.name: stage for stage in stages}
+    wrong = [
+        f"{name}.{part}"
+        for name in sorted(found.keys() | expected.keys())
+        for part in ("argv", "image", "upstream")
+        if getattr(found.get(name), part, None) != getattr(expected.get(name), part, None)
+    ]
+    if wrong:
         raise WorkspaceError(
-            "The checked-out revision's dvc.yaml differs from the one the DAG was built from; run "
-            "`dvc repro` on that revision by hand, or deploy its DAG."
+            "The checked-out revision's dvc.yaml has other stages than the one the DAG was built "
+            f"from ({', '.join(wrong)}); run `dvc repro` on that revision by hand, or deploy its "
+            "DAG."
         )
 
 

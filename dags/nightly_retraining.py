@@ -18,7 +18,7 @@ from components._frame.pipeline import Stage, load_stages
 from dags import _workspace, _xcom
 from dags._assets import CHAMPION, DATA
 from dags._links import MlflowRunLink, ReportLink
-from dags._notify import FAILED, Notify, outcome
+from dags._notify import ANSWER_WITHIN, FAILED, Notify, outcome, read, waiting
 from dags._retention import using_cache
 from dags._runners import operator
 from dags._settings import load_settings
@@ -60,7 +60,9 @@ PARAMS = {
                       description="Branch, tag, or commit of the code. Empty: HEAD."),
     "encoder": Param(None, type=["null", "string"],
                      description="Encoder for this run only: a hub name or a local folder."),
-    "approval": Param(False, type="boolean", description="Ask a person to approve the promotion."),
+    "approval": Param(None, type=["null", "boolean"],
+                      description="Ask a person to approve the promotion. "
+                      "Empty: as `promote.approval` in params.yaml says."),
 }  # fmt: skip
 
 DEFAULTS = {
@@ -125,10 +127,17 @@ def plan() -> list[str]:
     if idle:
         with airflow_exceptions():
             _workspace.remember(checkout)
-    chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "drift", "record"]
+    chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "newest", "record"]
     # Pushed by key, since a branch task that skips others ends before its return value is stored.
     context["ti"].xcom_push("chosen", chosen)
     return chosen
+
+
+@task.short_circuit(task_id="newest", ignore_downstream_trigger_rules=False)
+def newest() -> bool:
+    """Skip `drift` and `decide` in a backfill, so that it never moves the champion."""
+    checkout = _xcom.pull_workspace(get_current_context()["ti"])
+    return all(name <= checkout.key for name in _workspace.records(checkout.folder))
 
 
 @task(task_id="record", trigger_rule=TriggerRule.NONE_FAILED, outlets=[DATA])
@@ -146,21 +155,27 @@ def notify() -> str:
     checkout, planned = _xcom.pull_workspace(ti), ti.xcom_pull(task_ids="plan", key="chosen")
     if "record" in planned:
         _workspace.mark_decided(checkout)
-    run_id = context["dag_run"].run_id
-    states = ti.get_task_states(ti.dag_id, task_ids=["apply"], run_ids=[run_id])
-    applied = states.get(run_id, {}).get("apply") == "success"
-    message = outcome(checkout.folder, planned, applied)
-    Notify(message)(context)
+    message = outcome(checkout.folder, planned, ti.xcom_pull(task_ids="approve"))
+    Notify(message).notify(context)
     return message
 
 
 class Approval(ApprovalOperator):
-    """Waits for a person if the run asks for approval, else is skipped."""
+    """Shows the decision and waits for a person, if the promotion needs one; else is skipped.
+
+    No answer in time is a no, so that the run ends, and ends once.
+    """
 
     def execute(self, context: Any) -> Any:
-        if context["params"]["approval"]:
-            return super().execute(context)
-        raise AirflowSkipException("This run does not ask for approval.")
+        folder = _xcom.pull_workspace(context["ti"]).folder
+        decision = read(folder, "decision.json")
+        if decision.get("hold"):
+            raise AirflowSkipException("Promotion is held: there is nothing to approve.")
+        if not decision.get("approval", context["params"]["approval"]):
+            raise AirflowSkipException("This promotion needs no approval.")
+        self.body = (folder / "reports" / "decision.md").read_text(encoding="utf-8")
+        Notify(waiting(decision, self.body, self.response_timeout)).notify(context)
+        return super().execute(context)
 
 
 def python(*arguments: str) -> tuple[str, ...]:
@@ -189,6 +204,7 @@ with DAG(
     tags=["longtail"],
 ) as dag:
     checked_out, planned, recorded, notified = workspace(), plan(), record(), notify()
+    newest_night = newest()
     ingest = operator(
         SETTINGS,
         Step("ingest", checked_out["ingest"], "data"),  # type: ignore[index]
@@ -210,14 +226,14 @@ with DAG(
     )  # fmt: skip
     decide = operator(
         SETTINGS, Step("decide", python("components.promote", "decide"), "train"),
-        doc_md="Compare challenger and champion. Skipped means not promoted; see the decision.",
+        doc_md="Compare challenger and champion. Skipped means refused, or a backfill.",
     )  # fmt: skip
     approve = Approval(
         task_id="approve",
         subject="Promote tonight's model?",
-        body=f"The decision is in {_xcom.PATH}/reports/decision.md",
-        response_timeout=timedelta(hours=12),
-        doc_md="Wait for a person if the run was started with `approval`.",
+        defaults=Approval.REJECT,
+        response_timeout=ANSWER_WITHIN,
+        doc_md="Wait for a person if the promotion needs approval. No answer in time is a no.",
     )
     apply = operator(
         SETTINGS,
@@ -230,7 +246,8 @@ with DAG(
         linked.operator_extra_links = LINKS
     checked_out >> [ingest, planned]
     ingest >> planned
-    planned >> [*stages.values(), drift, drift_done, recorded, notified]
+    planned >> [*stages.values(), newest_night, drift, drift_done, recorded, notified]
+    newest_night >> [drift, decide]
     for stage in STAGES:
         for name in stage.upstream:
             stages[name] >> stages[stage.name]

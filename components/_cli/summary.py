@@ -10,17 +10,22 @@ from rich.table import Table
 
 from components._formats.comparison import COMPARED
 from components._formats.json_file import read_json
+from components._registry.hold import sentence
+from components._registry.promotion import OUTCOME
 from longtail.report.ingredients import INGREDIENTS
 
 REPORTS = Path("reports")
 GROUPS = ("HEAD", "MEDIUM", "TAIL")
 
 
-def summarize(metrics: dict[str, Any], decision: dict[str, Any] | None) -> Table:
+def summarize(
+    metrics: dict[str, Any], decision: dict[str, Any] | None, outcome: dict[str, Any] | None = None
+) -> Table:
     """A table of micro and macro F1 in percent, overall and per label group.
 
     First the model, then what is left without each of its ingredients, then the model with each of
-    the other losses; all of them tuned on val, and blended if the model is.
+    the other losses; all of them tuned on val, and blended if the model is. Below: the decision, a
+    hold if there is one, and what `apply` did if it is not what was decided.
     """
     table = Table(title="Test set, F1 in %: micro / macro", title_justify="left")
     table.add_column("model")
@@ -32,7 +37,12 @@ def summarize(metrics: dict[str, Any], decision: dict[str, Any] | None) -> Table
             table.add_row(name, *cells, style="bold" if name == "model" else None)
         table.add_section()
     if decision:
-        table.caption = f"{decision['verdict'].upper()}: {decision['summary']}"
+        lines = [f"{decision['verdict'].upper()}: {decision['summary']}"]
+        if outcome and outcome["outcome"] != decision["verdict"]:
+            lines.append(f"{outcome['outcome'].upper()}: {outcome['why']}")
+        elif decision.get("hold"):
+            lines.append(f"HELD: {sentence(decision['hold'])}")
+        table.caption = "\n".join(lines)
         table.caption_justify = "left"
     return table
 
@@ -69,6 +79,7 @@ def show() -> None:
     metrics = read_json(REPORTS / "metrics.json")
     path = REPORTS / "decision.json"
     decision = read_json(path) if path.exists() else None
-    console.print(summarize(metrics, decision))
+    outcome = read_json(OUTCOME) if OUTCOME.exists() else None
+    console.print(summarize(metrics, decision, outcome))
     page = "decision.html, the report with the decision on top" if decision else "report.html"
     console.print(f"Open {REPORTS / page}.\nMLflow UI: make ui")

@@ -10,20 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from components._frame.exit_codes import TemporaryError
+from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked
-from components._frame.params import Section, load_params
+from components._frame.params import PARAMS_FILE, Section, load_params
 from components._frame.scratch import cache_folder
+from components._registry.outage import explained
+from components._registry.worker import told
+from longtail.errors import DataError, ParameterError
 
 DEFAULTS = {
     "MLFLOW_TRACKING_URI": "sqlite:///mlflow.db",
@@ -44,12 +45,15 @@ warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 import mlflow  # noqa: E402 - reads the variables above on import
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel  # noqa: E402
 from mlflow.exceptions import MlflowException  # noqa: E402
+from mlflow.utils.credentials import get_default_host_creds  # noqa: E402
+from mlflow.utils.rest_utils import http_request  # noqa: E402
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
 KEY = "key"
 RUNTIME = "runtime"
 FILES = "files_digest"
 ROLLED_BACK = "rolled_back"
+HOLD = "hold"
 REQUIRED_TAGS = (
     KEY,
     "data_md5",
@@ -64,7 +68,10 @@ REQUIRED_TAGS = (
     FILES,
 )
 HISTORY = "history."
-PROBE_SECONDS = 5
+# Columns of MLflow's store: tags of a registered model and descriptions. PostgreSQL is strict.
+MOST_TEXT = 5000
+MOST_REASON = 1000
+PROBE_SECONDS = 10
 SQLITE = "sqlite:///"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
@@ -98,42 +105,63 @@ def connect() -> mlflow.MlflowClient:
     """A client of the tracking server that `MLFLOW_TRACKING_URI` names.
 
     Raises:
-        TemporaryError: the server cannot be reached within a few seconds.
+        TemporaryError: the server does not answer within a few seconds.
+        ParameterError: it, or a proxy, refuses the request.
     """
     uri = os.environ["MLFLOW_TRACKING_URI"]
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https"):
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        try:
-            socket.create_connection((parts.hostname or "", port), PROBE_SECONDS).close()
-        except OSError as error:
-            raise TemporaryError(_unreachable(f"{parts.hostname}:{port}", error)) from None
     mlflow.set_tracking_uri(uri)
     with reachable():
+        if uri.startswith(("http://", "https://")):
+            _probe(uri)
         return mlflow.MlflowClient()
 
 
-def _unreachable(where: str, error: object) -> str:
-    return (
-        f"The tracking server at {where} cannot be reached ({error}); start it, or set "
-        "MLFLOW_TRACKING_URI to a running one, and try again."
+def _probe(uri: str) -> None:
+    """Ask once, by the way that all requests take (proxy, credentials, certificates)."""
+    creds = get_default_host_creds(uri)
+    answer = http_request(
+        creds, "/health", "GET", max_retries=0, timeout=PROBE_SECONDS, raise_on_status=False
     )
+    if answer.status_code != 404:  # a server without this page is a server
+        answer.raise_for_status()
 
 
 @contextmanager
 def reachable() -> Iterator[None]:
-    """Turn a lost tracking server, or its full disk, into a TemporaryError."""
+    """Turn an outage into a TemporaryError, and a refused request into a ParameterError."""
     try:
         yield
-    except Exception as error:  # MLflow wraps most errors of its database, but not all
-        text = f"{type(error).__name__}: {error}"
-        if "disk is full" in text:
-            full = "The tracking store has no space left (database or disk is full); free some"
-            raise TemporaryError(f"{full} and try again.") from None
-        if "API request to" in text or "OperationalError" in text:
-            where = urlsplit(os.environ["MLFLOW_TRACKING_URI"]).hostname or "the local store"
-            raise TemporaryError(_unreachable(where, text.splitlines()[0][:200])) from None
+    except (TemporaryError, GateNotPassed, DataError, ParameterError):
         raise
+    except Exception as error:  # MLflow wraps most errors of its transport, but not all
+        better = explained(told(error))
+        if better is None:
+            raise
+        raise better from None
+
+
+def connect_anywhere(name: str | None) -> tuple[mlflow.MlflowClient, str]:
+    """A client, and the model's name: as given, as in `params.yaml`, or the registry's only one.
+
+    Raises:
+        ParameterError: outside a project, and no registry is named, or it has no or several models.
+    """
+    uri = os.environ["MLFLOW_TRACKING_URI"]
+    nowhere = uri == DEFAULTS["MLFLOW_TRACKING_URI"] and not Path(uri.removeprefix(SQLITE)).exists()
+    if nowhere and not PARAMS_FILE.exists():
+        raise ParameterError(
+            f"No {PARAMS_FILE} in {Path.cwd()}, and no MLFLOW_TRACKING_URI; run from the project's "
+            "root folder, or say where the registry is."
+        )
+    client = connect()
+    if name or PARAMS_FILE.exists():
+        return client, name or model_name()
+    with reachable():
+        found = [str(model.name) for model in client.search_registered_models()]
+    if len(found) != 1:
+        known = ", ".join(sorted(found)) or "no model"
+        raise ParameterError(f"The registry has {known}; say with --model which one is meant.")
+    return client, found[0]
 
 
 def or_none(call: Callable[[], T]) -> T | None:
@@ -211,12 +239,24 @@ def move_alias(client: mlflow.MlflowClient, name: str, alias: str, version: str 
         )
 
 
+def shortened(text: str, length: int) -> str:
+    """The text, cut to `length` characters."""
+    return text if len(text) <= length else text[: length - 2].rstrip() + " …"
+
+
 def history(client: mlflow.MlflowClient, name: str) -> list[dict[str, Any]]:
     """The entries of the history, oldest first."""
     model = by_model(client, name)
     tags: Mapping[str, str] = model.tags if model else {}
     numbered = sorted(key for key in tags if key.startswith(HISTORY))
     return [json.loads(tags[key]) for key in numbered]
+
+
+def held(client: mlflow.MlflowClient, name: str) -> dict[str, Any] | None:
+    """Why, by whom, and since when promotion is held; None if it is not."""
+    model = by_model(client, name)
+    text = model.tags.get(HOLD) if model else None
+    return None if text is None else dict(json.loads(text))
 
 
 def append_history(client: mlflow.MlflowClient, name: str, entry: Mapping[str, Any]) -> None:

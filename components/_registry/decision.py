@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from components._formats.json_file import read_json
+from components._registry import approval, evidence, test_set
 from components._registry import client as registry
 from components._registry import contest as contests
 from components._registry import decision_record as record
-from components._registry import evidence, test_set
 from components._registry.rules import Limits, Params
-from components._registry.smoke import smoke
+from components._registry.smoke import Smoke, smoke
 from longtail import gate
 from longtail.errors import DataError
 
@@ -33,7 +33,8 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     """Judge the version in `reports/registered.json` and write the decision.
 
     The same question gets the recorded answer: as long as challenger, champion, rules and marks are
-    the same, nothing is scored again.
+    the same, nothing is scored again. What else stops a promotion (a hold, a missing approval) is
+    no part of the answer, and is looked up every time.
 
     Args:
         client: of the registry.
@@ -46,18 +47,32 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     question = _question(challenger, champion, facts, params, rules.objective, rebase)
     past = record.read()
     if past.get("question") == question:
-        record.refresh_page(past)
-        return past
-    if registry.number(champion) == registry.number(challenger):
+        decision = past
+    elif registry.number(champion) == registry.number(challenger):
         decision = _unchanged(challenger, past)
     else:
         tonight = _Tonight(client, question, rules, params, rebase)
         decision = _judged(tonight, challenger, champion, facts)
+    decision = decision | _brakes(client, challenger, decision, params)
     decision |= {"question": question, "model_name": challenger.name}
     # The report's page shows where the version came from.
     decision["challenger"] = decision["challenger"] | {"tags": dict(challenger.tags)}
-    record.write(client, challenger, decision)
+    if decision == past:
+        record.refresh_page(past)
+    else:
+        record.write(client, challenger, decision)
     return record.read()
+
+
+def _brakes(
+    client: MlflowClient, challenger: ModelVersion, decision: dict[str, Any], params: Params
+) -> dict[str, Any]:
+    """What stops a promotion besides the rules: a hold, or the approval that it needs."""
+    passed = decision["verdict"] == "promoted"
+    needed = passed and approval.needed(challenger, params.approval)
+    if needed:
+        approval.ask(client, challenger, decision["decision_id"])
+    return {"hold": registry.held(client, challenger.name), "approval": needed}
 
 
 def _sides(client: MlflowClient) -> tuple[ModelVersion, ModelVersion | None]:
@@ -105,7 +120,8 @@ def _question(
     """The digest of everything that the answer depends on."""
     numbers = [registry.number(version) for version in (challenger, champion)]
     key = challenger.tags.get(registry.KEY)
-    asked = [numbers, key, facts, rebase, objective, params.model_dump()]
+    rules = params.model_dump(exclude={"approval"})
+    asked = [numbers, key, facts, rebase, objective, rules]
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -189,10 +205,15 @@ def _advised(line: gate.Line) -> gate.Line:
     return line
 
 
-def smoke_lines(version: ModelVersion, limits: Limits) -> list[gate.Line]:
-    """Smoke-test a version in a fresh process, and compare what was measured with the limits."""
+def smoked(version: ModelVersion) -> Smoke:
+    """Smoke-test a version in a fresh process."""
     sample = evidence.read_sample(str(version.run_id))
-    found = smoke(f"models:/{version.name}/{version.version}", sample, version.tags[registry.FILES])
+    return smoke(f"models:/{version.name}/{version.version}", sample, version.tags[registry.FILES])
+
+
+def smoke_lines(version: ModelVersion, limits: Limits) -> list[gate.Line]:
+    """Smoke-test a version, and compare what was measured with the limits."""
+    found = smoked(version)
     reason = " ".join(found.faults) or "A fresh process loads the version and answers as expected."
     lines = [gate.fact("smoke", not found.faults, reason)]
     for name, value in found.measured.items():

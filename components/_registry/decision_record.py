@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components._formats.json_file import read_json, write_json
 from components._frame.files import written
+from components._registry import client as registry
+from components._registry import hold
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +32,9 @@ def write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, An
     with written(MARKDOWN) as path:
         path.write_text(text, encoding="utf-8")
     if decision["verdict"] != "unchanged":
-        client.update_model_version(challenger.name, challenger.version, text)
+        client.log_artifact(str(challenger.run_id), str(MARKDOWN))
+        short = registry.shortened(text, registry.MOST_TEXT)
+        client.update_model_version(challenger.name, challenger.version, short)
     if DETAILS.exists():
         _render(decision)
         client.log_artifact(str(challenger.run_id), str(PAGE))
@@ -49,7 +54,14 @@ def _render(decision: dict[str, Any]) -> None:
     from components._formats.page import write_page
 
     drift = read_json(DRIFT) if DRIFT.exists() else None
+    decision = decision | {"summary": " ".join([decision["summary"], *brakes(decision)])}
     write_page(DETAILS, PAGE, decision=decision, drift=drift)
+
+
+def brakes(decision: Mapping[str, Any]) -> list[str]:
+    """What stops the promotion besides the rules, one sentence each."""
+    found = [hold.sentence(decision["hold"])] if decision.get("hold") else []
+    return found + ["It needs a person's approval."] * bool(decision.get("approval"))
 
 
 def markdown(decision: dict[str, Any]) -> str:
@@ -59,7 +71,7 @@ def markdown(decision: dict[str, Any]) -> str:
     lines = [
         f"# Version {challenger['version']} against {against}: {decision['verdict']}",
         "",
-        decision["summary"],
+        " ".join([decision["summary"], *brakes(decision)]),
         "",
         "| rule | metric | slice | champion | challenger | difference | interval | limit "
         "| verdict | reason |",

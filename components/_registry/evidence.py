@@ -89,7 +89,7 @@ def digest(text: str) -> str:
 
 def read_seen_ids(run_id: str, expected_digest: str) -> set[str]:
     """The hashed ids that the model has seen; IncomparableError if the artifact was changed."""
-    text = mlflow.artifacts.load_text(f"runs:/{run_id}/{SEEN_FILE}")
+    text = _text(run_id, SEEN_FILE)
     if digest(text) != expected_digest:
         raise IncomparableError(
             f"run {run_id}: {SEEN_FILE} does not match the version's tag train_ids_digest, so the "
@@ -110,7 +110,13 @@ def read_text(run_id: str, file: str) -> str | None:
     kept = mlflow.MlflowClient().list_artifacts(run_id, FOLDER)
     if file not in (artifact.path for artifact in kept):
         return None
-    return str(mlflow.artifacts.load_text(f"runs:/{run_id}/{file}"))
+    return _text(run_id, file)
+
+
+def _text(run_id: str, file: str) -> str:
+    """A text artifact, by its own address: behind `runs:/…`, MLflow calls every outage missing."""
+    folder = mlflow.MlflowClient().get_run(run_id).info.artifact_uri
+    return str(mlflow.artifacts.load_text(f"{folder}/{file}"))
 
 
 def make_sample(scores: Scores, size: int) -> Sample:
@@ -139,4 +145,4 @@ def write_sample(sample: Sample) -> None:
 
 def read_sample(run_id: str) -> Sample:
     """The sample stored with the run."""
-    return Sample(**json.loads(mlflow.artifacts.load_text(f"runs:/{run_id}/{SAMPLE_FILE}")))
+    return Sample(**json.loads(_text(run_id, SAMPLE_FILE)))

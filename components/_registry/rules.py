@@ -62,6 +62,10 @@ class Params(Section):
         description="maximum loss of an int8 version against its float32 model, per metric"
     )
     limits: Limits
+    approval: bool = Field(
+        description="true or false: a person must approve each promotion; `LONGTAIL_APPROVAL`, "
+        "which the nightly run sets from its form, overrides it"
+    )
 
     def rules(self, objective: str) -> gate.Rules:
         """What the gate itself reads.
@@ -69,7 +73,8 @@ class Params(Section):
         Args:
             objective: the metric that training chose the challenger by.
         """
-        own = self.model_dump(exclude={"limits", "max_int8_loss", "min_sample", "error_budget"})
+        elsewhere = {"limits", "max_int8_loss", "min_sample", "error_budget", "approval"}
+        own = self.model_dump(exclude=elsewhere)
         return gate.Rules(
             **own,
             objective=objective,

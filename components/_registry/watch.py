@@ -23,6 +23,7 @@ from components._frame.params import Section
 from components._registry import client as registry
 from components._registry.arrivals import Answered, Arrivals
 from components._registry.reference import Reference
+from components._registry.rollback import earlier
 from longtail.evaluation.estimated_f1 import estimated_f1
 from longtail.evaluation.metrics import Counts, counts, ratio
 from longtail.evaluation.watch import MIN_UNITS, anytime_f1, fall
@@ -155,16 +156,14 @@ def reason(watched: dict[str, Any]) -> str:
 
 
 def restorable(client: MlflowClient, champion: ModelVersion) -> ModelVersion | None:
-    """The previous champion; None if there is none, or if it was itself rolled back."""
-    previous = registry.by_alias(client, champion.name, registry.PREVIOUS)
-    if previous is None or registry.number(previous) == registry.number(champion):
-        return None
-    return None if registry.ROLLED_BACK in previous.tags else previous
+    """The last champion before this one that was not itself rolled back; None without one."""
+    number = earlier(client, champion.name, registry.number(champion))
+    return None if number is None else registry.by_number(client, champion.name, number)
 
 
 def command(version: ModelVersion, why: str) -> str:
     """The command that restores the version."""
-    return f"longtail rollback --version {version.version} --reason {shlex.quote(why)}"
+    return f"longtail rollback --to {version.version} --reason {shlex.quote(why)}"
 
 
 def _points(value: float) -> str:

@@ -12,12 +12,14 @@ import hashlib
 import importlib.machinery
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -29,7 +31,7 @@ SETTINGS = {
     # Idle threads sleep instead of spinning: on a busy machine, a text takes a tenth of the time.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-START_SECONDS, ANSWER_SECONDS = 300.0, 600.0
+DOWNLOAD_SECONDS, START_SECONDS, ANSWER_SECONDS = 3600.0, 300.0, 600.0
 
 
 class ServedError(Exception):
@@ -51,6 +53,8 @@ class Served:
 
     Raises:
         ServedError: the model does not load, refuses the input, or takes too long.
+        TemporaryError: it cannot be downloaded now, or its process was killed from outside.
+        ParameterError: the tracking server refuses the request.
     """
 
     def __init__(self, uri: str) -> None:
@@ -72,8 +76,9 @@ class Served:
             env={**os.environ, **SETTINGS, "TMPDIR": self._folder.name},
         )
         try:
+            self._receive(DOWNLOAD_SECONDS)
             ready = self._receive(START_SECONDS)
-        except ServedError:
+        except Exception:
             self.__exit__(None, None, None)
             raise
         self.labels, self.digest, self.size_mb = ready["labels"], ready["digest"], ready["size_mb"]
@@ -95,33 +100,53 @@ class Served:
         """Labels and scores of `texts`; `top_k` and `threshold` as in the version's signature."""
         request = json.dumps({"texts": list(texts), "params": params}) + "\n"
         assert self._process.stdin is not None
-        try:
+        with suppress(BrokenPipeError):  # it died: there will be no answer
             self._process.stdin.write(request.encode())
             self._process.stdin.flush()
-        except BrokenPipeError:
-            raise ServedError(f"{self.uri} died. {self._last_log_line()}") from None
         return Answer(**self._receive(ANSWER_SECONDS))
 
     def _receive(self, seconds: float) -> dict[str, Any]:
+        # Not at the top: this file also runs alone, where no project is to be seen.
+        from components._frame.exit_codes import TemporaryError
+        from components._registry.outage import explained
+
         assert self._process.stdout is not None
-        timer = threading.Timer(seconds, self._process.kill)
+        late = threading.Event()
+        timer = threading.Timer(seconds, self._give_up, [late])
         timer.start()
         line = self._process.stdout.readline()
         timer.cancel()
         if not line:
-            self._process.wait()
-            raise ServedError(
-                f"{self.uri} died or did not answer within {seconds:.0f} s. {self._last_log_line()}"
-            )
+            killed = self._process.wait() == -signal.SIGKILL
+            what = f"did not answer within {seconds:.0f} s" if late.is_set() else "died"
+            if killed and (not late.is_set() or seconds == DOWNLOAD_SECONDS):
+                cause = "" if late.is_set() else ", killed from outside, usually for lack of memory"
+                raise TemporaryError(f"The process of {self.uri} {what}{cause}; try again.")
+            raise ServedError(f"{self.uri} {what}. {self._last_log_line()}")
         answer = json.loads(line)
         if "error" in answer:
-            raise ServedError(answer["error"])
+            raise explained(answer.get("told", "")) or ServedError(answer["error"])
         return answer
+
+    def _give_up(self, late: threading.Event) -> None:
+        late.set()
+        self._process.kill()
 
     def _last_log_line(self) -> str:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:500] if lines else ""
+
+
+def told(error: BaseException) -> str:
+    """Type and message of the error and of those that caused it, one per line."""
+    lines: list[str] = []
+    following: BaseException | None = error
+    while following is not None and len(lines) < 10:
+        lines.append(f"{type(following).__name__}: {following}")
+        hidden = following.__suppress_context__
+        following = following.__cause__ or (None if hidden else following.__context__)
+    return "\n".join(lines)
 
 
 def fingerprint(folder: Path) -> tuple[str, float]:
@@ -170,6 +195,12 @@ def _serve(uri: str) -> None:
         import mlflow.pyfunc
 
         folder = Path(mlflow.artifacts.download_artifacts(uri))
+    except Exception as error:
+        message = f"{uri} cannot be downloaded: {type(error).__name__}: {error}"
+        send({"error": message, "told": told(error)})
+        return
+    send({})
+    try:
         digest, size_mb = fingerprint(folder)
         sys.meta_path.insert(0, OnlyPacked(folder))
         model = mlflow.pyfunc.load_model(str(folder))

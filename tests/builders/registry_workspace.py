@@ -54,6 +54,7 @@ PARAMS = {
             "memory_mb": 4096.0,
             "size_mb": 100.0,
         },
+        "approval": False,
     },
 }
 

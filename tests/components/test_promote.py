@@ -15,91 +15,18 @@ import mlflow
 import pytest
 import yaml
 
-from components import promote, register
+from components import promote
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._registry import champion as _champion
 from components._registry import client as registry
 from components._registry import contest, decision_record, evidence, test_set
 from components._registry import decision as _decision
-from components._registry.rules import Params
 from components._registry.smoke import Smoke
 from components._registry.worker import Answer, ServedError
 from longtail import gate
 from longtail.errors import DataError, ParameterError
-from tests.builders.registry_workspace import PARAMS, WORDS, InProcess, build
-
-VARIANTS = {
-    "middling": {"wrong": 4},
-    "good": {"wrong": 0},
-    "equal": {"wrong": 0, "blend_weight": 0.01},
-    "poor": {"wrong": 7},
-    "narrow": {"labels": WORDS[:6]},
-    "leaking": {"wrong": 0, "shift": 60},
-}
-MEASURED = {"size_mb": 1.0, "start_seconds": 1.0, "seconds_per_doc": 0.1, "memory_mb": 1.0}
-WHY = {"reason": "a reason", "approved_by": "Ada"}
-
-
-@pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one workspace per variant, registered in `mlflow.db` in that order."""
-    home = tmp_path_factory.mktemp("versions")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
-        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
-        for name, options in VARIANTS.items():
-            build(home / name, **options)
-            patch.chdir(home / name)
-            register.run()
-    return home
-
-
-class Bench:
-    """The registry and workspaces of one test."""
-
-    def __init__(self, versions: Path, home: Path, patch: pytest.MonkeyPatch) -> None:
-        shutil.copyfile(versions / "mlflow.db", home / "mlflow.db")
-        self.versions, self.home, self.patch = versions, home, patch
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
-        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
-        self.client = registry.connect()
-        self.client.delete_registered_model_alias("longtail", "challenger")
-
-    def enter(self, variant: str) -> None:
-        """Change to a copy of the variant's workspace, whose version is the challenger."""
-        folder = self.home / variant
-        if not folder.exists():
-            shutil.copytree(self.versions / variant, folder)
-        self.patch.chdir(folder)
-
-    def decide(self, variant: str, *, rebase: bool = False) -> dict:
-        self.enter(variant)
-        params = Params.model_validate(PARAMS["promote"])
-        return _decision.decide(self.client, params, rebase=rebase)
-
-    def apply(self) -> None:
-        promote.run_apply(**WHY)
-
-    def promoted(self, variant: str) -> None:
-        assert self.decide(variant)["verdict"] == "promoted"
-        self.apply()
-
-    def alias(self, name: str) -> str | None:
-        return registry.number(registry.by_alias(self.client, "longtail", name))
-
-    def crown(self, version: str) -> None:
-        self.client.set_registered_model_alias("longtail", "champion", version)
-
-    def history(self) -> list[tuple[str, str | None, str | None]]:
-        entries = registry.history(self.client, "longtail")
-        return [(entry["action"], entry["from"], entry["to"]) for entry in entries]
-
-
-@pytest.fixture
-def bench(versions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    monkeypatch.setattr(contest, "Served", InProcess)
-    monkeypatch.setattr(_decision, "smoke", lambda *_: Smoke([], MEASURED))
-    return Bench(versions, tmp_path, monkeypatch)
+from tests.builders.registry_bench import MEASURED, Bench
+from tests.builders.registry_workspace import PARAMS, InProcess
 
 
 def failed(decision: dict) -> list[tuple[str, str]]:
@@ -343,22 +270,6 @@ def test_an_alias_moved_by_another_client_at_the_same_moment_is_noticed(bench: B
         registry.move_alias(bench.client, "longtail", "champion", "1")
 
 
-def test_rollback_and_rollback_of_the_rollback(bench: Bench):
-    bench.promoted("middling")
-    bench.promoted("good")
-    promote.run_rollback(**WHY)
-    assert (bench.alias("champion"), bench.alias("previous_champion")) == ("1", "2")
-    decision = bench.decide("good")
-    assert failed(decision) == [("rolled_back", "all")]
-    assert "never promoted again automatically" in decision["summary"]
-    promote.run_rollback(**WHY)
-    assert (bench.alias("champion"), bench.alias("previous_champion")) == ("2", "1")
-    assert registry.ROLLED_BACK not in bench.client.get_model_version("longtail", "2").tags
-    assert registry.ROLLED_BACK in bench.client.get_model_version("longtail", "1").tags
-    actions = [("promote", None, "1"), ("promote", "1", "2")]
-    assert bench.history() == [*actions, ("rollback", "2", "1"), ("rollback", "1", "2")]
-
-
 def test_a_rollback_between_decide_and_apply_wins(bench: Bench):
     bench.promoted("middling")
     bench.decide("good")
@@ -366,25 +277,6 @@ def test_a_rollback_between_decide_and_apply_wins(bench: Bench):
     with pytest.raises(GateNotPassed):
         bench.apply()
     assert bench.alias("champion") == "1"
-
-
-def test_a_rollback_to_a_version_that_does_not_answer_is_refused(bench: Bench):
-    bench.promoted("middling")
-    bench.promoted("good")
-    bench.patch.setattr(_decision, "smoke", lambda *_: Smoke(["files changed."], {}))
-    with pytest.raises(GateNotPassed):
-        promote.run_rollback(**WHY)
-    assert bench.alias("champion") == "2"
-
-
-def test_a_rollback_names_what_is_missing(bench: Bench):
-    with pytest.raises(DataError, match="no previous champion"):
-        promote.run_rollback(**WHY)
-    with pytest.raises(DataError, match="no version 77"):
-        promote.run_rollback(**WHY, version="77")
-    bench.promoted("middling")
-    with pytest.raises(ParameterError, match="already the champion"):
-        promote.run_rollback(**WHY, version="1")
 
 
 def test_a_champion_deleted_by_hand_is_reported(bench: Bench):
@@ -418,7 +310,7 @@ def test_a_kill_at_any_step_of_the_move_is_repaired_by_the_next_try(bench: Bench
     bench.decide("good")
     with pytest.MonkeyPatch.context() as patch:
         if step == "record":
-            patch.setattr(_champion, "_record", killed)
+            patch.setattr(_champion, "record", killed)
         else:
             real = registry.move_alias
             alias = {"previous": registry.PREVIOUS, "champion": registry.CHAMPION}[step]
@@ -473,3 +365,91 @@ def test_the_page_follows_the_report_even_if_the_decision_is_the_same(
         os.utime(page, (second + 1, second + 1))
         bench.decide("good")
         assert page.read_text() == "kept"
+
+
+def outcome() -> dict:
+    return json.loads(promote.OUTCOME.read_text())
+
+
+def test_the_outcome_is_written_and_gone_with_the_next_decision(bench: Bench):
+    bench.promoted("middling")
+    assert (outcome()["outcome"], outcome()["champion"]) == ("promoted", "1")
+    promote.run_decide()
+    assert not promote.OUTCOME.exists()
+    bench.decide("good")
+    bench.patch.setattr(_decision, "smoke", lambda *_: Smoke(["files changed."], {}))
+    with pytest.raises(GateNotPassed):
+        bench.apply()
+    assert (outcome()["outcome"], outcome()["champion"]) == ("refused", "1")
+    assert "files changed" in outcome()["why"]
+
+
+def test_with_the_parameter_only_a_person_promotes(bench: Bench, monkeypatch, capsys):
+    monkeypatch.setitem(PARAMS["promote"], "approval", True)
+    bench.enter("middling")
+    Path("params.yaml").write_text(yaml.safe_dump(PARAMS | {"train": {"wrong": 4}}))
+    assert bench.decide("middling")["approval"] is True
+    assert "It needs a person's approval." in Path("reports/decision.md").read_text()
+    promote.run_apply()
+    assert (bench.alias("champion"), outcome()["outcome"]) == (None, "waiting")
+    assert "`longtail promote apply --approved-by NAME`" in capsys.readouterr().out
+    promote.run_apply(approved_by="Ada")
+    assert (bench.alias("champion"), outcome()["outcome"]) == ("1", "promoted")
+
+
+def test_the_run_s_own_wish_overrides_the_parameter(bench: Bench, monkeypatch):
+    monkeypatch.setenv("LONGTAIL_APPROVAL", "yes")
+    first = bench.decide("middling")
+    assert first["approval"] is True
+    monkeypatch.setitem(PARAMS["promote"], "approval", True)
+    assert bench.decide("middling")["decision_id"] == first["decision_id"], "the same question"
+    monkeypatch.setenv("LONGTAIL_APPROVAL", "no")
+    assert bench.decide("good")["approval"] is False
+    monkeypatch.setenv("LONGTAIL_APPROVAL", "perhaps")
+    with pytest.raises(ParameterError, match="'perhaps'; expected yes, no, or nothing"):
+        bench.decide("good")
+
+
+def test_a_version_that_waits_is_not_promoted_by_another_run(bench: Bench, monkeypatch):
+    """Another night, which asks for no approval, finds it waiting (or refused, or unanswered)."""
+    monkeypatch.setenv("LONGTAIL_APPROVAL", "yes")
+    bench.decide("middling")
+    shutil.copytree(".", bench.home / "waiting")
+    for wish in ("no", ""):
+        monkeypatch.setenv("LONGTAIL_APPROVAL", wish)
+        decision_record.DECISION.unlink()
+        assert bench.decide("middling")["approval"] is True
+        promote.run_apply()
+        assert (bench.alias("champion"), outcome()["outcome"]) == (None, "waiting")
+    monkeypatch.chdir(bench.home / "waiting")
+    promote.run_apply(approved_by="Ada")
+    assert bench.alias("champion") == "1"
+
+
+def test_an_approval_is_for_one_decision(bench: Bench, monkeypatch):
+    """Approved without a champion, while another run made one."""
+    monkeypatch.setenv("LONGTAIL_APPROVAL", "yes")
+    bench.decide("good")
+    bench.crown("1")
+    promote.run_apply(approved_by="Ada")
+    assert (bench.alias("champion"), outcome()["outcome"]) == ("1", "waiting")
+    assert "the new decision needs approval" in outcome()["why"]
+    promote.run_apply(approved_by="Ada")
+    assert bench.alias("champion") == "2"
+
+
+def test_a_long_decision_fits_the_strictest_store(bench: Bench):
+    """PostgreSQL refuses what is longer than its column; the whole text is kept with the run."""
+    bench.strict()
+    real = _decision._facts
+    long = gate.Line("champion", gate.REPORTED, "ü" * 6000)
+    bench.patch.setattr(_decision, "_facts", lambda *sides: [*real(*sides), long])
+    decision = bench.decide("middling")
+    text = Path("reports/decision.md").read_text()
+    version = bench.client.get_model_version("longtail", "1")
+    assert len(text) > 6000 and len(version.description) <= 5000
+    kept = bench.client.get_run(version.run_id).info.artifact_uri + "/decision.md"
+    assert mlflow.artifacts.load_text(kept) == text
+    Path("reports/decision.json").write_text(json.dumps(decision | {"summary": "ü" * 6000}))
+    bench.apply()
+    assert bench.history() == [("promote", None, "1")]

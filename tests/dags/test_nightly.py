@@ -91,8 +91,13 @@ def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
     assert [v["logical_date"][:10] for v in nights.versions()] == ["2026-03-01", "2026-03-03"]
 
     tip = run("git", "rev-parse", "nightly", cwd=nights.repo)
+    champion = (nights.home / "state" / "champion").read_text()
     states, output = nights(FIRST, source=source, force=True)
     assert set(STAGES) < ran(states) and states["ingest"] == "skipped", output[-3000:]
+    assert {states[name] for name in ("drift", "decide", "approve", "apply")} == {"skipped"}
+    assert states["register"] == states["notify"] == nights.run_state(FIRST) == "success"
+    assert (nights.home / "state" / "champion").read_text() == champion
+    assert "longtail: backfilled." in output
     assert len(nights.versions()) == 2
     assert run("git", "rev-parse", "nightly", cwd=nights.repo) == tip
     newest = max((nights.home / "workspaces").iterdir(), key=lambda p: p.stat().st_mtime)
@@ -153,25 +158,52 @@ def test_an_unavailable_tracking_server_is_caught_up_the_next_night(nights: Nigh
     (nights.home / "state" / "away").unlink()
     states, _ = nights(SECOND)
     assert ran(states) == {
-        "workspace", "plan", "drift", "drift_done", "record", "register", "decide", "apply",
-        "notify",
+        "workspace", "plan", "newest", "drift", "drift_done", "record", "register", "decide",
+        "apply", "notify",
     }  # fmt: skip
     assert len(nights.versions()) == 1
     assert json.loads((nights.home / "state" / "champion").read_text()) == 2
 
 
 @pytest.mark.slow
-def test_a_rollback_needs_a_night_and_passes_its_reason_on(nights: Nights) -> None:
+def test_a_rollback_fixes_both_versions_first_and_tells_its_end(nights: Nights) -> None:
     back = replace(nights, dag="rollback")
-    states, output = back(SECOND, reason="wrong; $(labels)")
-    assert states == {"workspace": "failed", "rollback": "upstream_failed"}
-    notice = output.split("Notification:")[1]
-    assert "has no branch `nightly`, so there is nothing to roll back." in notice
-    assert nights(FIRST)[0]["apply"] == "success"
-    states, output = back(THIRD, reason="wrong; $(labels)")
+    states, output = back(FIRST, reason="wrong; $(labels)")
     assert set(states.values()) == {"success"}, output[-3000:]
-    assert (nights.home / "state" / "champion").read_text() == "--reason wrong; $(labels)"
-    assert "Notification: longtail: rolled back: wrong; $(labels)" in output
+    given = (nights.home / "state" / "champion").read_text()
+    assert given.startswith("--reason wrong; $(labels) --approved-by dag_test --from 2 --to 1 ")
+    notice = output.split("Notification:")[1]
+    assert "longtail: rolled back: wrong; $(labels)" in notice
+    assert "Back to 1. Promotion is held until a person runs" in notice
+    states, output = back(SECOND, reason="x", version=7)
+    assert set(states.values()) == {"success"}, output[-3000:]
+    assert " --to 7 " in (nights.home / "state" / "champion").read_text()
+
+
+def test_a_rollback_that_is_refused_is_red_and_told(nights: Nights) -> None:
+    (nights.home / "state").mkdir()
+    (nights.home / "state" / "broken").touch()
+    states, output = replace(nights, dag="rollback")(FIRST, reason="x")
+    assert states["rollback"] == "failed" and states["notify"] == "upstream_failed"
+    notice = output.split("Notification:")[1]
+    assert "rollback failed" in notice and "Version 1 does not answer as it should." in notice
+    assert "unchanged" not in notice
+
+
+@pytest.mark.slow
+def test_what_stops_a_promotion_is_told_by_what_apply_wrote(nights: Nights) -> None:
+    state = nights.home / "state"
+    state.mkdir()
+    for date, wish, told in (
+        (FIRST, "held", "held. It is held. The champion is version 1."),
+        (SECOND, "refused", "passed the gate but was refused by `apply`. It is refused."),
+    ):
+        (state / "promote").write_text(wish)
+        states, output = nights(date, force=True, approval=True if wish == "held" else None)
+        assert states["approve"] == "skipped" and states["notify"] == "success", output[-3000:]
+        assert states["apply"] == ("success" if wish == "held" else "skipped")
+        assert f"Notification: longtail: {told}" in output
+        assert "not approved" not in output
 
 
 @pytest.mark.slow

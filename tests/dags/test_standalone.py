@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import urllib.error
+from contextlib import suppress
 from pathlib import Path
 
 import psutil

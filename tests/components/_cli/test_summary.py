@@ -89,3 +89,16 @@ def test_show_reads_the_reports(
     (tmp_path / "reports" / "decision.json").write_text(json.dumps(DECISION), encoding="utf-8")
     _summary.show()
     assert "PROMOTED: " in capsys.readouterr().out
+
+
+def test_a_hold_and_what_apply_did_are_shown() -> None:
+    hold = {"when": "2026-05-01", "who": "Ada", "reason": "labels of May"}
+    held = DECISION | {"hold": hold}
+    assert "HELD: Promotion has been held since 2026-05-01 by Ada" in caption(held, None)
+    outcome = {"outcome": "waiting", "why": "Version 2 waits for approval."}
+    assert caption(held, outcome).endswith("\nWAITING: Version 2 waits for approval.")
+    assert "\n" not in caption(DECISION, {"outcome": "promoted", "why": "x"})
+
+
+def caption(decision: dict, outcome: dict | None) -> str:
+    return str(summarize(METRICS, decision, outcome).caption)
