@@ -118,7 +118,7 @@ def _plan(client: MlflowClient, name: str, leave: str | None, to: str | None) ->
     existing(client, name, to)
     if leave is None and to == now:
         raise ParameterError(f"Version {to} is already the champion.")
-    if leave not in (None, now) and to != now:
+    if leave not in (None, now):
         raise ParameterError(
             f"Version {leave} is not the champion any more, version {now} is. Nothing was changed."
         )

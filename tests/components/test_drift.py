@@ -352,7 +352,9 @@ def test_a_version_that_fails_the_smoke_test_is_not_restored(
     client = registry.connect()
     client.set_registered_model_alias("longtail", "previous_champion", "1")
     monkeypatch.setattr(decisions, "smoke", lambda *_: Smoke(["it does not load."], {}))
-    with pytest.raises(GateNotPassed, match="Version 1 was not restored: version 1 is refused"):
+    with pytest.raises(
+        GateNotPassed, match="Version 1 was not restored: Version 1 does not answer"
+    ):
         tonight(mislabeled())
     assert registry.number(registry.by_alias(client, "longtail", "champion")) == "2"
     assert registry.ROLLED_BACK not in registry.by_number(client, "longtail", "2").tags
@@ -392,7 +394,7 @@ def test_a_champion_that_is_replaced_just_before_the_lock_is_left_alone(
         return found
 
     monkeypatch.setattr(watching, "restorable", and_promoted)
-    with pytest.raises(GateNotPassed, match="version 2 is not the champion any more"):
+    with pytest.raises(GateNotPassed, match="Version 2 is not the champion any more"):
         tonight(mislabeled())
     assert registry.ROLLED_BACK not in registry.by_number(client, "longtail", "2").tags
 

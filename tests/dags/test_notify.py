@@ -11,7 +11,6 @@ import pytest
 from airflow.providers.standard.operators import hitl
 from airflow.sdk.exceptions import AirflowSkipException, TaskAwaitingInput
 
-from dags import nightly_retraining as nightly
 from dags._notify import FAILED, Notify, outcome
 
 PLANNED = ["newest", "record"]
@@ -64,6 +63,14 @@ def test_a_failure_says_nothing_about_the_champion() -> None:
     assert "unchanged" not in FAILED.message
 
 
+@pytest.fixture
+def nightly() -> Any:
+    """The DAG's module, imported when no store of other tests is set."""
+    from dags import nightly_retraining
+
+    return nightly_retraining
+
+
 class TaskInstance:
     id = "0"
 
@@ -76,7 +83,7 @@ class TaskInstance:
 
 
 @pytest.fixture
-def approve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+def approve(nightly: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
     """Runs the task; returns the request that it made, and what was notified."""
     told: list[str] = []
     asked: dict[str, Any] = {}
@@ -93,7 +100,7 @@ def approve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no
     return run
 
 
-def test_waiting_shows_the_decision_and_is_told(approve: Any) -> None:
+def test_waiting_shows_the_decision_and_is_told(nightly: Any, approve: Any) -> None:
     asked, told, waits = approve(DECIDED)
     assert asked["body"] == "The table.\n"
     assert told[0].startswith(
@@ -103,12 +110,15 @@ def test_waiting_shows_the_decision_and_is_told(approve: Any) -> None:
     assert waits.timeout == nightly.approve.response_timeout
 
 
-def test_no_answer_in_time_is_a_no_and_ends_the_waiting(approve: Any) -> None:
+def test_no_answer_in_time_is_a_no_and_ends_the_waiting(
+    nightly: Any, approve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a default answer, Airflow resumes the task; without one it fails, and is retried."""
     asked, _, _ = approve(DECIDED)
     assert asked["defaults"] == ["Reject"]
     skipped: list[str] = []
-    nightly.approve.skip = lambda ti, tasks: skipped.extend(t.task_id for t in tasks)
+    skip = lambda ti, tasks: skipped.extend(t.task_id for t in tasks)  # noqa: E731
+    monkeypatch.setattr(type(nightly.approve), "skip", staticmethod(skip))
     event = answer("Reject") | {
         "params_input": {},
         "responded_at": datetime.now(UTC),
@@ -132,7 +142,7 @@ def test_nobody_is_asked_in_vain(approve: Any, decision: dict, approval: bool | 
 
 
 @pytest.mark.parametrize(("approval", "variable"), [(True, "yes"), (False, "no"), (None, "")])
-def test_the_form_reaches_decide(approval: bool | None, variable: str) -> None:
+def test_the_form_reaches_decide(nightly: Any, approval: bool | None, variable: str) -> None:
     import jinja2
 
     template = nightly.decide.env["LONGTAIL_APPROVAL"]
