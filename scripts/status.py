@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 NIGHTS = 5
-# Set on a version that is not promoted until a person says yes.
-WAITS = "approval"
 RUNS = """select run_id, state, coalesce(logical_date, run_after) as night, start_date, end_date
     from dag_run where dag_id = 'nightly_retraining' order by run_after desc"""
 FAILED = "select task_id from task_instance where state = 'failed' and run_id = :run_id"
@@ -35,8 +33,8 @@ FAILED = "select task_id from task_instance where state = 'failed' and run_id = 
 def registry_rows(settings: Settings) -> Iterator[tuple[str, str]]:
     """The champion, what waits for approval, and what is held."""
     # After the environment is set, which MLflow reads.
+    from components._registry import approval, hold
     from components._registry import client as registry
-    from components._registry import retention
 
     client, name = registry.connect(), registry.model_name()
     with registry.reachable():
@@ -44,11 +42,11 @@ def registry_rows(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "champion", "none yet" if champion is None else _described(settings, champion)
         known = registry.versions(client, name)
         past = {entry["to"] for entry in registry.history(client, name)}
-        waiting = [str(version.version) for version in known
-                   if WAITS in version.tags and str(version.version) not in past]  # fmt: skip
+        asked = (str(version.version) for version in known if approval.TAG in version.tags)
+        waiting = [version for version in asked if version not in past]
         yield "waits", f"version {', '.join(waiting)} for approval" if waiting else "nothing"
-        held = retention.holds(client, name)
-        yield "held", "; ".join(f"promotion: {text}" for text in held.values()) or "nothing"
+        held = registry.held(client, name)
+        yield "held", hold.sentence(held) if held else "nothing"
 
 
 def _described(settings: Settings, champion: ModelVersion) -> str:

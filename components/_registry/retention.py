@@ -17,15 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-HOLD = "hold"
 PRUNED = "pruned"
-
-
-def holds(client: MlflowClient, name: str) -> dict[str, str]:
-    """The tags of the registered model that stop promotion until a person lifts them."""
-    model = registry.by_model(client, name)
-    tags = model.tags if model else {}
-    return {tag: text for tag, text in tags.items() if tag.partition(".")[0] == HOLD and text}
 
 
 def unneeded(client: MlflowClient, name: str, keep: int) -> list[tuple[ModelVersion, str]]:
@@ -38,7 +30,7 @@ def unneeded(client: MlflowClient, name: str, keep: int) -> list[tuple[ModelVers
         Each version with the reason, oldest first.
     """
     model = registry.by_model(client, name)
-    if model is None or holds(client, name):
+    if model is None or registry.held(client, name):
         return []
     aliased = {str(version) for version in model.aliases.values()}
     history = registry.history(client, name)

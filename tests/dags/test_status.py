@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from components._registry import client as registry
+from components._registry import hold
 from dags import _workspace as ws
 from tests.builders.nights import Nights, environment
 from tests.builders.paths import ROOT
@@ -49,7 +50,7 @@ def test_the_screen_without_airflow(
     for tags in ({}, {}, {"approval": "decision"}):
         client.create_model_version("longtail", f"file:{home}", run.info.run_id, tags=tags)
     client.set_registered_model_alias("longtail", "champion", "2")
-    client.set_registered_model_tag("longtail", "hold", "labels of [May] are wrong")
+    hold.begin(client, "longtail", "labels of [May] are wrong")
     drift = {"champion": "2", "watch": {"measured": {"micro_f1": 0.613, "n_docs": 1240},
                                         "promoted": 0.65}}  # fmt: skip
     reports = home / "workspaces" / KEYS[0] / "reports"
@@ -58,7 +59,7 @@ def test_the_screen_without_airflow(
     assert "version 2, registered 0 days ago" in found
     assert "micro-F1 61.3 on 1,240 later documents, 65.0 at promotion" in found
     assert "version 3 for approval" in found
-    assert "promotion: labels of [May] are wrong" in found
+    assert "labels of [May] are wrong. `longtail promote release" in " ".join(found.split())
     assert "DVC's cache" in found and "GB free" in found
     assert "2026-03-01T02:00" in found and "recorded" in found
     assert found.count("\n") < 25

@@ -15,7 +15,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus, ViewType
 
 from components._cli import prune
 from components._registry import client as registry
-from components._registry import retention
+from components._registry import hold, retention
 from tests.builders.registry_workspace import PARAMS
 
 NAME = "longtail"
@@ -82,9 +82,9 @@ def test_old_versions_go_with_their_files_and_those_in_use_stay(
     assert json.loads(Path("needed.json").read_text()) == ["night2", "night4", "night6"]
 
     # A hold keeps everything: somebody may be looking for the last good version.
-    client.set_registered_model_tag(NAME, "hold", "wrong labels")
+    hold.begin(client, NAME, "wrong labels")
     assert retention.unneeded(client, NAME, 1) == []
-    client.delete_registered_model_tag(NAME, "hold")
+    client.delete_registered_model_tag(NAME, registry.HOLD)
 
     done = runner.invoke(prune.command, ["--apply", "--keep-versions", "1"])
     assert done.exit_code == 0, done.output
