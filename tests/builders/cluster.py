@@ -64,6 +64,7 @@ class Cluster:
         pods: The pods there are.
         seen: All pods there ever were.
         refusal: What the API answers instead of creating a pod.
+        calls: Resources and verbs that were asked for, as a Role names them.
     """
 
     home: Path
@@ -72,6 +73,7 @@ class Cluster:
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
     seen: list[dict[str, Any]] = field(default_factory=list)
     refusal: tuple[int, str] | None = None
+    calls: set[tuple[str, str]] = field(default_factory=set)
 
     def create(self, pod: dict[str, Any]) -> dict[str, Any]:
         validate(pod)
@@ -99,6 +101,15 @@ class Cluster:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
         pod["log"], pod["status"] = done.stdout, terminated(done.returncode, done.stdout)
         pod["done"].set()
+
+
+def right(method: str, match: re.Match[str] | None) -> tuple[str, str]:
+    """The resource and the verb that a Role must allow for a call."""
+    if not match:
+        return "events", "list"
+    read = "get" if match["name"] else "list"
+    verb = {"POST": "create", "GET": read}.get(method, method.lower())
+    return "pods/log" if match["log"] else "pods", verb
 
 
 def public(pod: dict[str, Any]) -> dict[str, Any]:
@@ -139,6 +150,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(length)) if length else {}
         match = POD.fullmatch(url.path)
+        self.cluster.calls.add(right(self.command, match))
         if not match:
             self.answer(200, {"kind": "EventList", "apiVersion": "v1", "metadata": {}, "items": []})
         elif self.command == "POST" and self.cluster.refusal:

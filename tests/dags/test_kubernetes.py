@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from dags._kubernetes import PodOperator, kubernetes_operator
@@ -239,7 +240,9 @@ def nights(airflow_home: Path, toy: Path, tmp_path: Path, cluster: Cluster) -> N
 
 def test_a_night_of_pods(nights: Nights, cluster: Cluster, airflow_home: Path) -> None:
     count = nights.repo / "toy" / "count.py"
-    count.write_text(f"import os\nprint('At', os.environ['MLFLOW_TRACKING_URI'])\n{count.read_text()}")
+    count.write_text(
+        f"import os\nprint('At', os.environ['MLFLOW_TRACKING_URI'])\n{count.read_text()}"
+    )
     run("git", "commit", "--quiet", "--all", "-m", "Talk", cwd=nights.repo)
     states, output = nights(FIRST)
     assert {name for name, state in states.items() if state != "success"} == {
@@ -250,10 +253,19 @@ def test_a_night_of_pods(nights: Nights, cluster: Cluster, airflow_home: Path) -
     assert cluster.pods == {}, "every pod was deleted"
     assert len(cluster.seen) == 7
     assert fake.IMAGE_ID in output
+    assert cluster.calls <= rights(), "docker/kubernetes/rbac.yaml"
     assert "At ***" in output
     assert "planted" not in output and "planted" not in json.dumps(cluster.seen)
     kept = [p for root in (airflow_home, nights.home) for p in root.rglob("*") if p.is_file()]
     assert not [p for p in kept if b"planted-" in p.read_bytes()]
+
+
+def rights() -> set[tuple[str, str]]:
+    """What the example's Role allows Airflow."""
+    text = (ROOT / "docker" / "kubernetes" / "rbac.yaml").read_text(encoding="utf-8")
+    [role] = [document for document in yaml.safe_load_all(text) if document["kind"] == "Role"]
+    return {(resource, verb) for rule in role["rules"]
+            for resource in rule["resources"] for verb in rule["verbs"]}  # fmt: skip
 
 
 FAULTS = {
