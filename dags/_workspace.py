@@ -144,8 +144,7 @@ def prepare(
 
 def _fetch_data(repo: Path, folder: Path) -> None:
     """Fetch data and outputs from the shared cache, and from the remote if there is one."""
-    cache = os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache")
-    (folder / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {cache}\n", "utf-8")
+    _copy_dvc_settings(repo, folder)
     # Missing outputs are computed again; `stale_stages` reports missing data.
     dvc(folder, "pull" if has_remote(folder) else "checkout", "--quiet", "--force",
         "--allow-missing")  # fmt: skip
@@ -153,10 +152,22 @@ def _fetch_data(repo: Path, folder: Path) -> None:
         (folder / name).mkdir(exist_ok=True)
 
 
+def _copy_dvc_settings(repo: Path, folder: Path) -> None:
+    """Write the workspace's local DVC settings: the repository's, and the shared cache."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(repo / ".dvc" / "config.local", encoding="utf-8")
+    cache = os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache")
+    config.read_dict({"cache": {"dir": str(cache)}})
+    # It may hold credentials.
+    with open(folder / ".dvc" / "config.local", "w", encoding="utf-8",
+              opener=lambda path, flags: os.open(path, flags, 0o600)) as file:  # fmt: skip
+        config.write(file)
+
+
 def has_remote(folder: Path) -> bool:
-    """Whether the project's DVC settings name a default remote."""
-    config = configparser.ConfigParser()
-    config.read(folder / ".dvc" / "config", encoding="utf-8")
+    """Whether DVC's settings, shared or local, name a default remote."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([folder / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
     return config.has_option("core", "remote")
 
 
