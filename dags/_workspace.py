@@ -72,7 +72,8 @@ def command(argv: Sequence[str], cwd: Path, *, check: bool = True) -> str:
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True)
     if check and done.returncode:
         shown = " ".join(argument for argument in argv if argument != sys.executable)
-        raise ToolError(f"`{shown}` failed in {cwd}: {done.stderr.strip()[-800:]}")
+        reason = done.stderr.partition("\nHaving any troubles?")[0].strip()[-800:]
+        raise ToolError(f"`{shown}` failed in {cwd}: {reason}")
     return done.stdout.strip()
 
 
@@ -81,6 +82,7 @@ def git(cwd: Path, *argv: str, check: bool = True) -> str:
 
 
 def dvc(cwd: Path, *argv: str) -> str:
+    """Run a DVC command, without `--quiet`, which would hide its reason for failing."""
     return command([sys.executable, "-m", "dvc", *argv], cwd)
 
 
@@ -146,8 +148,7 @@ def _fetch_data(repo: Path, folder: Path) -> None:
     """Fetch data and outputs from the shared cache, and from the remote if there is one."""
     _copy_dvc_settings(repo, folder)
     # Missing outputs are computed again; `stale_stages` reports missing data.
-    dvc(folder, "pull" if has_remote(folder) else "checkout", "--quiet", "--force",
-        "--allow-missing")  # fmt: skip
+    dvc(folder, "pull" if has_remote(folder) else "checkout", "--force", "--allow-missing")
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
 
@@ -217,7 +218,7 @@ def stale_stages(
             f"{folder}/data is empty: the cache has no data for {workspace.key}; "
             "set a DVC remote or give the run a source."
         )
-    dvc(folder, "add", "--quiet", "data")
+    dvc(folder, "add", "data")
     if force or (max_age_days is not None and _age_days(workspace) > max_age_days):
         return [stage.name for stage in stages]
     stale = set(json.loads(dvc(folder, "status", "--json") or "{}"))
@@ -256,9 +257,9 @@ def record(workspace: Workspace) -> str:
         ToolError: git or DVC failed.
     """
     folder = workspace.folder
-    dvc(folder, "commit", "--quiet", "--force")
+    dvc(folder, "commit", "--force")
     if has_remote(folder):
-        dvc(folder, "push", "--quiet")
+        dvc(folder, "push")
     git(folder, "add", "--", *(name for name in RECORDED if (folder / name).exists()))
     tree = git(folder, "write-tree")
     git(folder, "fetch", "--quiet", "--tags", "--force", "origin")
