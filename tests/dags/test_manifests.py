@@ -10,7 +10,6 @@ import pytest
 import yaml
 
 from dags._pods import load_pods
-from scripts import standalone
 from tests.builders.cluster import validate
 from tests.builders.paths import ROOT
 
@@ -82,12 +81,8 @@ def test_images_are_the_project_s() -> None:
     assert set(load_pods(str(FOLDER / "pods.yaml"))["images"]) <= targets
 
 
-def test_settings_are_documented_and_the_pool_is_made() -> None:
+def test_settings_are_documented() -> None:
     settings = of_kind("ConfigMap")["airflow"]["data"]
     page = (ROOT / "docs" / "reference" / "environment.md").read_text("utf-8")
     ours = [name for name in settings if name.startswith(("LONGTAIL_", "MLFLOW_"))]
     assert len(ours) > 6 and all(f"`{name}`" in page for name in ours)
-    made = re.findall(
-        r'airflow pools set (\w+) (\d+) "(.+)"', (FOLDER / "airflow.yaml").read_text()
-    )
-    assert made == [standalone.POOL]
