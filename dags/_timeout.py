@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from dags._notify import Notify
 
+# The next night is then due.
+TIMEOUT = timedelta(hours=24)
 
-class TimedOut(Notify):
+
+def tell_timeout(context: Mapping[str, Any]) -> None:
     """A DAG's failure callback for `dagrun_timeout`; tasks tell their own failures.
 
-    (Airflow's deadline alerts, which do not stop a run, are still experimental.)
+    (Airflow's deadline alerts, which do not stop a run either, are still experimental.)
     """
-
-    def __init__(self, limit: timedelta) -> None:
-        hours = limit.total_seconds() / 3600
-        super().__init__(
-            f"longtail: {{{{ run_id }}}} did not end within {hours:g} hours and was stopped"
-            "{% if ti is defined %} in {{ ti.task_id }}{% endif %}. Look for tasks that wait for a "
-            "slot, a person, or a machine, then clear the run."
-        )
-
-    def notify(self, context: Any) -> None:
-        if context["reason"] == "timed_out":
-            super().notify(context)
+    if context["reason"] != "timed_out":
+        return
+    last = f" in {context['ti'].task_id}" if context.get("ti") else ""
+    hours = TIMEOUT.total_seconds() / 3600
+    Notify(
+        f"longtail: {context['run_id']} did not end within {hours:g} hours and was stopped{last}. "
+        "Look for tasks that wait for a slot, a person, or a machine, then clear the run."
+    ).notify(context)

@@ -23,7 +23,7 @@ from dags._runners import operator
 from dags._settings import load_settings
 from dags._source import ingest_command
 from dags._steps import Step
-from dags._timeout import TimedOut
+from dags._timeout import TIMEOUT, tell_timeout
 from dags._workspace import ToolError, Workspace, WorkspaceError
 
 APPROVER = (
@@ -33,8 +33,6 @@ APPROVER = (
 SETTINGS = load_settings()
 STAGES = load_stages(SETTINGS.repo / "dvc.yaml")
 LINKS = (MlflowRunLink(), ReportLink())
-# The next night is then due.
-TIMEOUT = timedelta(hours=24)
 # What `drift` reads, besides the registry: it starts as soon as this is there.
 CORPUS = "artifacts/validate/corpus.parquet"
 
@@ -180,7 +178,7 @@ with DAG(
     catchup=False,
     max_active_runs=2,
     dagrun_timeout=TIMEOUT,
-    on_failure_callback=[TimedOut(TIMEOUT)],
+    on_failure_callback=[tell_timeout],
     params=PARAMS,
     default_args=DEFAULTS,
     doc_md=__doc__ + "\n\n" + "\n".join(f"- **{s.name}**: {s.desc}" for s in STAGES),
