@@ -16,7 +16,7 @@ from docker.types import DeviceRequest, Mount
 from dags import _xcom
 from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, network
 from dags._settings import Settings
-from dags._steps import Step, private_environment, raise_for_exit_code
+from dags._steps import Step, mask_secrets, private_environment, raise_for_exit_code
 from dags._workspace import FOLDERS
 
 
@@ -28,6 +28,7 @@ class ContainerOperator(DockerOperator):
         super().__init__(**kwargs)
 
     def execute(self, context: Any) -> None:
+        mask_secrets()
         self._normalize_mounts()
         workspace = Path(next(m["Source"] for m in self.mounts if m["Target"] == MOUNT))
         if not workspace.is_dir():

@@ -3,73 +3,141 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
+from kubernetes.client.exceptions import ApiException
 
 from dags import _xcom
 from dags._containers import CLAIM, MOUNT, USER
+from dags._pods import IMAGES, load_pods, merge_pod, raise_for_api, raise_for_pod
 from dags._settings import Settings
-from dags._steps import Step, private_environment, raise_for_exit_code
+from dags._steps import Step, is_secret, mask_secrets, private_environment
 
 
-class ExitCodes(Container[int]):
-    """The operator's `skip_on_exit_code`, the only place where it reveals the exit code."""
+class PodOperator(KubernetesPodOperator):
+    """KubernetesPodOperator whose exit codes mean what they mean with every runner."""
 
-    def __contains__(self, code: object) -> bool:
-        if isinstance(code, int):
-            raise_for_exit_code(code)
-        return False
+    def __init__(self, *, step: str, pods: dict[str, Any], **kwargs: Any) -> None:
+        self.step, self.pods = step, pods
+        super().__init__(**kwargs)
+
+    def build_pod_request_obj(self, *args: Any, **kwargs: Any) -> k8s.V1Pod:
+        return merge_pod(super().build_pod_request_obj(*args, **kwargs), self.pods, self.step)
+
+    def execute(self, context: Any) -> None:
+        mask_secrets()
+        try:
+            super().execute(context)
+        except ApiException as error:
+            raise_for_api(error)
+
+    def cleanup(
+        self, pod: k8s.V1Pod, remote_pod: k8s.V1Pod, xcom_result: Any = None, context: Any = None
+    ) -> None:
+        """Delete the pod, then say why it failed; Airflow's own message is its specification."""
+        if self._killed or not remote_pod:
+            return
+        with suppress(ApiException):  # gone: what was last seen of it has to do
+            remote_pod = self.pod_manager.read_pod(remote_pod)
+        for status in remote_pod.status.container_statuses or []:
+            self.log.info("Container %s ran %s", status.name, status.image_id or status.image)
+        with suppress(AirflowException):
+            super().cleanup(pod, remote_pod, xcom_result, context)
+        raise_for_pod(remote_pod, self.base_container_name)
+
+
+def environment(
+    settings: Settings, env: Mapping[str, str], image: str
+) -> tuple[list[k8s.V1EnvVar], list[k8s.V1EnvFromSource]]:
+    """The step's variables; a secret is a reference, since Airflow and the cluster show pods.
+
+    Raises:
+        ValueError: There is a secret, and no Kubernetes secret to take it from.
+    """
+    secret = os.environ.get("LONGTAIL_SECRET")
+    passed = private_environment(settings) | dict(env)
+    passed["LONGTAIL_IMAGE_DIGEST"] = image.partition("@")[2] or image
+    hidden = sorted(name for name, value in passed.items() if is_secret(name, value))
+    if hidden and not secret:
+        keys = " ".join(f'--from-literal={name}="${name}"' for name in hidden)
+        raise ValueError(
+            f"{', '.join(hidden)} would be readable in every pod's specification; expected in a "
+            f"Kubernetes secret: `kubectl create secret generic longtail {keys}`, then set "
+            "LONGTAIL_SECRET=longtail."
+        )
+    plain = [k8s.V1EnvVar(name, value) for name, value in passed.items() if name not in hidden]
+    references = [
+        k8s.V1EnvVar(name, value_from=k8s.V1EnvVarSource(
+            secret_key_ref=k8s.V1SecretKeySelector(name=secret, key=name)))
+        for name in hidden
+    ]  # fmt: skip
+    source = k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=secret))
+    return plain + references, [source] if secret else []
+
+
+def volumes(settings: Settings) -> tuple[list[k8s.V1Volume], list[k8s.V1VolumeMount]]:
+    """The shared volume, of which a step sees its run's workspace and the state."""
+    claim = k8s.V1PersistentVolumeClaimVolumeSource(
+        claim_name=os.environ.get("LONGTAIL_VOLUME_CLAIM", CLAIM)
+    )
+    folders = {
+        MOUNT: f"{settings.workspaces.name}/{_xcom.FOLDER_NAME}",
+        str(settings.state): settings.state.name,
+    }
+    mounts = [
+        k8s.V1VolumeMount(name="longtail", mount_path=path, sub_path=folder)
+        for path, folder in folders.items()
+    ]
+    return [k8s.V1Volume(name="longtail", persistent_volume_claim=claim)], mounts
+
+
+def resources(step: Step) -> k8s.V1ResourceRequirements:
+    limits = {"memory": step.memory} if step.memory else {}
+    if step.gpu:
+        limits["nvidia.com/gpu"] = "1"
+    return k8s.V1ResourceRequirements(limits=limits, requests=limits)
 
 
 def kubernetes_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
-) -> KubernetesPodOperator:
+) -> PodOperator:
     """The pod of one step; Airflow mounts the same volume at `LONGTAIL_HOME`."""
-    secret = os.environ.get("LONGTAIL_SECRET")
-    # Airflow shows a pod's specification, so secrets come from the Kubernetes secret instead.
-    passed = private_environment(settings)
-    public = {k: v for k, v in passed.items() if not re.search("SECRET|TOKEN|PASSWORD|KEY", k)}
-    limits = {"memory": step.memory} if step.memory else {}
-    if step.gpu:
-        limits["nvidia.com/gpu"] = "1"
-    return KubernetesPodOperator(
+    pods = load_pods(os.environ.get("LONGTAIL_PODS"))
+    image = pods.get(IMAGES, {}).get(step.image) or settings.image(step.image)
+    env_vars, env_from = environment(settings, env, image)
+    shared, mounts = volumes(settings)
+    start = int(os.environ.get("LONGTAIL_POD_START_SECONDS", "1800"))
+    operator = PodOperator(
         task_id=step.task_id,
+        step=step.task_id,
+        pods=pods,
         name=f"longtail-{step.task_id}",
         namespace=os.environ.get("LONGTAIL_NAMESPACE", "longtail"),
-        image=settings.image(step.image),
+        image=image,
         cmds=step.arguments,
-        env_vars=public | dict(env),
-        env_from=[k8s.V1EnvFromSource(secret_ref=k8s.V1SecretEnvSource(name=secret))]
-        if secret
-        else None,
-        volumes=[
-            k8s.V1Volume(
-                name="longtail",
-                persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(
-                    claim_name=os.environ.get("LONGTAIL_VOLUME_CLAIM", CLAIM)
-                ),
-            )
-        ],
-        volume_mounts=[
-            k8s.V1VolumeMount(
-                name="longtail",
-                mount_path=MOUNT,
-                sub_path=f"{settings.workspaces.name}/{_xcom.FOLDER_NAME}",
-            ),
-            k8s.V1VolumeMount(
-                name="longtail", mount_path=str(settings.state), sub_path=settings.state.name
-            ),
-        ],
-        container_resources=k8s.V1ResourceRequirements(limits=limits, requests=limits),
+        env_vars=env_vars,
+        env_from=env_from,
+        volumes=shared,
+        volume_mounts=mounts,
+        container_resources=resources(step),
         security_context=k8s.V1PodSecurityContext(
             run_as_non_root=True, run_as_user=USER, fs_group=USER
         ),
-        skip_on_exit_code=ExitCodes(),
+        startup_timeout_seconds=start,
+        # The kubelet puts a failed container's last lines into the pod's status.
+        termination_message_policy="FallbackToLogsOnError",
+        log_pod_spec_on_failure=False,
         on_finish_action="delete_pod",
         do_xcom_push=False,
         **kwargs,
     )
+    if operator.execution_timeout:
+        # A step has its time to itself, not to wait for a node and the image.
+        operator.execution_timeout += timedelta(seconds=2 * start)
+    return operator

@@ -14,7 +14,7 @@ from airflow.sdk import BaseOperator
 
 from dags import _xcom
 from dags._settings import Settings
-from dags._steps import Step, private_environment, raise_for_exit_code
+from dags._steps import Step, mask_secrets, private_environment, raise_for_exit_code
 
 
 class ProcessOperator(BaseOperator):
@@ -35,6 +35,7 @@ class ProcessOperator(BaseOperator):
         self.argv, self.cwd, self.env, self.private = argv, cwd, env, private or {}
 
     def execute(self, context: Any) -> None:
+        mask_secrets()
         python = os.environ.get("LONGTAIL_PYTHON", sys.executable)
         argv = [python if argument == "python" else argument for argument in self.argv]
         self.log.info("In %s: %s", self.cwd, argv)

@@ -21,7 +21,7 @@ from dags._workspace import (
     git,
     old_workspaces,
     records,
-    write_cache_config,
+    write_dvc_settings,
 )
 
 # What `dvc gc` keeps.
@@ -113,7 +113,7 @@ def _clone(repo: Path) -> Iterator[Path]:
         git(folder, "clone", "--quiet", "--shared", "--no-checkout", str(repo), ".")
         git(folder, "checkout", "--quiet", "--detach", "HEAD")
         git(folder, "fetch", "--quiet", "origin", "+refs/heads/*:refs/heads/*")
-        write_cache_config(repo, folder)
+        write_dvc_settings(repo, folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 
 from airflow.sdk import XComArg
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.log import mask_secret, redact
 
 from components._frame.exit_codes import GATE_NOT_PASSED, OK, TEMPORARY
 from dags import _xcom
@@ -19,6 +21,11 @@ from dags._settings import Settings
 KILLED = (128 + signal.SIGKILL, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
 # The environment variables that steps need; Airflow's own secrets are not among them.
 PASSED_ON = ("MLFLOW_", "AWS_", "HF_", "SSL_CERT_", "REQUESTS_CA_", "OMP_")
+
+SECRET_NAME = re.compile("SECRET|TOKEN|PASS|KEY|CREDENTIAL")
+# `user:password@` in an address, or a signature or token in its query.
+SECRET_VALUE = re.compile(r"://[^/@\s]+@|[?&][^=&]*(secret|token|pass|key|sig)[^=&]*=", re.I)
+PASSWORD = re.compile(r"://[^/@\s:]*:([^/@\s]+)@")
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def raise_for_exit_code(code: int, last_lines: Iterable[str] = ()) -> None:
         AirflowException: Temporary failure, or killed from outside; Airflow retries it.
         AirflowFailException: Any other failure; Airflow does not retry it.
     """
-    output = "\n".join(line for line in last_lines if line.strip())
+    output = str(redact("\n".join(line for line in last_lines if line.strip())))
     if code == OK:
         return
     if code == GATE_NOT_PASSED:
@@ -68,6 +75,20 @@ def raise_for_exit_code(code: int, last_lines: Iterable[str] = ()) -> None:
     if code == TEMPORARY:
         raise AirflowException(f"Temporary failure (exit code {code}); retryable. {output}")
     raise AirflowFailException(f"Exit code {code}; not retried. {output}")
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Whether an environment variable may hold a secret, by its name or its value."""
+    return bool(SECRET_NAME.search(name) or SECRET_VALUE.search(value))
+
+
+def mask_secrets() -> None:
+    """Have Airflow mask the steps' secrets in logs, and `raise_for_exit_code` in messages."""
+    for name, value in os.environ.items():
+        if name.startswith(PASSED_ON) and is_secret(name, value):
+            mask_secret(value)
+            for password in PASSWORD.findall(value):
+                mask_secret(password)
 
 
 def private_environment(settings: Settings) -> dict[str, str]:

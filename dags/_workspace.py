@@ -78,7 +78,8 @@ def command(argv: Sequence[str], cwd: Path, *, check: bool = True) -> str:
     done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True)
     if check and done.returncode:
         shown = " ".join(argument for argument in argv if argument != sys.executable)
-        raise ToolError(f"`{shown}` failed in {cwd}: {done.stderr.strip()[-800:]}")
+        reason = done.stderr.partition("\nHaving any troubles?")[0].strip()[-800:]
+        raise ToolError(f"`{shown}` failed in {cwd}: {reason}")
     return done.stdout.strip()
 
 
@@ -87,6 +88,7 @@ def git(cwd: Path, *argv: str, check: bool = True) -> str:
 
 
 def dvc(cwd: Path, *argv: str) -> str:
+    """Run a DVC command, without `--quiet`, which would hide its reason for failing."""
     return command([sys.executable, "-m", "dvc", *argv], cwd)
 
 
@@ -194,10 +196,9 @@ def _data_of(folder: Path, revision: str) -> str | None:
 
 def _fetch_data(repo: Path, folder: Path) -> None:
     """Fetch data and outputs from the shared cache, and from the remote if there is one."""
-    write_cache_config(repo, folder)
+    write_dvc_settings(repo, folder)
     # Missing outputs are computed again; `stale_stages` reports missing data.
-    dvc(folder, "pull" if has_remote(folder) else "checkout", "--quiet", "--force",
-        "--allow-missing")  # fmt: skip
+    dvc(folder, "pull" if has_remote(folder) else "checkout", "--force", "--allow-missing")
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
 
@@ -207,23 +208,26 @@ def cache_of(repo: Path) -> Path:
     return Path(os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache"))
 
 
-def write_cache_config(repo: Path, folder: Path) -> None:
-    """Let the workspace share the runs' cache, by hard links where it can.
+def write_dvc_settings(repo: Path, folder: Path) -> None:
+    """Write local DVC settings: the repository's, and the shared cache, by hard links if it can be.
 
     A linked file is the cache's own, so nothing may write into it: stages move whole files into
     place, and DVC makes the links read-only.
     """
-    cache = cache_of(repo)
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(repo / ".dvc" / "config.local", encoding="utf-8")
     kinds = os.environ.get("LONGTAIL_LINKS", "hardlink,copy")
-    (folder / ".dvc" / "config.local").write_text(
-        f'[cache]\n    dir = {cache}\n    type = "{kinds}"\n', "utf-8"
-    )
+    config.read_dict({"cache": {"dir": str(cache_of(repo)), "type": kinds}})
+    # It may hold credentials.
+    with open(folder / ".dvc" / "config.local", "w", encoding="utf-8",
+              opener=lambda path, flags: os.open(path, flags, 0o600)) as file:  # fmt: skip
+        config.write(file)
 
 
 def has_remote(folder: Path) -> bool:
-    """Whether the project's DVC settings name a default remote."""
-    config = configparser.ConfigParser()
-    config.read(folder / ".dvc" / "config", encoding="utf-8")
+    """Whether DVC's settings, shared or local, name a default remote."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read([folder / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
     return config.has_option("core", "remote")
 
 
@@ -284,7 +288,7 @@ def stale_stages(
             f"{folder}/data is empty: the cache has no data for {workspace.key}; "
             "set a DVC remote or give the run a source."
         )
-    dvc(folder, "add", "--quiet", "data")
+    dvc(folder, "add", "data")
     if force or (max_age_days is not None and _age_days(workspace) > max_age_days):
         return [stage.name for stage in stages]
     stale = set(json.loads(dvc(folder, "status", "--json") or "{}"))
@@ -323,9 +327,9 @@ def record(workspace: Workspace) -> str:
         ToolError: git or DVC failed.
     """
     folder = workspace.folder
-    dvc(folder, "commit", "--quiet", "--force")
+    dvc(folder, "commit", "--force")
     if has_remote(folder):
-        dvc(folder, "push", "--quiet")
+        dvc(folder, "push")
     git(folder, "add", "--", *(name for name in RECORDED if (folder / name).exists()))
     tree = git(folder, "write-tree")
     git(folder, "fetch", "--quiet", "--tags", "--force", "origin")

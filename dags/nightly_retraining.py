@@ -24,6 +24,7 @@ from dags._runners import operator
 from dags._settings import load_settings
 from dags._source import ingest_command
 from dags._steps import Step
+from dags._timeout import TIMEOUT, tell_timeout
 from dags._workspace import ToolError, WorkspaceError
 
 APPROVER = (
@@ -42,7 +43,8 @@ STAGE_SETTINGS: dict[str, dict[str, Any]] = {
     "split": {"execution_timeout": timedelta(minutes=30)},
     "frequencies": {"execution_timeout": timedelta(minutes=15)},
     "baseline": {"execution_timeout": timedelta(hours=1)},
-    "train": {"execution_timeout": timedelta(hours=8), "pool": "gpu"},
+    # One at a time. A pool would have to be created in every installation, or nights wait unseen.
+    "train": {"execution_timeout": timedelta(hours=8), "max_active_tis_per_dag": 1},
     "thresholds": {"execution_timeout": timedelta(minutes=30)},
     "report": {"execution_timeout": timedelta(minutes=30)},
 }
@@ -198,6 +200,8 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     max_active_runs=1,
+    dagrun_timeout=TIMEOUT,
+    on_failure_callback=[tell_timeout],
     params=PARAMS,
     default_args=DEFAULTS,
     doc_md=__doc__ + "\n\n" + "\n".join(f"- **{s.name}**: {s.desc}" for s in STAGES),

@@ -18,7 +18,10 @@ images: ## Build the container images (Docker, else Podman)
 	chmod 600 $@.new
 	mv $@.new $@
 
+# The engine would make the folder as root's.
 up: .env ## Start Airflow, MLflow, and PostgreSQL on loopback
+	@folder=$$(sed -n 's/^LONGTAIL_HOME=//p' .env); mkdir -p "$$folder"; \
+	  [ "$$(id -u)" != 0 ] || chown "$$(sed -n 's/^LONGTAIL_UID=//p' .env)" "$$folder"
 	$(COMPOSE) up --detach --wait
 
 down: ## Stop the containers and keep their volumes

@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 HOME = ROOT / "build" / "containers"
-PACKAGES = ("podman", "runc", "mmdebstrap")
+# catatonit is what holds the pods of `podman kube play`.
+PACKAGES = ("podman", "runc", "mmdebstrap", "catatonit")
 # crun does not start under some hybrid cgroups; netavark and systemd are not needed either.
 CONTAINERS = """\
 [containers]
@@ -44,7 +45,7 @@ def installable() -> bool:
 
 
 def install() -> None:
-    """Install those of podman, runc, and mmdebstrap that are missing."""
+    """Install those of the packages that are missing."""
     missing = [name for name in PACKAGES if not shutil.which(name)]
     if missing:
         apt = ["apt-get", "--quiet", "--yes"]

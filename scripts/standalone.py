@@ -1,4 +1,4 @@
-"""Runs Airflow's four processes on loopback, with the project's DAGs and pool (`make airflow`).
+"""Runs Airflow's four processes on loopback, with the project's DAGs (`make airflow`).
 
 The same processes as `airflow standalone`, but without its log servers, which listen on every
 address, and with a clean end: Ctrl-C or TERM stops every process group, where standalone leaves
@@ -25,8 +25,6 @@ SERVICES = (
     ["dag-processor"],
     ["triggerer", "--skip-serve-logs"],
 )
-# Name, slots, and description of the pool that `train` runs in.
-POOL = ("gpu", "1", "One training at a time")
 
 
 def environment() -> dict[str, str]:
@@ -49,9 +47,8 @@ def environment() -> dict[str, str]:
 
 
 def prepare(env: dict[str, str]) -> None:
-    """Create or migrate Airflow's database, and set the pool."""
-    for arguments in (["db", "migrate"], ["pools", "set", *POOL]):
-        subprocess.run([*AIRFLOW, *arguments], env=env, check=True, stdout=subprocess.DEVNULL)
+    """Create or migrate Airflow's database."""
+    subprocess.run([*AIRFLOW, "db", "migrate"], env=env, check=True, stdout=subprocess.DEVNULL)
 
 
 def wait_until_healthy(env: dict[str, str], processes: list[subprocess.Popen[bytes]]) -> None:

@@ -55,7 +55,7 @@ def make_toy(folder: Path) -> Path:
 
 
 def make_airflow_home(folder: Path) -> Path:
-    """A migrated Airflow database with the pool that `train` needs."""
+    """A migrated Airflow database."""
     standalone.prepare(environment(AIRFLOW_HOME=str(folder)))
     return folder
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +17,6 @@ import pytest
 
 from components._frame.pipeline import load_stages
 from dags._runners import RUNNERS
-from scripts import standalone
 from tests.builders.nights import environment
 from tests.builders.paths import ROOT
 
@@ -55,7 +53,8 @@ tasks = [
     for t in dag.topological_sort()
 ]
 tops = sorted({name.split(".")[0] for name in set(sys.modules) - before})
-print(json.dumps({"tasks": tasks, "modules": tops, "seconds": seconds}))
+serial = [task.task_id for task in dag.tasks if task.max_active_tis_per_dag == 1]
+print(json.dumps({"tasks": tasks, "serial": serial, "modules": tops, "seconds": seconds}))
 """
 
 
@@ -108,13 +107,11 @@ def test_the_dag_has_every_stage_with_its_edges(all_parsed: Any) -> None:
         assert task["upstream"] == sorted(["plan", *(f"stages.{up}" for up in stage.upstream)])
 
 
-def test_the_pool_of_the_dag_is_the_one_that_installations_make(all_parsed: Any) -> None:
-    tasks = all_parsed["nightly_retraining", "process"]["tasks"]
-    pools = {task["pool"] for task in tasks} - {"default_pool"}
-    compose = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
-    made = re.findall(r'airflow pools set (\w+) (\d+) "(.+)"', compose)
-    assert made == [standalone.POOL]
-    assert pools == {standalone.POOL[0]}
+def test_no_task_waits_for_a_pool_that_somebody_must_create(all_parsed: Any) -> None:
+    """Airflow does not fail such a task; it warns in the scheduler's log and waits for ever."""
+    for parsed_dag in all_parsed.values():
+        assert {task["pool"] for task in parsed_dag["tasks"]} == {"default_pool"}
+    assert all_parsed["nightly_retraining", "process"]["serial"] == ["stages.train"]
 
 
 def test_every_stage_has_its_settings_and_no_other() -> None:

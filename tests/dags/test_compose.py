@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -44,6 +45,30 @@ def test_services_listen_on_loopback_and_the_targets_exist() -> None:
     targets = re.findall(r"^FROM \S+ AS (\w+)", (ROOT / "docker" / "Dockerfile").read_text(), re.M)
     used = set(re.findall(r"localhost/longtail-(\w+):", TEXT))
     assert used == {"airflow", "mlflow"} and used < set(targets)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
+def test_airflow_runs_as_a_user_that_the_image_does_not_know(tmp_path: Path) -> None:
+    """What the containers write lies where any user may write; the name comes from a variable."""
+    services = yaml.safe_load(TEXT)["services"]
+    given = services["airflow-scheduler"]["environment"]
+    passwords = Path(given["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
+    assert f"> {passwords} " in " ".join(services["airflow-api-server"]["command"])
+    outside = {"AIRFLOW_HOME": given["AIRFLOW_HOME"], "HOME": given["HOME"], "PASSWORDS": passwords}
+    inside = {name: str(path).replace("/tmp", str(tmp_path), 1) for name, path in outside.items()}
+    tmp_path.chmod(0o777)
+    for parent in list(tmp_path.parents)[:-2]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    program = (
+        "import os, pathlib; pathlib.Path(os.environ['PASSWORDS']).write_text('{}');"
+        "os.makedirs(os.environ['AIRFLOW_HOME']);"
+        "from airflow.utils.platform import getuser; print(getuser())"
+    )
+    as_user = ["setpriv", "--reuid=43210", "--regid=0", "--clear-groups"]
+    env = {"PATH": os.environ["PATH"], **inside, "USER": given["USER"]}
+    argv = [*as_user, sys.executable, "-c", program]
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split()[-1:] == ["longtail"], done.stderr[-1500:]
 
 
 def compose() -> list[str] | None:

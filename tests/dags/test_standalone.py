@@ -29,7 +29,6 @@ def test_a_run_by_rest_api_succeeds_and_is_photographed(tmp_path: Path) -> None:
     with serve(project, tmp_path) as server:
         states = finished(server, trigger(server, source=str(tmp_path / "in1")))
         assert {name for name, state in states.items() if state != "success"} == {"approve"}
-        assert server.call("GET", "pools/gpu")["slots"] == 1
         photograph(server)
     assert PICTURE.stat().st_size > 20_000
     client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")

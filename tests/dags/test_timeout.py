@@ -1,0 +1,46 @@
+"""A night that does not end: Airflow stops it, and the DAG's callback tells it, once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from airflow.callbacks.callback_requests import DagCallbackRequest
+from airflow.dag_processing.processor import _execute_dag_callbacks
+
+from dags import _notify, nightly_retraining
+
+
+class Bag:
+    dags = {nightly_retraining.dag.dag_id: nightly_retraining.dag}
+
+
+def told(reason: str, monkeypatch: Any) -> list[str]:
+    """What Airflow's own code makes of a run that failed for this reason."""
+    request = DagCallbackRequest(
+        filepath="nightly_retraining.py", bundle_name="b", bundle_version=None, msg=reason,
+        dag_id=nightly_retraining.dag.dag_id, run_id="scheduled__1", is_failure_callback=True,
+    )  # fmt: skip
+    messages: list[str] = []
+    monkeypatch.setattr(_notify.Notify, "notify", lambda own, context: messages.append(own.message))
+    _execute_dag_callbacks(
+        Bag,
+        request,
+        structlog.get_logger(),
+    )
+    return messages
+
+
+def test_a_night_ends_before_the_next_but_one() -> None:
+    assert nightly_retraining.dag.dagrun_timeout == nightly_retraining.TIMEOUT
+    longest = max(s["execution_timeout"] for s in nightly_retraining.STAGE_SETTINGS.values())
+    assert longest < nightly_retraining.TIMEOUT
+
+
+def test_a_night_that_was_stopped_is_told(monkeypatch: Any) -> None:
+    [message] = told("timed_out", monkeypatch)
+    assert "scheduled__1 did not end within 24 hours and was stopped." in message
+
+
+def test_a_failed_task_is_not_told_again(monkeypatch: Any) -> None:
+    assert told("task_failure", monkeypatch) == []
