@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.log import redact
 from kubernetes.client import models as k8s
 from kubernetes.client.exceptions import ApiException
 
@@ -50,6 +51,10 @@ class PodOperator(KubernetesPodOperator):
         with suppress(AirflowException):
             super().cleanup(pod, remote_pod, xcom_result, context)
         raise_for_pod(remote_pod, self.base_container_name)
+
+
+def log_line(container: str, line: str) -> str:
+    return f"[{container}] {redact(line)}"
 
 
 def environment(
@@ -132,7 +137,7 @@ def kubernetes_operator(
         startup_timeout_seconds=start,
         # The kubelet puts a failed container's last lines into the pod's status.
         termination_message_policy="FallbackToLogsOnError",
-        log_pod_spec_on_failure=False,
+        log_formatter=log_line,
         on_finish_action="delete_pod",
         do_xcom_push=False,
         **kwargs,

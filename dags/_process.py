@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.log import redact
 
 from dags import _xcom
 from dags._settings import Settings
@@ -49,7 +50,7 @@ class ProcessOperator(BaseOperator):
         last: deque[str] = deque(maxlen=5)
         assert self.child.stdout is not None
         for line in self.child.stdout:
-            self.log.info("%s", line.rstrip())
+            self.log.info("%s", redact(line.rstrip()))
             last.append(line.rstrip())
         raise_for_exit_code(self.child.wait(), last)
 

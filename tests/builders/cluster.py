@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def waiting(reason: str, message: str) -> dict[str, Any]:
 
 def terminated(code: int, output: str = "", reason: str = "") -> dict[str, Any]:
     """The status of a pod whose container has ended, with its last lines if it failed."""
-    end: dict[str, Any] = {"exitCode": code, "reason": reason or ("Error" if code else "Completed")}
+    end: dict[str, Any] = {"exitCode": code, "reason": reason or ("Error" if code else "Completed"),
+                           "finishedAt": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"}  # fmt: skip
     if code:
         end["message"] = output[-2048:]
     return status("Failed" if code else "Succeeded", {"terminated": end})
@@ -99,7 +101,9 @@ class Cluster:
         argv = [sys.executable if part == "python" else part for part in container["command"]]
         done = subprocess.run(argv, cwd=self.home / mounts["/workspace"], env=env, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
-        pod["log"], pod["status"] = done.stdout, terminated(done.returncode, done.stdout)
+        kept = container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        pod["log"] = done.stdout
+        pod["status"] = terminated(done.returncode, done.stdout if kept else "")
         pod["done"].set()
 
 

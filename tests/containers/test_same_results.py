@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from scripts import podman
+from tests.builders.cluster import serve
 from tests.builders.kubeflow import run_kubeflow
 from tests.builders.nights import Nights
+from tests.builders.podman_node import Node
 from tests.builders.real_project import assert_same, checkout, make_project, reproduce
 
 pytestmark = pytest.mark.containers
@@ -43,6 +46,24 @@ def test_airflow_gives_what_dvc_gives(
     owners = {path.stat().st_uid for path in (workspace / "artifacts").rglob("*")}
     assert owners == {10001}
     assert podman.podman("ps", "--all", "--quiet") == ""
+
+
+def test_pods_give_what_dvc_gives(
+    small: Path, reference: Path, airflow_home: Path, tmp_path: Path, images: str
+) -> None:
+    node = Node(tmp_path / "home")
+    node.home.mkdir()
+    extra = (("KUBECONFIG", str(tmp_path / "kubeconfig")),)
+    project = Path(shutil.copytree(small, tmp_path / "project", symlinks=True))
+    nights = Nights(airflow_home, project, node.home, "kubernetes", extra)
+    with serve(node, tmp_path / "kubeconfig"):
+        states, output = nights("2026-04-03T02:00:00", source=str(small.parent / "in1"), force=True)
+    failed = {name: state for name, state in states.items() if "failed" in str(state)}
+    assert not failed, output.partition("Notification:")[2][:4000]
+    [workspace] = (node.home / "workspaces").iterdir()
+    assert_same(workspace, reference)
+    stages = {pod["metadata"]["labels"]["task_id"] for pod in node.seen}
+    assert len([name for name in stages if name.startswith("stages.")]) == 7
 
 
 def test_kubeflow_gives_what_dvc_gives(

@@ -269,7 +269,6 @@ def rights() -> set[tuple[str, str]]:
 
 
 FAULTS = {
-    "a finding": (terminated(3, "starting\nnew.jsonl: row 7 is broken"), "row 7 is broken"),
     "memory": (terminated(137, "epoch 3", "OOMKilled"), "OOMKilled"),
     "no image": (waiting("ErrImagePull", "manifest unknown"), "ErrImagePull: manifest unknown"),
 }
@@ -287,6 +286,14 @@ def test_a_failed_pod_s_reason_is_in_the_notice(
     assert said in notice
     assert "securityContext" not in output and "security_context" not in output
     assert cluster.pods == {}
+
+
+@pytest.mark.slow
+def test_a_finding_s_last_lines_are_in_the_notice(nights: Nights, tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    states, output = nights(FIRST, source=str(tmp_path / "empty.jsonl"))
+    assert states["ingest"] == "failed", output[-3000:]
+    assert "empty.jsonl is empty" in output.split("Notification:")[1][:500]
 
 
 @pytest.mark.slow

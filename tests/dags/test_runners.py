@@ -84,13 +84,17 @@ def test_containers_get_no_airflow_secret(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("address", ["https://user:planted-1@mlflow.example", "x-planted-1"])
-def test_a_step_s_secret_is_in_no_message(address: str, tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_step_s_secret_is_in_no_message_and_no_log(
+    address: str, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
     name = "MLFLOW_TRACKING_URI" if "://" in address else "MLFLOW_TRACKING_TOKEN"
     monkeypatch.setenv(name, address)
     program = f"import os; print(os.environ['{name}'].replace('mlflow', 'other')); 1 / 0"
     with pytest.raises(AirflowFailException, match="ZeroDivisionError") as caught:
         process(program, tmp_path).execute({})
-    assert "planted-1" not in str(caught.value)
+    log = "".join(capsys.readouterr())
+    assert "ZeroDivisionError" in log
+    assert "planted-1" not in str(caught.value) + log
     assert "***" in str(caught.value)
 
 
