@@ -54,8 +54,9 @@ $(VENV)/.browser: | $(VENV)/.test
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium npm >/dev/null && touch $@; \
 	else echo "chromium or npm is missing: the page tests will be skipped"; fi
 
+# Two processes: most of these tests wait for others or use one core.
 test-slow: $(VENV)/.test $(VENV)/.browser ## Run the slow tests
-	$(RUN) python -m pytest -q -rs -m slow
+	$(RUN) python -m pytest -q -rs -m slow -n 2 --dist loadfile
 
 test-gpu: $(VENV)/.test ## Run the tests that need a CUDA device
 	$(RUN) python -m pytest -q -rs -m gpu

@@ -147,7 +147,8 @@ def _judged(
     known: dict[str, Any] = {}
     if gate.passed(lines):
         opponent = None if tonight.rebase else champion
-        contest, ids, found = contests.prepare(challenger, opponent, tonight.params.max_int8_loss)
+        int8 = tonight.params.limits.max_int8_loss
+        contest, ids, found = contests.prepare(challenger, opponent, int8)
         lines += found
         if gate.passed(lines):
             contest, known = _asked(tonight, challenger.name, contest, ids)

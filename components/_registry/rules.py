@@ -9,7 +9,7 @@ from longtail import gate
 
 
 class Limits(Section):
-    """The limits of a served model, measured in a fresh process."""
+    """The limits of a served model; time and memory are measured in a fresh process."""
 
     seconds_per_doc: float = Field(
         gt=0, description="median seconds per document, sent one at a time"
@@ -19,6 +19,9 @@ class Limits(Section):
     )
     memory_mb: float = Field(gt=0, description="peak resident memory, MB")
     size_mb: float = Field(gt=0, description="size of the version's files, MB")
+    max_int8_loss: dict[str, float] = Field(
+        description="maximum loss of an int8 version against its float32 model, per metric"
+    )
 
 
 class MinSample(Section):
@@ -58,9 +61,6 @@ class Params(Section):
     min_sample: MinSample
     confidence: float = Field(gt=0.5, lt=1, description="of each lower bound, one-sided, 0.5 to 1")
     error_budget: ErrorBudget
-    max_int8_loss: dict[str, float] = Field(
-        description="maximum loss of an int8 version against its float32 model, per metric"
-    )
     limits: Limits
     approval: bool = Field(
         description="true or false: a person must approve each promotion; `LONGTAIL_APPROVAL`, "
@@ -73,7 +73,7 @@ class Params(Section):
         Args:
             objective: the metric that training chose the challenger by.
         """
-        elsewhere = {"limits", "max_int8_loss", "min_sample", "error_budget", "approval"}
+        elsewhere = {"limits", "min_sample", "error_budget", "approval"}
         own = self.model_dump(exclude=elsewhere)
         return gate.Rules(
             **own,

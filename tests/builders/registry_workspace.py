@@ -47,12 +47,12 @@ PARAMS = {
         "min_sample": {"docs": 50, "positives": 50, "group_positives": 30},
         "confidence": 0.95,
         "error_budget": {"share": 0.1, "half_life": 1},
-        "max_int8_loss": {"micro_f1": 0.02, "macro_f1": 0.02},
         "limits": {
             "seconds_per_doc": 5.0,
             "start_seconds": 120.0,
             "memory_mb": 4096.0,
             "size_mb": 100.0,
+            "max_int8_loss": {"micro_f1": 0.02, "macro_f1": 0.02},
         },
         "approval": False,
     },

@@ -103,9 +103,9 @@ def test_every_section_of_params_has_a_model() -> None:
 
 
 def test_the_gate_reads_every_parameter_of_promote() -> None:
-    """What it does not read: the served model's limits, the cost of int8, a person's approval."""
+    """What it does not read: the served model's limits, a person's approval."""
     fields = {field.name for field in dataclasses.fields(gate.Rules)}
-    own = PromoteParams.model_fields.keys() - {"limits", "max_int8_loss", "approval"}
+    own = PromoteParams.model_fields.keys() - {"limits", "approval"}
     assert fields == own | {
         "objective"
     }  # train's, so that the gate asks for what training chose by

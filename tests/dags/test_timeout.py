@@ -8,15 +8,17 @@ import structlog
 from airflow.callbacks.callback_requests import DagCallbackRequest
 from airflow.dag_processing.processor import _execute_dag_callbacks
 
-from dags import _notify, nightly_retraining
-
-
-class Bag:
-    dags = {nightly_retraining.dag.dag_id: nightly_retraining.dag}
+from dags import _notify
 
 
 def told(reason: str, monkeypatch: Any) -> list[str]:
     """What Airflow's own code makes of a run that failed for this reason."""
+    # Not at the top: it reads the environment, which other tests' imports change.
+    from dags import nightly_retraining
+
+    class Bag:
+        dags = {nightly_retraining.dag.dag_id: nightly_retraining.dag}
+
     request = DagCallbackRequest(
         filepath="nightly_retraining.py", bundle_name="b", bundle_version=None, msg=reason,
         dag_id=nightly_retraining.dag.dag_id, run_id="scheduled__1", is_failure_callback=True,
@@ -32,6 +34,8 @@ def told(reason: str, monkeypatch: Any) -> list[str]:
 
 
 def test_a_night_ends_before_the_next_but_one() -> None:
+    from dags import nightly_retraining
+
     assert nightly_retraining.dag.dagrun_timeout == nightly_retraining.TIMEOUT
     longest = max(s["execution_timeout"] for s in nightly_retraining.STAGE_SETTINGS.values())
     assert longest < nightly_retraining.TIMEOUT
