@@ -67,6 +67,7 @@ def play(found: World, state: invariants.State, seed: int) -> dict[str, Any]:
         runs = [r for r in found.runs() if r["dag_run_id"] not in before]
         problems += invariants.broken(found, state, runs, said)
         said = len(found.notices.heard)
+        found.release()
         quiet = found.night()
         found.wait()
         last = next(r for r in found.runs() if r["dag_run_id"] == quiet)

@@ -18,7 +18,7 @@ import pandas as pd
 import yaml
 from mlflow import MlflowClient
 
-from benchmarks.faults.world import DAG, World, champion_of
+from benchmarks.faults.world import World, champion_of
 from tests.builders.nights import run
 
 MODEL = "longtail"
@@ -164,21 +164,14 @@ def _told(
             yield f"{one['dag_id']} {one['dag_run_id']} failed, and nobody was told"
     tries = Counter(re.findall(r"longtail: \S+ failed in \S+ \(try \d+\)", "\n".join(texts)))
     yield from (f"told {n} times: {what}" for what, n in tries.items() if n > 1)
-    started = min((one["start_date"] or "" for one in runs), default="")
     moves = [json.loads(entry) for entry in _history(world)]
     for _, text, champion in notices:
         claimed = re.match(r"longtail: promoted\b", text)
         if claimed and not any(move["to"] == champion for move in moves):
             yield f"said to be promoted, but the champion is {champion}: {text[:100]}"
-        moved = [m for m in moves if started and m["when"] >= started[:19] and m["from"] != m["to"]]
-        if "champion is unchanged" in text and moved and not one_run(runs):
-            continue  # with several runs, which one moved it is not told apart here
-        if "champion is unchanged" in text and moved:
-            yield f"said to be unchanged, but the champion moved: {text[:160]}"
-
-
-def one_run(runs: list[dict[str, Any]]) -> bool:
-    return len([r for r in runs if r["dag_id"] == DAG]) == 1 == len(runs)
+        named = re.search(r"The champion is version (\d+)\.", text)
+        if named and named[1] not in {str(move["to"]) for move in moves}:
+            yield f"said to be the champion, but never was: {text[:160]}"
 
 
 def _history(world: World) -> list[str]:

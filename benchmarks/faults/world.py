@@ -7,6 +7,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 import urllib.error
 from collections.abc import Iterator
@@ -117,6 +118,12 @@ class World:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"after {seconds:.0f} s still going: {going}")
             time.sleep(3)
+
+    def release(self) -> None:
+        """Lift the hold that a rollback has set, as a person does."""
+        env = {**os.environ, "MLFLOW_TRACKING_URI": self.tracker.address}
+        argv = [sys.executable, "-m", "components.promote", "release", "--reason", "looked at"]
+        subprocess.run(argv, cwd=self.project, env=env, check=False, stdout=subprocess.DEVNULL)
 
     def processes(self) -> list[psutil.Process]:
         """Every process of Airflow and of the steps, children of dead ones too."""
