@@ -306,7 +306,7 @@ def test_a_refusal_by_the_api_is_told_with_its_message(nights: Nights, cluster: 
     assert "HTTP response headers" not in notice
 
 
-@pytest.mark.parametrize(("dag", "count"), [("nightly_retraining", 12), ("rollback", 1)])
+@pytest.mark.parametrize(("dag", "count"), [("nightly_retraining", 12), ("rollback", 2)])
 def test_every_step_s_pod_suits_the_published_schemas(
     dag: str, count: int, pods_file: Path, monkeypatch: Any
 ) -> None:

@@ -87,7 +87,7 @@ def test_exit_codes(tmp_path: Path, argv: list[str], code: int, message: str) ->
 def test_a_shell_can_complete_commands(tmp_path: Path) -> None:
     asked = {"_LONGTAIL_COMPLETE": "bash_complete", "COMP_WORDS": "longtail pr", "COMP_CWORD": "1"}
     done = run(cwd=tmp_path, **asked)
-    assert done.stdout.split() == ["plain,predict", "plain,promote"]
+    assert done.stdout.split() == ["plain,predict", "plain,promote", "plain,prune"]
 
 
 def test_a_command_is_the_same_through_python_and_through_longtail() -> None:

@@ -159,7 +159,7 @@ def test_a_version_does_not_see_the_installed_project(home: Path, sample: Sample
 def test_a_missing_version_is_a_fault(home: Path, sample: Sample):
     found = smoke("models:/longtail/99", sample, "")
     assert len(found.faults) == 1
-    assert "does not load" in found.faults[0]
+    assert "cannot be downloaded" in found.faults[0] and "version=99) not found" in found.faults[0]
 
 
 def test_nothing_of_the_version_is_a_pickle(home: Path):

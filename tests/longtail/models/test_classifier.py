@@ -65,6 +65,7 @@ def test_round_trip_keeps_scores_settings_and_label_order(model, tmp_path):
 
 def test_saving_and_loading_print_nothing(model, tmp_path, capfd, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    monkeypatch.setattr("transformers.utils.logging._tqdm_active", True)
     write_encoder(tmp_path / "encoder")
     capfd.readouterr()
     classifier.save(model, tmp_path / "model")
