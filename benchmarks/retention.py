@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,7 +113,7 @@ def night(settings: Settings, number: int, source: Path) -> dict[str, float]:
     seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def timed(step: str):  # type: ignore[no-untyped-def]
+    def timed(step: str) -> Iterator[None]:
         before = os.times()
         yield
         after = os.times()

@@ -119,19 +119,20 @@ def _verdict(
         return word, str(applied["why"])
     if answer and "Approve" not in answer["chosen_options"]:
         person = (answer.get("responded_by_user") or {}).get("name")
-        said = f"{person} said no." if person else f"Nobody answered in {_hours(ANSWER_WITHIN)}."
+        said = f"{person} said no." if person else f"Nobody answered in {hours(ANSWER_WITHIN)}."
         return "not approved", f"{said} {summary}"
     return "passed the gate", f"What became of it, `longtail history` tells. {summary}"
 
 
 def waiting(decision: dict[str, Any], text: str, within: timedelta | None) -> str:
     """The message of a promotion that waits for a person."""
-    hours = f" within {_hours(within)}" if within else ""
+    limit = f" within {hours(within)}" if within else ""
     return (
-        f"longtail: waits for approval. {decision['summary']} Answer in Airflow{hours} "
+        f"longtail: waits for approval. {decision['summary']} Answer in Airflow{limit} "
         f"(task `approve`, Required Actions); no answer is a no.\n\n{text}"
     )
 
 
-def _hours(time: timedelta) -> str:
+def hours(time: timedelta) -> str:
+    """The time for people, such as `12 hours`."""
     return f"{time.total_seconds() / 3600:g} hours"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from dags._notify import Notify
+from dags._notify import Notify, hours
 
 # The next night is then due.
 TIMEOUT = timedelta(hours=24)
@@ -20,8 +20,7 @@ def tell_timeout(context: Mapping[str, Any]) -> None:
     if context["reason"] != "timed_out":
         return
     last = f" in {context['ti'].task_id}" if context.get("ti") else ""
-    hours = TIMEOUT.total_seconds() / 3600
     Notify(
-        f"longtail: {context['run_id']} did not end within {hours:g} hours and was stopped{last}. "
+        f"longtail: {context['run_id']} did not end within {hours(TIMEOUT)} and was stopped{last}. "
         "Look for tasks that wait for a slot, a person, or a machine, then clear the run."
     ).notify(context)

@@ -19,6 +19,7 @@ import yaml
 from mlflow import MlflowClient
 
 from benchmarks.faults.world import World, champion_of
+from components._registry import client as registry
 from tests.builders.nights import run
 
 MODEL = "longtail"
@@ -31,7 +32,7 @@ class State:
 
     texts: dict[str, str] = field(default_factory=dict)
     parts: dict[str, str] = field(default_factory=dict)
-    history: list[str] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def broken(world: World, state: State, runs: list[dict[str, Any]], said: int) -> list[str]:
@@ -49,12 +50,12 @@ def broken(world: World, state: State, runs: list[dict[str, Any]], said: int) ->
         *_champion(world, client, state),
         *_store(world),
         *_documents(world, state),
-        *_told(world, runs, world.notices.heard[said:]),
+        *_told(client, runs, world.notices.heard[said:]),
     ]
 
 
 def _versions(client: MlflowClient) -> Iterator[str]:
-    found = client.search_model_versions(f"name = '{MODEL}'")
+    found = registry.versions(client, MODEL)
     keys = Counter(v.tags.get("key") for v in found if v.status == "READY")
     for key, n in keys.items():
         if n > 1:
@@ -64,17 +65,11 @@ def _versions(client: MlflowClient) -> Iterator[str]:
 
 def _champion(world: World, client: MlflowClient, state: State) -> Iterator[str]:
     champion = champion_of(world.folder / "mlflow.db")
-    try:
-        tags = client.get_registered_model(MODEL).tags
-    except Exception:  # none was registered yet
-        if champion or state.history:
-            yield "the registered model is gone"
-        return
-    entries = [tags[name] for name in sorted(tags) if name.startswith("history.")]
+    entries = registry.history(client, MODEL)
     if entries[: len(state.history)] != state.history:
         yield "the history was rewritten"
     state.history = entries
-    last = json.loads(entries[-1])["to"] if entries else None
+    last = entries[-1]["to"] if entries else None
     if champion != last:
         yield f"the champion is {champion}, the history ends with {last}"
     if champion and (problem := _does_not_load(world)):
@@ -154,7 +149,7 @@ def undelivered(world: World, state: State) -> list[str]:
 
 
 def _told(
-    world: World, runs: list[dict[str, Any]], notices: list[tuple[float, str, str | None]]
+    client: MlflowClient, runs: list[dict[str, Any]], notices: list[tuple[float, str, str | None]]
 ) -> Iterator[str]:
     """Every run that failed was told, every failed try at most once, and truthfully."""
     texts = [text for _, text, _ in notices]
@@ -164,7 +159,7 @@ def _told(
             yield f"{one['dag_id']} {one['dag_run_id']} failed, and nobody was told"
     tries = Counter(re.findall(r"longtail: \S+ failed in \S+ \(try \d+\)", "\n".join(texts)))
     yield from (f"told {n} times: {what}" for what, n in tries.items() if n > 1)
-    moves = [json.loads(entry) for entry in _history(world)]
+    moves = registry.history(client, MODEL)
     for _, text, champion in notices:
         claimed = re.match(r"longtail: promoted\b", text)
         if claimed and not any(move["to"] == champion for move in moves):
@@ -172,12 +167,3 @@ def _told(
         named = re.search(r"The champion is version (\d+)\.", text)
         if named and named[1] not in {str(move["to"]) for move in moves}:
             yield f"said to be the champion, but never was: {text[:160]}"
-
-
-def _history(world: World) -> list[str]:
-    client = MlflowClient(f"sqlite:///{world.folder}/mlflow.db")
-    try:
-        tags = client.get_registered_model(MODEL).tags
-    except Exception:
-        return []
-    return [tags[name] for name in sorted(tags) if name.startswith("history.")]

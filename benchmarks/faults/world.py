@@ -20,17 +20,15 @@ import psutil
 import yaml
 
 from benchmarks.faults.proxies import Notices, Tracker
-from tests.builders.airflow_server import Server, serve
+from tests.builders.airflow_server import SOON, Server, serve
 from tests.builders.nights import run
 from tests.builders.real_project import make_project
 
 DELIVERIES, DOCS = 40, 15  # files that arrive, one a night, and documents in each
 # Folders that can run full, each a file system of its own, and its size in MiB.
 DISKS = {"home": 1500, "store": 1500, "cache": 1000}
-SOON = {
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+SETTINGS = {
+    **SOON,
     "LONGTAIL_RETRIES": "3",
     "LONGTAIL_RETRY_SECONDS": "5",
     "OMP_NUM_THREADS": "1",
@@ -192,7 +190,7 @@ def world(folder: Path) -> Iterator[World]:
     notices = Notices(lambda: champion_of(folder / "mlflow.db"))
     hook = {"conn_type": "http", "host": notices.address, "schema": "http"}
     settings = {
-        **SOON,
+        **SETTINGS,
         "MLFLOW_TRACKING_URI": tracker.address,
         "LONGTAIL_DVC_CACHE": str(folder / "store"),
         "LONGTAIL_CACHE": str(folder / "cache"),

@@ -15,6 +15,8 @@ from longtail import gate
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+APPROVE = "`longtail promote apply --approved-by NAME`"
+OUTCOME = Path("reports/outcome.json")
 PROMOTED, REFUSED, HELD, WAITING = "promoted", "refused", "held", "waiting"
 
 
@@ -78,7 +80,3 @@ def _applied(
         approved_by=approved_by,
     )
     return PROMOTED, fresh["summary"]
-
-
-APPROVE = "`longtail promote apply --approved-by NAME`"
-OUTCOME = Path("reports/outcome.json")

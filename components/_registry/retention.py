@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from mlflow.entities import ViewType
@@ -36,11 +37,12 @@ def unneeded(client: MlflowClient, name: str, keep: int) -> list[tuple[ModelVers
     history = registry.history(client, name)
     champions = {str(entry[side]) for entry in history for side in ("from", "to")}
     found: list[tuple[ModelVersion, str]] = []
+    known = registry.versions(client, name)
     for former, kind in ((False, "versions that were never the champion"),
                          (True, "former champions")):  # fmt: skip
         loose = [
             version
-            for version in registry.versions(client, name)
+            for version in known
             if str(version.version) not in aliased and (str(version.version) in champions) == former
         ]
         older = loose[: max(0, len(loose) - keep)]
@@ -89,7 +91,7 @@ def _repositories(client: MlflowClient, run: Run) -> Iterator[ArtifactRepository
     """Where the run keeps its artifacts, and where each of its models is."""
     yield get_artifact_repository(run.info.artifact_uri)
     for model in run_log.models(run):
-        place = registry.or_none(lambda id=model.model_id: client.get_logged_model(id))  # type: ignore[misc]
+        place = registry.or_none(partial(client.get_logged_model, model.model_id))
         if place is not None:
             yield get_artifact_repository(place.artifact_location)
 

@@ -21,6 +21,13 @@ from typing import Any
 from tests.builders.nights import environment
 from tests.builders.paths import ROOT
 
+# What a killed process leaves is noticed within seconds rather than minutes.
+SOON = {
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
+    "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
+}
+
 
 @dataclass
 class Server:

@@ -14,7 +14,7 @@ import pytest
 from mlflow import MlflowClient
 
 from components._registry.client import REQUIRED_TAGS
-from tests.builders.airflow_server import Server, finished, serve, trigger
+from tests.builders.airflow_server import SOON, Server, finished, serve, trigger
 from tests.builders.nights import run
 from tests.builders.paths import ROOT
 from tests.builders.real_project import make_project
@@ -45,12 +45,7 @@ def test_a_scheduler_killed_during_a_run(toy: Path, tmp_path: Path) -> None:
     total = toy / "toy" / "total.py"
     total.write_text("import time\ntime.sleep(15)\n" + total.read_text())
     run("git", "commit", "--quiet", "--all", "-m", "Slow", cwd=toy)
-    soon = {
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "20",
-        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "5",
-        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
-    }
-    with serve(toy, tmp_path, **soon) as server:
+    with serve(toy, tmp_path, **SOON) as server:
         run_id = trigger(server)
         path = f"dags/nightly_retraining/dagRuns/{run_id}/taskInstances/stages.total"
         deadline = time.monotonic() + 200
