@@ -24,8 +24,10 @@ from components._registry import client as registry
 from components._registry import retention
 
 COUNT = click.IntRange(min=1)
-# Folders in the temporary folder that only a killed process leaves behind.
-LEFTOVERS = "longtail-*"
+# Folders of ours in the temporary folder that only a killed process leaves behind; nobody else's.
+LEFTOVERS = tuple(
+    f"longtail-{use}-*" for use in ("apt", "gc", "logged", "prune", "report", "served")
+)
 RESTORABLE_DAYS = 7
 
 
@@ -101,7 +103,8 @@ def unused(cache: Path, days: int) -> Iterator[tuple[str, Path, str]]:
 
 def leftovers() -> Iterator[tuple[str, Path, str]]:
     """What killed processes left in the temporary folder, a day ago or earlier."""
-    for folder in sorted(Path(tempfile.gettempdir()).glob(LEFTOVERS)):
+    temporary = Path(tempfile.gettempdir())
+    for folder in sorted(path for pattern in LEFTOVERS for path in temporary.glob(pattern)):
         if folder.stat().st_mtime < time.time() - 86_400:
             yield "leftover", folder, "of a process that was killed"
 

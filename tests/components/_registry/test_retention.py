@@ -115,6 +115,7 @@ def test_unused_caches_and_leftovers_of_killed_processes_go(
     old = [tmp_path / "cache" / "features" / "old", tmp_path / "tmp" / "longtail-served-1"]
     young = [tmp_path / "cache" / "features" / "new", tmp_path / "tmp" / "longtail-served-2"]
     young += [tmp_path / "tmp" / "of another program", tmp_path / "cache" / "locks" / "1"]
+    young += [tmp_path / "tmp" / "longtail-experiments"]  # somebody's own
     for folder in [*old, *young]:
         folder.mkdir(parents=True)
         (folder / "file").write_text("x")
