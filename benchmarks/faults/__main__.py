@@ -4,7 +4,7 @@
     python -m benchmarks.faults FOLDER --seeds 17 18     # play one seed again (in a new FOLDER)
     python -m benchmarks.faults table                    # the table of docs/benchmarks/faults.md
 
-A seed is a night on a small corpus into which one to five faults are thrown, each at a random
+A seed is a night on a small corpus into which one to nine faults are thrown, each at a random
 moment, and then an undisturbed night. Runs of Airflow, MLflow's server, git, DVC, and the stages
 are real; only the corpus is small. What was thrown and what broke goes to
 benchmarks/results/faults.jsonl, a line per seed; seeds that are there already are not repeated.
@@ -25,7 +25,7 @@ from benchmarks.faults import invariants, kinds
 from benchmarks.faults.world import DAG, World, unmount, world
 
 RESULTS = Path(__file__).parents[1] / "results" / "faults.jsonl"
-MOST = 5  # faults in a night
+MOST = 9  # faults in a night
 SPAN = 150.0  # seconds in which they begin
 LASTING = (5.0, 60.0)  # seconds that a lasting one takes
 

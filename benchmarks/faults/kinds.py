@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from benchmarks.faults.world import DAG, DISKS, ENDED, World
+from benchmarks.faults.world import DAG, DISKS, ENDED, World, set_clock
 
 Rng = np.random.Generator
 Undo = Callable[[], None]
@@ -115,6 +115,14 @@ def remote_cut(world: World, rng: Rng) -> tuple[str, Undo | None]:
         aside.rename(remote)
 
     return "remote cut", back
+
+
+@kind
+def clock_set_back(world: World, rng: Rng) -> tuple[str, Undo | None]:
+    """The clock of Airflow and of all steps goes back by a minute to two days."""
+    seconds = int(60 * 2880 ** rng.random())
+    set_clock(world.folder, -seconds)
+    return f"clock back by {seconds} s", lambda: set_clock(world.folder, 0)
 
 
 @kind

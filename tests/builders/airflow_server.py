@@ -32,9 +32,19 @@ SOON = {
 @dataclass
 class Server:
     address: str
-    token: str
+    user: str
+    password: str
     home: Path
     pid: int
+    token: str = ""
+
+    def login(self) -> None:
+        """Get a token from the API server."""
+        body = json.dumps({"username": self.user, "password": self.password}).encode()
+        request = urllib.request.Request(
+            f"{self.address}/auth/token", body, {"Content-Type": "application/json"}
+        )
+        self.token = json.load(urllib.request.urlopen(request, timeout=60))["access_token"]
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = urllib.request.Request(
@@ -75,13 +85,11 @@ def serve(project: Path, folder: Path, **settings: str) -> Iterator[Server]:
             assert process.poll() is None
             time.sleep(0.5)
         assert found, "no user and password were printed in five minutes"
-        address = f"http://127.0.0.1:{port}"
-        body = json.dumps({"username": found[1], "password": found[2]}).encode()
-        request = urllib.request.Request(
-            f"{address}/auth/token", body, {"Content-Type": "application/json"}
+        server = Server(
+            f"http://127.0.0.1:{port}", found[1], found[2], folder / "home", process.pid
         )
-        token = json.load(urllib.request.urlopen(request, timeout=60))["access_token"]
-        yield Server(address, token, folder / "home", process.pid)
+        server.login()
+        yield server
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
