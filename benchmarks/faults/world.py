@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -34,8 +35,6 @@ SETTINGS = {
     "OMP_NUM_THREADS": "1",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
-# Airflow and its steps read the time through this library, so that their clock can be set back.
-FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 DAG = "nightly_retraining"
 ENDED = ("success", "failed")
 
@@ -197,8 +196,11 @@ def unmount(folder: Path) -> None:
 @contextmanager
 def world(folder: Path) -> Iterator[World]:
     """The world in `folder`, built if it is not there, stopped at the end."""
-    if not FAKETIME.exists():
-        raise SystemExit(f"{FAKETIME} is not here: apt-get install faketime")
+    spec = importlib.util.find_spec("libfaketime")
+    if spec is None or spec.origin is None:
+        raise SystemExit("The clock cannot be set back: pip install libfaketime==3.0.1")
+    # Airflow and its steps read the time through this library.
+    clock = Path(spec.origin).parent / "vendor/libfaketime/src/libfaketime.so.1"
     build(folder)
     mount(folder)
     set_clock(folder, 0)
@@ -211,7 +213,7 @@ def world(folder: Path) -> Iterator[World]:
         "LONGTAIL_DVC_CACHE": str(folder / "store"),
         "LONGTAIL_CACHE": str(folder / "cache"),
         "AIRFLOW_CONN_LONGTAIL_WEBHOOK": json.dumps(hook),
-        "LD_PRELOAD": str(FAKETIME),
+        "LD_PRELOAD": str(clock),
         "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
         "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
