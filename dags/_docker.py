@@ -15,8 +15,9 @@ from docker.types import DeviceRequest, Mount
 
 from dags import _xcom
 from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, network
+from dags._environment import private_environment
 from dags._settings import Settings
-from dags._steps import Step, mask_secrets, private_environment, raise_for_exit_code
+from dags._steps import Step, mask_secrets, raise_for_exit_code
 from dags._workspace import FOLDERS
 
 

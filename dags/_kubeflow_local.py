@@ -1,23 +1,22 @@
-"""Runs the Kubeflow pipeline on this machine: `python -m dags._kubeflow_local WORKSPACE`.
+"""Runs a night of the Kubeflow pipeline on this machine: `python -m dags._kubeflow_local HOME`.
 
-It uses kfp's Docker runner with any Docker API socket (`DOCKER_HOST`), with one fix: kfp removes
-a container before asking for its status, and so takes a failure for a success.
+HOME is what the volume claim holds in a cluster: the repository in `repo`, and room for
+`workspaces` and `state`. It uses kfp's Docker runner with any Docker API socket (`DOCKER_HOST`),
+with one fix: kfp removes a container before asking for its status, and so takes a failure for a
+success.
 """
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
 from docker.types import Mount
 from kfp import local
 from kfp.local import docker_task_handler
 
 from components._frame.pipeline import load_stages
-from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, network
-from dags._workspace import FOLDERS
-from dags.kubeflow_pipeline import build
+from dags._containers import API_SECONDS, container_user, hand_over, network
+from dags.kubeflow_pipeline import HOME, build
 
 
 def run_container(
@@ -36,31 +35,28 @@ def run_container(
         container.remove(force=True)
 
 
-def run(workspace: Path) -> None:
-    """Run every stage in `workspace`.
+def run(home: Path, **arguments: Any) -> None:
+    """Run a night.
+
+    Args:
+        home: Folder of the repository and of the workspaces.
+        **arguments: Those of the pipeline.
 
     Raises:
-        RuntimeError: A stage failed; the message names it.
+        RuntimeError: A step failed; the message names it.
     """
     docker_task_handler.run_docker_container = run_container
-    for name in FOLDERS:
-        (workspace / name).mkdir(exist_ok=True)
-    hand_over([workspace / name for name in FOLDERS])
+    hand_over([home])
     local.init(
         runner=local.DockerRunner(
-            mounts=[Mount(target=MOUNT, source=str(workspace), type="bind")],
+            mounts=[Mount(target=HOME, source=str(home), type="bind")],
             user=container_user(),
-            working_dir=MOUNT,
             network_mode=network(),
         ),
-        pipeline_root=str(workspace / "build" / "kubeflow"),
+        pipeline_root=str(home / "kubeflow"),
     )
-    pointer = yaml.safe_load((workspace / "data.dvc").read_text(encoding="utf-8"))
-    revision = os.environ.get("LONGTAIL_GIT_COMMIT", "none")
-    build(load_stages(workspace / "dvc.yaml"))(
-        data_hash=pointer["outs"][0]["md5"], revision=revision
-    )
+    build(load_stages(home / "repo" / "dvc.yaml"))(**arguments)
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]).resolve())
+    run(Path(sys.argv[1]).resolve(), **dict(word.split("=", 1) for word in sys.argv[2:]))

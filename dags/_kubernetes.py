@@ -16,9 +16,10 @@ from kubernetes.client.exceptions import ApiException
 
 from dags import _xcom
 from dags._containers import CLAIM, MOUNT, USER
+from dags._environment import is_secret, private_environment
 from dags._pods import IMAGES, load_pods, merge_pod, raise_for_api, raise_for_pod
 from dags._settings import Settings
-from dags._steps import Step, is_secret, mask_secrets, private_environment
+from dags._steps import Step, mask_secrets
 
 
 class PodOperator(KubernetesPodOperator):

@@ -14,8 +14,9 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.log import redact
 
 from dags import _xcom
+from dags._environment import private_environment
 from dags._settings import Settings
-from dags._steps import Step, mask_secrets, private_environment, raise_for_exit_code
+from dags._steps import Step, mask_secrets, raise_for_exit_code
 
 
 class ProcessOperator(BaseOperator):

@@ -15,16 +15,11 @@ from airflow.sdk.log import mask_secret, redact
 
 from components._frame.exit_codes import GATE_NOT_PASSED, OK, TEMPORARY
 from dags import _xcom
+from dags._environment import PASSED_ON, is_secret
 from dags._settings import Settings
 
 # Killed from outside (memory, node lost): the next try may well succeed.
 KILLED = (128 + signal.SIGKILL, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
-# The environment variables that steps need; Airflow's own secrets are not among them.
-PASSED_ON = ("MLFLOW_", "AWS_", "HF_", "SSL_CERT_", "REQUESTS_CA_", "OMP_")
-
-SECRET_NAME = re.compile("SECRET|TOKEN|PASS|KEY|CREDENTIAL")
-# `user:password@` in an address, or a signature or token in its query.
-SECRET_VALUE = re.compile(r"://[^/@\s]+@|[?&][^=&]*(secret|token|pass|key|sig)[^=&]*=", re.I)
 PASSWORD = re.compile(r"://[^/@\s:]*:([^/@\s]+)@")
 
 
@@ -77,11 +72,6 @@ def raise_for_exit_code(code: int, last_lines: Iterable[str] = ()) -> None:
     raise AirflowFailException(f"Exit code {code}; not retried. {output}")
 
 
-def is_secret(name: str, value: str) -> bool:
-    """Whether an environment variable may hold a secret, by its name or its value."""
-    return bool(SECRET_NAME.search(name) or SECRET_VALUE.search(value))
-
-
 def mask_secrets() -> None:
     """Have Airflow mask the steps' secrets in logs, and `raise_for_exit_code` in messages."""
     for name, value in os.environ.items():
@@ -89,12 +79,6 @@ def mask_secrets() -> None:
             mask_secret(value)
             for password in PASSWORD.findall(value):
                 mask_secret(password)
-
-
-def private_environment(settings: Settings) -> dict[str, str]:
-    """What a step gets besides `step_environment`; may hold secrets and is never shown."""
-    env = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-    return env | settings.store
 
 
 def step_environment(settings: Settings, step: Step) -> dict[str, str]:

@@ -17,6 +17,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from components._frame.pipeline import Stage, load_stages
 from dags import _workspace, _xcom
 from dags._assets import CHAMPION, DATA
+from dags._commands import COMMANDS, CORPUS
 from dags._links import MlflowRunLink, ReportLink
 from dags._notify import ANSWER_WITHIN, FAILED, Notify, outcome, read, waiting
 from dags._retention import using_cache
@@ -34,20 +35,6 @@ APPROVER = (
 SETTINGS = load_settings()
 STAGES = load_stages(SETTINGS.repo / "dvc.yaml")
 LINKS = (MlflowRunLink(), ReportLink())
-# What `drift` reads, besides the registry: it starts as soon as this is there.
-CORPUS = "artifacts/validate/corpus.parquet"
-
-# What only an orchestrator needs to know about a stage; a test compares the keys with dvc.yaml.
-STAGE_SETTINGS: dict[str, dict[str, Any]] = {
-    "validate": {"execution_timeout": timedelta(minutes=30)},
-    "split": {"execution_timeout": timedelta(minutes=30)},
-    "frequencies": {"execution_timeout": timedelta(minutes=15)},
-    "baseline": {"execution_timeout": timedelta(hours=1)},
-    # One at a time. A pool would have to be created in every installation, or nights wait unseen.
-    "train": {"execution_timeout": timedelta(hours=8), "max_active_tis_per_dag": 1},
-    "thresholds": {"execution_timeout": timedelta(minutes=30)},
-    "report": {"execution_timeout": timedelta(minutes=30)},
-}
 
 PARAMS = {
     "source": Param(SETTINGS.source, type=["null", "string"],
@@ -180,17 +167,15 @@ class Approval(ApprovalOperator):
         return super().execute(context)
 
 
-def python(*arguments: str) -> tuple[str, ...]:
-    return ("python", "-m", *arguments)
-
-
 def stage_task(stage: Stage) -> Any:
     """The task of one stage, with the resources that dvc.yaml gives it."""
     resources = {name: stage.meta[name] for name in ("memory", "gpu") if name in stage.meta}
     step = Step(stage.name, stage.argv, stage.image, **resources)
+    # One at a time, in backfills too. A pool would have to be created in every installation, or
+    # nights wait unseen.
     return operator(
         SETTINGS, step, doc_md=stage.desc, trigger_rule=TriggerRule.NONE_FAILED,
-        **STAGE_SETTINGS.get(stage.name, {}),
+        execution_timeout=timedelta(minutes=stage.minutes), max_active_tis_per_dag=1,
     )  # fmt: skip
 
 
@@ -217,7 +202,7 @@ with DAG(
     with TaskGroup("stages") as group:
         stages = {stage.name: stage_task(stage) for stage in STAGES}
     drift = operator(
-        SETTINGS, Step("drift", python("components.drift"), "train"),
+        SETTINGS, Step("drift", *COMMANDS["drift"]),
         trigger_rule=TriggerRule.NONE_FAILED,
         doc_md="Compare the documents that are new to the champion with its own, and score it on "
         "them. Skipped means that a limit was exceeded; see the notification.",
@@ -225,11 +210,11 @@ with DAG(
     # Whatever becomes of `drift`, the night goes on; only `notify` waits for it.
     drift_done = EmptyOperator(task_id="drift_done", trigger_rule=TriggerRule.ALL_DONE)
     register = operator(
-        SETTINGS, Step("register", python("components.register"), "train"),
+        SETTINGS, Step("register", *COMMANDS["register"]),
         doc_md="Log the run and create a version, once per data, code, and parameters.",
     )  # fmt: skip
     decide = operator(
-        SETTINGS, Step("decide", python("components.promote", "decide"), "train"),
+        SETTINGS, Step("decide", *COMMANDS["decide"]),
         doc_md="Compare challenger and champion. Skipped means refused, or a backfill.",
     )  # fmt: skip
     approve = Approval(
@@ -239,9 +224,10 @@ with DAG(
         response_timeout=ANSWER_WITHIN,
         doc_md="Wait for a person if the promotion needs approval. No answer in time is a no.",
     )
+    apply_argv, apply_image = COMMANDS["apply"]
     apply = operator(
         SETTINGS,
-        Step("apply", (*python("components.promote"), "apply", "--approved-by", APPROVER), "train"),
+        Step("apply", (*apply_argv, "--approved-by", APPROVER), apply_image),
         trigger_rule=TriggerRule.NONE_FAILED_MIN_ONE_SUCCESS, outlets=[CHAMPION],
         doc_md="Smoke-test the version in a fresh process, then move the alias `champion`.",
     )  # fmt: skip

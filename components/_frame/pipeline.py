@@ -25,6 +25,11 @@ class Stage:
     upstream: tuple[str, ...]
     meta: dict[str, Any]
 
+    @property
+    def minutes(self) -> float:
+        """How long an orchestrator lets it run."""
+        return float(self.meta.get("minutes", 30))
+
 
 def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:
     """The stages of `dvc_yaml` in the order of the file, each with the stages it waits for.

@@ -145,12 +145,10 @@ def label_drift(
     """Labels whose prevalence moved, at a false discovery rate of `alpha`, strongest first."""
     before, after = (np.asarray(side.sum(axis=0)).ravel() for side in (reference, new))
     n_before, n_after = reference.shape[0], new.shape[0]
-    p = np.array(
-        [
-            fisher_exact([[a, n_after - a], [b, n_before - b]])[1]
-            for b, a in zip(before, after, strict=True)
-        ]
-    )
+    # Rare labels share their few counts, and the exact test is slow.
+    pairs, of = np.unique(np.stack([before, after], axis=1), axis=0, return_inverse=True)
+    found = [fisher_exact([[a, n_after - a], [b, n_before - b]])[1] for b, a in pairs.tolist()]
+    p = np.array(found)[of]
     q = false_discovery_control(p) if len(p) else p
     moved = [i for i in np.argsort(p, kind="stable") if q[i] <= alpha]
     rows = [

@@ -1,39 +1,53 @@
-"""The Kubeflow pipeline on kfp's local Docker runner: DVC's results, and failures are failures."""
+"""The Kubeflow pipeline on kfp's local Docker runner: a whole night, and failures are failures."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.builders.kubeflow import run_kubeflow
-from tests.builders.nights import run
+from tests.builders.nights import make_toy, run
 
 pytestmark = pytest.mark.containers
-TOY_IMAGE = "localhost/longtail-data:latest"
 
 
-def test_the_same_files_as_dvc(toy: Path, socket: str) -> None:
-    done = run_kubeflow(toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    found = {
-        name: (toy / name).read_text() for name in ("artifacts/total.json", "reports/page.txt")
-    }
-    assert (toy / "reports" / "page.txt").stat().st_uid != 0
-    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    subprocess.run([sys.executable, "-m", "dvc", "repro", "--force"], cwd=toy, check=True,
-                   env=os.environ | path, capture_output=True)  # fmt: skip
-    assert found == {name: (toy / name).read_text() for name in found}
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """What the volume holds: the toy project, and new files."""
+    make_toy(tmp_path / "home" / "repo")
+    (tmp_path / "home" / "new").mkdir()
+    (tmp_path / "home" / "new" / "new.jsonl").write_text("3\n4\n5\n")
+    return tmp_path / "home"
 
 
-def test_a_failing_stage_fails_the_run(toy: Path, socket: str) -> None:
-    (toy / "toy" / "total.py").write_text("import sys\nprint('no sum today')\nsys.exit(3)\n")
-    done = run_kubeflow(toy, socket, LONGTAIL_IMAGES=TOY_IMAGE)
+def record(home: Path) -> list[str]:
+    repo = home / "repo"
+    return run(
+        "git", "-c", f"safe.directory={repo}", "tag", "--list", "nightly/*", cwd=repo
+    ).split()
+
+
+def test_a_night_ends_with_a_champion(home: Path, socket: str) -> None:
+    done = run_kubeflow(home, socket, "source=/longtail/new")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "longtail: promoted. By its total." in done.stdout
+    assert (home / "state" / "champion").read_text() == "5"
+    assert len(record(home)) == 1
+    [workspace] = [path for path in (home / "workspaces").iterdir() if path.suffix != ".steps"]
+    assert (workspace / "reports" / "page.txt").stat().st_uid != 0
+    again = run_kubeflow(home, socket, "source=/longtail/new")
+    assert again.returncode == 0, again.stdout[-3000:] + again.stderr[-2000:]
+    assert "longtail: unchanged." in again.stdout and "total: nothing to do." in again.stdout
+
+
+def test_a_failing_stage_fails_the_run(home: Path, socket: str) -> None:
+    total = home / "repo" / "toy" / "total.py"
+    total.write_text("import sys\nprint('no sum today')\nsys.exit(3)\n")
+    run("git", "commit", "--quiet", "--all", "-m", "Break", cwd=home / "repo")
+    done = run_kubeflow(home, socket, "source=/longtail/new")
     assert done.returncode != 0
-    assert "no sum today" in done.stdout
     assert "'total'" in done.stdout + done.stderr
-    assert not (toy / "reports" / "page.txt").exists()
-    assert run("git", "status", "--porcelain", "data.dvc", cwd=toy) == ""
+    assert "longtail: total failed in" in done.stdout
+    assert "no sum today" in done.stdout.split("longtail: total failed in")[1]
+    assert record(home) == [] and not (home / "state" / "champion").exists()

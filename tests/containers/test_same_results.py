@@ -13,7 +13,7 @@ from tests.builders.cluster import serve
 from tests.builders.kubeflow import run_kubeflow
 from tests.builders.nights import Nights
 from tests.builders.podman_node import Node
-from tests.builders.real_project import assert_same, checkout, make_project, reproduce
+from tests.builders.real_project import assert_same, make_project, reproduce
 
 pytestmark = pytest.mark.containers
 
@@ -69,7 +69,13 @@ def test_pods_give_what_dvc_gives(
 def test_kubeflow_gives_what_dvc_gives(
     small: Path, reference: Path, tmp_path: Path, socket: str
 ) -> None:
-    folder = checkout(small, tmp_path / "project", small.parent / "in1")
-    done = run_kubeflow(folder, socket)
+    shutil.copytree(small, tmp_path / "home" / "repo", symlinks=True)
+    shutil.copytree(small.parent / "in1", tmp_path / "home" / "new")
+    done = run_kubeflow(tmp_path / "home", socket, "source=/longtail/new")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert_same(folder, reference)
+    folders = (tmp_path / "home" / "workspaces").iterdir()
+    [workspace] = [path for path in folders if path.suffix != ".steps"]
+    assert_same(workspace, reference)
+    registered = json.loads((workspace / "reports" / "registered.json").read_text())
+    assert registered["version"] == "1"
+    assert "longtail: promoted." in done.stdout

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from dags._environment import private_environment
 from dags._process import ProcessOperator
 from dags._runners import RUNNERS, operator
 from dags._settings import load_settings
-from dags._steps import Step, private_environment, raise_for_exit_code
+from dags._steps import Step, raise_for_exit_code
 
 
 @pytest.mark.parametrize(

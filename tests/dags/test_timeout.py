@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -37,8 +38,9 @@ def test_a_night_ends_before_the_next_but_one() -> None:
     from dags import nightly_retraining
 
     assert nightly_retraining.dag.dagrun_timeout == nightly_retraining.TIMEOUT
-    longest = max(s["execution_timeout"] for s in nightly_retraining.STAGE_SETTINGS.values())
-    assert longest < nightly_retraining.TIMEOUT
+    limits = {n: task.execution_timeout for n, task in nightly_retraining.stages.items()}
+    assert limits == {s.name: timedelta(minutes=s.minutes) for s in nightly_retraining.STAGES}
+    assert timedelta(hours=1) < max(limits.values()) < nightly_retraining.TIMEOUT
 
 
 def test_a_night_that_was_stopped_is_told(monkeypatch: Any) -> None:

@@ -33,6 +33,8 @@ if sys.argv[1] == "decide":
     Path("reports/decision.json").write_text(json.dumps(decision))
     Path("reports/decision.md").write_text(f"The total is {total}.\n")
     sys.exit(0 if verdict == "promoted" else 4)
+if json.loads(Path("reports/decision.json").read_text())["verdict"] != "promoted":
+    sys.exit(4)
 outcome = {"outcome": wish, "why": f"It is {wish}.", "version": "2", "champion": "1"}
 Path("reports/outcome.json").write_text(json.dumps(outcome))
 if wish == "promoted":
