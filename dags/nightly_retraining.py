@@ -26,6 +26,7 @@ from dags._settings import load_settings
 from dags._source import ingest_command
 from dags._steps import Step
 from dags._timeout import TIMEOUT, tell_timeout
+from dags._usage import tell_usage
 from dags._workspace import ToolError, WorkspaceError
 
 APPROVER = (
@@ -132,8 +133,10 @@ def newest() -> bool:
 @task(task_id="record", trigger_rule=TriggerRule.NONE_FAILED, outlets=[DATA])
 def record() -> str:
     """Commit outputs to DVC, and data.dvc and dvc.lock to `nightly`, tagged by date."""
+    checkout = _xcom.pull_workspace(get_current_context()["ti"])
+    tell_usage(checkout.folder)
     with airflow_exceptions():
-        return _workspace.record(_xcom.pull_workspace(get_current_context()["ti"]))
+        return _workspace.record(checkout)
 
 
 @task(task_id="notify", trigger_rule=TriggerRule.NONE_FAILED)

@@ -1,5 +1,5 @@
 // Lets a clock of its own be set for processes that preload this: their wall clock is the machine's
-// plus the seconds in the file $LONGTAIL_CLOCK (a long). Waiting and the monotonic clock stay real.
+// plus the seconds in the file $CAMPAIGN_CLOCK (a long). Waiting and the monotonic clock stay real.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@ static long offset(void) {
     static const volatile long *shared;
     if (!shared) {
         static const long none = 0;
-        const char *name = getenv("LONGTAIL_CLOCK");
+        const char *name = getenv("CAMPAIGN_CLOCK");
         int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
         void *found = file < 0 ? MAP_FAILED : mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
         if (file >= 0) close(file);

@@ -219,7 +219,7 @@ def world(folder: Path) -> Iterator[World]:
         "LONGTAIL_CACHE": str(folder / "cache"),
         "AIRFLOW_CONN_LONGTAIL_WEBHOOK": json.dumps(hook),
         "LD_PRELOAD": str(clock_library(folder)),
-        "LONGTAIL_CLOCK": str(folder / "clock"),
+        "CAMPAIGN_CLOCK": str(folder / "clock"),
     }
     try:
         with serve(folder / "project", folder, **settings) as server:

@@ -14,6 +14,7 @@ import click
 from components._frame.files import locked
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_sections
+from components._frame.usage import measured
 from longtail.errors import DataError
 
 Input = Annotated[Path, "input"]
@@ -75,6 +76,8 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
     with ExitStack() as stack:
         for folder in sorted({paths[name].parent for name in paths_of(run, "output")}):
             stack.enter_context(locked(folder))
+        outputs = [paths[name] for name in paths_of(run, "output")]
+        stack.enter_context(measured(stage_name(run), outputs))
         found = run(**paths, **params)
     print(f"{stage_name(run)}: {found}")
 

@@ -62,7 +62,7 @@ def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:
         raise ValueError(f"dvc.yaml: stage {name!r} has no 'meta.image'; add it.")
     deps = tuple(row.get("deps", ()))
     upstream = {
-        producer for dep in deps for out, producer in producers.items() if _overlap(dep, out)
+        producer for dep in deps for out, producer in producers.items() if overlap(dep, out)
     }
     return Stage(
         name=name,
@@ -82,7 +82,7 @@ def _outs(row: dict[str, Any]) -> list[str]:
     return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
 
 
-def _overlap(dep: str, out: str) -> bool:
+def overlap(dep: str, out: str) -> bool:
     """Whether the paths are equal or one is inside the other."""
     a, b = PurePosixPath(dep), PurePosixPath(out)
     return a == b or a in b.parents or b in a.parents

@@ -27,6 +27,7 @@ from mlflow.types.schema import Array
 from components._formats.json_file import read_json
 from components._formats.model import load_model
 from components._frame.pipeline import load_stages
+from components._frame.usage import read_usage
 from components._registry import client as registry
 from components._registry import evidence, reference
 from components._registry.provenance import SERVING, origin_tags, pack_code
@@ -149,9 +150,9 @@ def _checked(model: LongtailModel, sample: Sample, runtime: str) -> Sample:
 def _log_results(run_id: str) -> None:
     document = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     mlflow.log_params(dict(_flat(document, ".")))
-    metrics = [Metric(_metric_name(n), v, _now(), 0) for n, v in _numbers(METRICS)] + list(
-        _epochs()
-    )
+    used = {f"usage/{stage}": numbers for stage, numbers in read_usage().items()}
+    numbers = [*_numbers(METRICS), *_flat(used, "/")]
+    metrics = [Metric(_metric_name(n), v, _now(), 0) for n, v in numbers] + list(_epochs())
     for start in range(0, len(metrics), 500):
         mlflow.MlflowClient().log_batch(run_id, metrics=metrics[start : start + 500])
     for path in _reports():
