@@ -29,10 +29,9 @@ class StageExtractor(BaseExtractor):
         stages = {s.name: s for s in load_stages(load_settings().repo / "dvc.yaml")}
         made = [CORPUS, *(out for stage in stages.values() for out in stage.outs)]
         name = self.operator.task_id.removeprefix("stages.")
-        deps, outputs = (), (CORPUS,) if name == "ingest" else ()
-        if name in stages:
-            deps, outputs = stages[name].deps, stages[name].outs
+        deps: tuple[str, ...] = stages[name].deps if name in stages else ()
         inputs = [path for path in made if any(overlap(path, dep) for dep in deps)]
+        outputs = stages[name].outs if name in stages else (CORPUS,) * (name == "ingest")
         return OperatorLineage(
             inputs=[InputDataset(NAMESPACE, path) for path in inputs],
             outputs=[OutputDataset(NAMESPACE, path) for path in outputs],

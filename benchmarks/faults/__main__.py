@@ -30,16 +30,24 @@ SPAN = 150.0  # seconds in which they begin
 LASTING = (5.0, 60.0)  # seconds that a lasting one takes
 
 
-def disturbed(found: World, seed: int) -> list[dict[str, Any]]:
-    """One night with the faults of this seed; returns what was thrown."""
+def drawn(seed: int, n: int | None = None) -> list[tuple[str, float, float]]:
+    """The faults of a seed, each with the second at which it begins and how long it would last."""
     rng = np.random.default_rng(seed)
-    names = rng.choice(sorted(kinds.KINDS), size=rng.integers(1, MOST + 1))
+    names = rng.choice(sorted(kinds.KINDS), size=n or rng.integers(1, MOST + 1))
     begins = np.sort(rng.uniform(0, SPAN, len(names)))
     lasts = rng.uniform(*LASTING, len(names))
+    return list(zip(map(str, names), begins.tolist(), lasts.tolist(), strict=True))
+
+
+def disturbed(
+    found: World, seed: int, faults: list[tuple[str, float, float]]
+) -> list[dict[str, Any]]:
+    """One night with these faults; returns what was thrown."""
+    rng = np.random.default_rng([seed])
     found.deliver()
     found.night()
     started, ends, thrown = time.monotonic(), [], []
-    for name, begin, last in zip(names, begins, lasts, strict=True):
+    for name, begin, last in faults:
         while ends and ends[0][0] <= begin:
             at, undo = ends.pop(0)
             kinds.pause(started + at - time.monotonic())
@@ -48,7 +56,7 @@ def disturbed(found: World, seed: int) -> list[dict[str, Any]]:
         what, undo = kinds.KINDS[name](found, rng)
         if undo is not None:
             ends = sorted([*ends, (begin + last, undo)], key=lambda pair: pair[0])
-        thrown.append({"kind": str(name), "second": round(float(begin)), "what": what})
+        thrown.append({"kind": name, "second": round(float(begin)), "what": what})
         print(f"  {begin:5.0f} s  {name}: {what}", flush=True)
     for at, undo in ends:
         kinds.pause(started + at - time.monotonic())
@@ -56,11 +64,13 @@ def disturbed(found: World, seed: int) -> list[dict[str, Any]]:
     return thrown
 
 
-def play(found: World, state: invariants.State, seed: int) -> dict[str, Any]:
-    """A disturbed and an undisturbed night; returns what broke."""
+def play(
+    found: World, state: invariants.State, seed: int, n: int | None = None
+) -> dict[str, Any]:
+    """A night with the faults of this seed, or `n` of them, and one without; what broke."""
     print(f"seed {seed}", flush=True)
     before, said = {r["dag_run_id"] for r in found.runs()}, len(found.notices.heard)
-    thrown = disturbed(found, seed)
+    thrown = disturbed(found, seed, drawn(seed, n))
     problems: list[str] = []
     try:
         found.wait()
