@@ -64,9 +64,7 @@ def disturbed(
     return thrown
 
 
-def play(
-    found: World, state: invariants.State, seed: int, n: int | None = None
-) -> dict[str, Any]:
+def play(found: World, state: invariants.State, seed: int, n: int | None = None) -> dict[str, Any]:
     """A night with the faults of this seed, or `n` of them, and one without; what broke."""
     print(f"seed {seed}", flush=True)
     before, said = {r["dag_run_id"] for r in found.runs()}, len(found.notices.heard)
