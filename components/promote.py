@@ -78,7 +78,9 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
 
     If the champion has changed since, the decision is made again first.
     """
-    decision = read_json(DECISION, maker="longtail promote decide")
+    decision = read_json(
+        DECISION, maker="longtail promote decide", keys=("verdict", "model_name", "challenger")
+    )
     if decision["verdict"] == "unchanged":
         print("Nothing to apply.")
         return

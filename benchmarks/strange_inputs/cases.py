@@ -119,7 +119,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
 
 
 def parameters(document: dict[str, Any]) -> Iterator[Case]:
-    """Every field of params.yaml with every strange value, and broken files, by `longtail check`."""
+    """Every field of params.yaml with every strange value, and broken files: `longtail check`."""
     for path in leaves(document):
         for value in VALUES:
             changed = json.loads(json.dumps(document))

@@ -76,10 +76,11 @@ def _pair(row: dict[str, Any] | None) -> str:
 def show() -> None:
     """Print the table, the decision, and where to look next."""
     console = Console()
-    metrics = read_json(REPORTS / "metrics.json")
+    metrics = read_json(REPORTS / "metrics.json", keys=("model",))
     path = REPORTS / "decision.json"
-    decision = read_json(path) if path.exists() else None
-    outcome = read_json(OUTCOME) if OUTCOME.exists() else None
+    decide, apply = "longtail promote decide", "longtail promote apply"
+    decision = read_json(path, maker=decide, keys=("verdict", "summary")) if path.exists() else None
+    outcome = read_json(OUTCOME, maker=apply, keys=("outcome",)) if OUTCOME.exists() else None
     console.print(summarize(metrics, decision, outcome))
     page = "decision.html, the report with the decision on top" if decision else "report.html"
     console.print(f"Open {REPORTS / page}.\nMLflow UI: make ui")

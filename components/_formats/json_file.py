@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,31 @@ def write_json(
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path, *, maker: str = "dvc repro") -> Any:
-    """The content of `path`; DataError names `maker`, the command that writes it."""
+def read_json(
+    path: Path, *, maker: str = "dvc repro", keys: Collection[str] = ()
+) -> dict[str, Any]:
+    """The object in `path`.
+
+    Args:
+        path: the file.
+        maker: the command that writes it, which the errors name.
+        keys: what the object must have.
+
+    Raises:
+        DataError: there is no such file, or it is not one that `maker` has written.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; run `{maker}` first.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"{path} is not valid JSON ({error}); remove it and run `{maker}`."
         ) from None
+    lacking = sorted(set(keys) - found.keys()) if isinstance(found, dict) else ["an object"]
+    if lacking:
+        raise DataError(
+            f"{path} was not written by `{maker}`: it lacks {', '.join(lacking)}. Remove it and "
+            f"run `{maker}`."
+        )
+    return found
