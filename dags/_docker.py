@@ -17,7 +17,7 @@ from dags import _xcom
 from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, network
 from dags._settings import Settings
 from dags._steps import Step, mask_secrets, private_environment, raise_for_exit_code
-from dags._workspace import FOLDERS
+from dags._tools import FOLDERS
 
 
 class ContainerOperator(DockerOperator):

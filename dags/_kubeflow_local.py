@@ -16,7 +16,7 @@ from kfp.local import docker_task_handler
 
 from components._frame.pipeline import load_stages
 from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, network
-from dags._workspace import FOLDERS
+from dags._tools import FOLDERS
 from dags.kubeflow_pipeline import build
 
 

@@ -18,7 +18,7 @@ from dags import _xcom
 from dags._containers import CLAIM, MOUNT, USER
 from dags._pods import IMAGES, load_pods, merge_pod, raise_for_api, raise_for_pod
 from dags._settings import Settings
-from dags._steps import Step, is_secret, mask_secrets, private_environment
+from dags._steps import Step, is_secret, mask_secrets, private_environment, step_names
 
 
 class PodOperator(KubernetesPodOperator):
@@ -113,7 +113,7 @@ def kubernetes_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
 ) -> PodOperator:
     """The pod of one step; Airflow mounts the same volume at `LONGTAIL_HOME`."""
-    pods = load_pods(os.environ.get("LONGTAIL_PODS"))
+    pods = load_pods(os.environ.get("LONGTAIL_PODS"), step_names(settings.repo))
     image = pods.get(IMAGES, {}).get(step.image) or settings.image(step.image)
     env_vars, env_from = environment(settings, env, image)
     shared, mounts = volumes(settings)

@@ -7,6 +7,8 @@ import re
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import XComArg
@@ -14,6 +16,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.log import mask_secret, redact
 
 from components._frame.exit_codes import GATE_NOT_PASSED, OK, TEMPORARY
+from components._frame.pipeline import load_stages
 from dags import _xcom
 from dags._settings import Settings
 
@@ -26,6 +29,16 @@ SECRET_NAME = re.compile("SECRET|TOKEN|PASS|KEY|CREDENTIAL")
 # `user:password@` in an address, or a signature or token in its query.
 SECRET_VALUE = re.compile(r"://[^/@\s]+@|[?&][^=&]*(secret|token|pass|key|sig)[^=&]*=", re.I)
 PASSWORD = re.compile(r"://[^/@\s:]*:([^/@\s]+)@")
+
+
+# The steps that are no stages of dvc.yaml, in all DAGs.
+COMMANDS = ("ingest", "drift", "register", "decide", "apply", "resolve", "rollback", "registry")
+
+
+@cache
+def step_names(repo: Path) -> tuple[str, ...]:
+    """The names of all steps of all DAGs: the commands, and the stages of the project."""
+    return (*COMMANDS, *(stage.name for stage in load_stages(repo / "dvc.yaml")))
 
 
 @dataclass(frozen=True)

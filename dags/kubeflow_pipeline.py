@@ -27,8 +27,8 @@ def component(stage: Stage) -> Callable[..., Any]:
     def container(data_hash: str, revision: str):
         return dsl.ContainerSpec(
             image=IMAGES.format(target=stage.image),
-            command=list(stage.argv[:1]),
-            args=list(stage.argv[1:]),
+            command=list(stage.command[:1]),
+            args=list(stage.command[1:]),
         )
 
     container.__name__, container.__doc__ = stage.name, stage.desc
@@ -47,7 +47,7 @@ def build(stages: list[Stage]) -> Callable[..., Any]:
             kubernetes.mount_pvc(task, pvc_name=_containers.CLAIM, mount_path=_containers.MOUNT)
             if "memory" in stage.meta:
                 task.set_memory_limit(stage.meta["memory"])
-            if stage.meta.get("gpu"):
+            if stage.gpu:
                 task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
             tasks[stage.name] = task
 

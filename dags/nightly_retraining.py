@@ -25,7 +25,7 @@ from dags._settings import load_settings
 from dags._source import ingest_command
 from dags._steps import Step
 from dags._timeout import TIMEOUT, tell_timeout
-from dags._workspace import ToolError, WorkspaceError
+from dags._tools import ToolError, WorkspaceError
 
 APPROVER = (
     "{{ ((ti.xcom_pull(task_ids='approve') or {}).get('responded_by_user') or {})"
@@ -186,8 +186,7 @@ def python(*arguments: str) -> tuple[str, ...]:
 
 def stage_task(stage: Stage) -> Any:
     """The task of one stage, with the resources that dvc.yaml gives it."""
-    resources = {name: stage.meta[name] for name in ("memory", "gpu") if name in stage.meta}
-    step = Step(stage.name, stage.argv, stage.image, **resources)
+    step = Step(stage.name, stage.command, stage.image, stage.meta.get("memory"), stage.gpu)
     return operator(
         SETTINGS, step, doc_md=stage.desc, trigger_rule=TriggerRule.NONE_FAILED,
         **STAGE_SETTINGS.get(stage.name, {}),

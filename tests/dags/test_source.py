@@ -11,7 +11,8 @@ import pytest
 from components._frame.suffixes import SUFFIXES
 from components.ingest import command
 from dags._source import INCOMING, NAMED, copy_files, ingest_command
-from dags._workspace import TAKEN_IN, Workspace, WorkspaceError
+from dags._tools import WorkspaceError
+from dags._workspace import TAKEN_IN, Workspace
 
 
 def test_known_files_are_copied_and_named_by_format(tmp_path: Path) -> None:
