@@ -113,7 +113,8 @@ def kubernetes_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
 ) -> PodOperator:
     """The pod of one step; Airflow mounts the same volume at `LONGTAIL_HOME`."""
-    pods = load_pods(os.environ.get("LONGTAIL_PODS"), step_names(settings.repo))
+    file = os.environ.get("LONGTAIL_PODS")
+    pods = load_pods(file, step_names(settings.repo)) if file else {}
     image = pods.get(IMAGES, {}).get(step.image) or settings.image(step.image)
     env_vars, env_from = environment(settings, env, image)
     shared, mounts = volumes(settings)

@@ -23,18 +23,16 @@ ITEM_KEYS = ("mountPath", "name")
 HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 
 
-def load_pods(path: str | None, steps: Collection[str]) -> dict[str, Any]:
+def load_pods(path: str, steps: Collection[str]) -> dict[str, Any]:
     """Read and check the file `LONGTAIL_PODS`: images by target, partial pods by step.
 
     Args:
-        path: The file; nothing for none.
+        path: The file.
         steps: The names that steps have.
 
     Raises:
         ValueError: It is missing, not YAML, or names a step or field that does not exist.
     """
-    if not path:
-        return {}
     try:
         pods = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:

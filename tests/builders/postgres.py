@@ -51,10 +51,12 @@ def serve() -> Iterator[str]:
             for path in (folder, folder / "password"):
                 os.chown(path, pwd.getpwnam(user).pw_uid, -1)
         argv = [initdb, "--pgdata", f"{name}/data", "--username", USER, "--auth=scram-sha-256",
-                f"--pwfile={name}/password", "--encoding=UTF8", "--locale=C", "--no-sync"]  # fmt: skip
+                f"--pwfile={name}/password", "--encoding=UTF8", "--locale=C",
+                "--no-sync"]  # fmt: skip
         subprocess.run(argv, cwd=name, user=user, check=True, stdout=subprocess.DEVNULL)
         argv = [postgres, "-D", f"{name}/data", "-p", str(port), "-c", "fsync=off",
-                "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={name}"]  # fmt: skip
+                "-c", "listen_addresses=127.0.0.1",
+                "-c", f"unix_socket_directories={name}"]  # fmt: skip
         with open(folder / "log", "wb") as log:
             server = subprocess.Popen(argv, cwd=name, user=user, stderr=log, stdout=log)
         try:

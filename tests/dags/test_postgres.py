@@ -35,10 +35,10 @@ def test_a_night(database: str, toy: Path, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "airflow", "dags", "test", nights.dag, "2026-03-01T02:00:00"]
     done = subprocess.run([*argv, "--conf", conf], env=nights.env, cwd=home, capture_output=True,
                           text=True)  # fmt: skip
-    with closing(psycopg2.connect(database.replace("+psycopg2", ""))) as store:
-        with store.cursor() as cursor:
-            cursor.execute("select task_id, state from task_instance")
-            states = dict(cursor.fetchall())
+    plain = database.replace("+psycopg2", "")
+    with closing(psycopg2.connect(plain)) as store, store.cursor() as cursor:
+        cursor.execute("select task_id, state from task_instance")
+        states = dict(cursor.fetchall())
     wrong = {name for name, state in states.items() if state != "success"}
     assert wrong == {"approve", "ingest"}, done.stdout[-3000:] + done.stderr[-3000:]
     assert (home / "state" / "champion").read_text() == "2"
