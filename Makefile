@@ -56,8 +56,16 @@ $(VENV)/.browser: | $(VENV)/.test
 	    chromium npm gcc libc6-dev >/dev/null && touch $@; \
 	else echo "chromium, npm, or cc is missing: their tests will be skipped"; fi
 
+# The tests of PostgreSQL need its server, without the cluster that Debian would start for it.
+$(VENV)/.postgres: | $(VENV)/.test
+	@if command -v /usr/lib/postgresql/*/bin/postgres postgres >/dev/null; then touch $@; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf; \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql >/dev/null && touch $@; \
+	else echo "PostgreSQL is missing: its tests will be skipped"; fi
+
 # Two processes: most of these tests wait for others or use one core.
-test-slow: $(VENV)/.test $(VENV)/.browser ## Run the slow tests
+test-slow: $(VENV)/.test $(VENV)/.browser $(VENV)/.postgres ## Run the slow tests
 	$(RUN) python -m pytest -q -rs -m slow -n 2 --dist loadfile
 
 test-gpu: $(VENV)/.test ## Run the tests that need a CUDA device

@@ -25,7 +25,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from dags import _retention, _source
+from dags import _retention, _source, _tools
 from dags import _workspace as ws
 from dags._settings import Settings, load_settings
 from scripts import prune
@@ -54,7 +54,7 @@ def dvc_here(folder: Path, *argv: str) -> str:
         output.seek(0)
         printed = output.read().strip()
     if status:
-        raise ws.ToolError(f"dvc {' '.join(argv)} failed: {printed[-500:]}")
+        raise _tools.ToolError(f"dvc {' '.join(argv)} failed: {printed[-500:]}")
     return printed
 
 
@@ -183,7 +183,7 @@ def main() -> None:
     settings.state.mkdir(parents=True)
     os.environ |= {**settings.store, "LONGTAIL_CACHE": f"{settings.state}/cache"}
     os.environ |= {"DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
-    ws.dvc = dvc_here
+    ws.dvc = _tools.dvc = dvc_here
     _retention.dvc = dvc_here  # type: ignore[attr-defined]
     (folder / "source").mkdir()
     make_project(folder / "project")

@@ -1,4 +1,4 @@
-"""Read labeled documents into data/corpus.parquet: append, update, replace or correct."""
+"""Read labeled documents into data/corpus.parquet: append, update, replace, correct or forget."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import click
 
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked
+from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
 from components._sources import merge, origins
 from components._sources.csv_files import CSV
 from components._sources.debian import DEBIAN, read_debian
+from components._sources.forget import Forgetting, read_ids, read_list, write_list
 from components._sources.jsonl_files import JSONL
 from components._sources.onehot import ONEHOT
 from components._sources.parquet_files import PARQUET
@@ -26,6 +28,7 @@ from longtail.corpora.normalize import NORMALIZERS, normalizer
 from longtail.errors import DataError, ParameterError
 
 ORIGINS = "origins.parquet"
+SHOWN = 20  # ids in a message
 MODES = {
     "append": "add new rows; an existing id with different content is an error (default)",
     "update": "add new rows, and take the new content of existing ids",
@@ -65,6 +68,8 @@ def ingest(
     assignment: Path | None = None,
     corrections: Path | None = None,
     freeze: bool = False,
+    forgotten: Path | None = None,
+    forget: Sequence[str] = (),
 ) -> None:
     """Lock the folder, merge the rows that were read, and move the corpus into place.
 
@@ -75,6 +80,8 @@ def ingest(
         assignment: split to freeze for old rows; None takes the recorded one if it exists.
         corrections: CSV of label corrections; None for none.
         freeze: fill in the splits of old rows even if nothing is new.
+        forgotten: list of the documents that must not be there; None takes the one next to `out`.
+        forget: ids to add to that list.
     """
     path = out / "corpus.parquet"
     if not batches and not path.exists():
@@ -83,7 +90,8 @@ def ingest(
         )
     try:
         with locked(out):
-            found = _merged(batches, path, mode, assignment, corrections, freeze)
+            forgetting = Forgetting(forgotten or out.parent / LIST, forget)
+            found = _merged(batches, path, mode, assignment, corrections, freeze, forgetting)
             print(f"{path}: {found}")
     finally:
         with suppress(OSError):  # the folder, if nothing was written to it
@@ -97,23 +105,36 @@ def _merged(
     assignment: Path | None,
     corrections: Path | None,
     freeze: bool,
+    forgetting: Forgetting,
 ) -> str:
-    """Merge, correct, freeze and save; a corpus that gains nothing keeps its bytes."""
+    """Forget, merge, correct, freeze and save; a corpus that stays the same keeps its bytes."""
     fresh = mode == "replace" or not path.exists()
     columns = merge.empty() if fresh else merge.existing(path)
+    columns = forgetting.without(columns)
     old_ids = set(columns["id"])
     files = {} if fresh else origins.read(path.with_name(ORIGINS))
+    for identity in forgetting.gone:
+        files.pop(identity, None)
     n_added = n_changed = n_corrected = n_frozen = n_retired = 0
     for rows in batches:
-        columns, added, changed = merge.merge(columns, rows, update=mode == "update", origins=files)
+        columns, added, changed = merge.merge(
+            columns, rows, mode == "update", files, skip=forgetting.refused(rows)
+        )
         n_added, n_changed = n_added + added, n_changed + changed
     if corrections is not None:
         n_corrected = merge.correct(columns, corrections)
     if not columns["id"]:
         sources = ", ".join(rows.source for rows in batches)
-        raise DataError(f"No documents in {sources}, expected at least one.")
+        raise DataError(
+            f"No documents would be left in {path}; expected at least one. Nothing was changed."
+            if forgetting.gone
+            else f"No documents in {sources}, expected at least one."
+        )
+    forgetting.carry_out(path.parent)
+    n_forgotten = len(forgetting.gone)
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
-    same = not (n_added or n_changed or n_corrected)
+    counts += f", {n_forgotten:,} forgotten" if n_forgotten else ""
+    same = not (n_added or n_changed or n_corrected or n_forgotten)
     unchanged = f"nothing new, left unchanged ({len(old_ids):,} documents)."
     if same and not freeze:
         return unchanged
@@ -164,12 +185,40 @@ def _freeze() -> click.Option:
     )
 
 
+def _forgotten() -> click.Option:
+    return click.Option(
+        ["--forgotten"],
+        type=Path,
+        metavar="LIST",
+        help=f"digests of ids that are not taken in (default: {LIST} next to --out)",
+    )
+
+
+def _forget() -> click.Option:
+    return click.Option(
+        ["--forget"],
+        type=Path,
+        metavar="FILE",
+        help="remove these documents for good: ids, one per line, or JSON Lines",
+    )
+
+
+def _lift() -> click.Option:
+    return click.Option(
+        ["--lift"],
+        type=Path,
+        metavar="FILE",
+        help="let documents that were forgotten be ingested again: ids, as for --forget",
+    )
+
+
 def _common(name: str) -> list[click.Parameter]:
     """The flags that all sources share; `auto` has none for merging."""
     steps = f"clean new texts, comma-separated: {', '.join(NORMALIZERS)}"
     shared: list[click.Parameter] = [
         _out(),
         _corrections(),
+        _forgotten(),
         click.Option(["--normalize"], default="", metavar="STEPS", help=steps),
     ]
     if name == AUTO:
@@ -194,7 +243,7 @@ def _command(name: str, source: Source) -> click.Command:
         clean = normalizer(step for step in given.pop("normalize").split(",") if step)
         mode, options = _mode(given), {key: given.pop(key) for key in own}
         out = given.pop("out") or outer.get("out") or Path("data")
-        for shared in ("corrections", "assignment", "freeze"):
+        for shared in ("corrections", "assignment", "freeze", "forgotten"):
             given[shared] = given.get(shared) or outer.get(shared)
         kept = name == AUTO and (out / "corpus.parquet").exists()
         batches = [] if kept else source.read(**options)
@@ -206,22 +255,64 @@ def _command(name: str, source: Source) -> click.Command:
     return click.Command(name, CONTEXT, call, params, help=source.help)
 
 
-def _without_source(
-    out: Path | None, corrections: Path | None, assignment: Path | None, freeze: bool
-) -> None:
+def _without_source(out: Path | None, forget: Path | None, lift: Path | None, **given: Any) -> None:
     context = click.get_current_context()
-    if context.invoked_subcommand is None:
-        if corrections is None and not freeze:
+    out = out or Path("data")
+    if forget or lift:
+        if context.invoked_subcommand or (forget and lift):
+            raise click.UsageError("pass --forget or --lift alone, without a SOURCE")
+        if forget:
+            forget_documents(read_ids(forget), out, **given)
+        elif lift:
+            lift_documents(read_ids(lift), given["forgotten"] or out.parent / LIST)
+    elif context.invoked_subcommand is None:
+        if not any(given.values()):
             raise click.UsageError(
-                "pass a SOURCE, or --corrections or --freeze for the existing corpus"
+                "pass a SOURCE, or --corrections, --freeze, --forget, or --forgotten for the "
+                "existing corpus"
             )
-        ingest(
-            [],
-            out or Path("data"),
-            corrections=corrections,
-            assignment=assignment,
-            freeze=freeze,
-        )
+        ingest([], out, **given)
+
+
+def forget_documents(ids: Sequence[str], out: Path, **given: Any) -> None:
+    """Remove documents for good, and say which were not found and what still has the others."""
+    listed = given["forgotten"] or out.parent / LIST
+    path = out / "corpus.parquet"
+    if path.exists():
+        known = set(merge.existing(path)["id"])
+        ingest([], out, forget=ids, **given)
+    else:
+        known = set()
+        Forgetting(listed, ids).carry_out(out)
+        print(f"{path} does not exist, so nothing was removed here.")
+    missing = [identity for identity in ids if identity not in known]
+    print(f"{len(ids) - len(missing):,} of {len(ids):,} documents found and removed.")
+    if missing:
+        shown = ", ".join(map(repr, missing[:SHOWN])) + ", …" * (len(missing) > SHOWN)
+        print(f"Not in the corpus, but remembered with the others: {shown}")
+    print(
+        f"{listed} keeps the digests of the ids, not the ids: no later delivery brings these "
+        "documents back, unless `longtail ingest --lift FILE` is run. Commit the list, and the "
+        "next night forgets them, too."
+    )
+    try:
+        from components._registry import holders
+    except ImportError:  # the image of `ingest` has no MLflow
+        print("What still has them was not looked at: MLflow is not installed here.")
+        return
+    print("What still has them:")
+    for line in holders.told({digest_of(identity) for identity in ids}, out):
+        print(f"- {line}")
+
+
+def lift_documents(ids: Sequence[str], path: Path) -> None:
+    """Take ids off the list, so that the documents can be ingested again."""
+    listed, lifted = read_list(path), {digest_of(identity) for identity in ids}
+    write_list(listed - lifted, path)
+    print(
+        f"{path}: {len(listed & lifted):,} of {len(ids):,} ids lifted, {len(listed - lifted):,} "
+        "left. Commit it, then ingest a file that has the documents."
+    )
 
 
 command = click.Group(
@@ -229,7 +320,7 @@ command = click.Group(
     {name: _command(name, source) for name, source in SOURCES.items()},
     invoke_without_command=True,
     subcommand_metavar="SOURCE [ARGS]...",
-    params=[_out(), _corrections(), _assignment(), _freeze()],
+    params=[_out(), _corrections(), _assignment(), _freeze(), _forgotten(), _forget(), _lift()],
     callback=_without_source,
     context_settings=CONTEXT,
     help=__doc__,

@@ -18,7 +18,7 @@ from dags._containers import API_SECONDS, MOUNT, container_user, hand_over, netw
 from dags._environment import private_environment
 from dags._settings import Settings
 from dags._steps import Step, mask_secrets, raise_for_exit_code
-from dags._workspace import FOLDERS
+from dags._tools import FOLDERS
 
 
 class ContainerOperator(DockerOperator):

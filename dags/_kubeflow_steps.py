@@ -23,7 +23,8 @@ from dags._commands import COMMANDS
 from dags._retention import using_cache
 from dags._settings import load_settings
 from dags._source import ingest_command
-from dags._workspace import ToolError, Workspace, WorkspaceError
+from dags._tools import ToolError, WorkspaceError
+from dags._workspace import Workspace
 
 SETTINGS = load_settings()
 

@@ -19,7 +19,7 @@ from dags._containers import CLAIM, MOUNT, USER
 from dags._environment import is_secret, private_environment
 from dags._pods import IMAGES, load_pods, merge_pod, raise_for_api, raise_for_pod
 from dags._settings import Settings
-from dags._steps import Step, mask_secrets
+from dags._steps import Step, mask_secrets, step_names
 
 
 class PodOperator(KubernetesPodOperator):
@@ -114,7 +114,8 @@ def kubernetes_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
 ) -> PodOperator:
     """The pod of one step; Airflow mounts the same volume at `LONGTAIL_HOME`."""
-    pods = load_pods(os.environ.get("LONGTAIL_PODS"))
+    file = os.environ.get("LONGTAIL_PODS")
+    pods = load_pods(file, step_names(settings.repo)) if file else {}
     image = pods.get(IMAGES, {}).get(step.image) or settings.image(step.image)
     env_vars, env_from = environment(settings, env, image)
     shared, mounts = volumes(settings)

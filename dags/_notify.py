@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseNotifier
+from airflow.sdk.log import redact
 
+from dags._steps import mask_secrets
 from dags._webhook import post
 
 WEBHOOK, SMTP = "longtail_webhook", "longtail_smtp"
@@ -29,12 +31,17 @@ class Notify(BaseNotifier):
         self.message = message
 
     def notify(self, context: Any) -> None:
-        """Send it wherever a connection is set; a channel that fails is logged, no more."""
-        self.log.info("Notification: %s", self.message)
+        """Send it wherever a connection is set; a channel that fails is logged, no more.
+
+        What Airflow would mask in a log is masked in the message, too.
+        """
+        mask_secrets()
+        message = str(redact(self.message))
+        self.log.info("Notification: %s", message)
         for conn_id, send in ((WEBHOOK, post), (SMTP, _mail)):
             if found := connection(conn_id):
                 try:
-                    send(found, self.message)
+                    send(found, message)
                 except Exception as error:
                     self.log.error("The notification did not reach %s: %s", conn_id, error)
 

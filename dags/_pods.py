@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,16 @@ ITEM_KEYS = ("mountPath", "name")
 HOPELESS = ("InvalidImageName", "ErrImageNeverPull")
 
 
-def load_pods(path: str | None) -> dict[str, Any]:
+def load_pods(path: str, steps: Collection[str]) -> dict[str, Any]:
     """Read and check the file `LONGTAIL_PODS`: images by target, partial pods by step.
 
+    Args:
+        path: The file.
+        steps: The names that steps have.
+
     Raises:
-        ValueError: It is missing, not YAML, or has a field that pods do not have.
+        ValueError: It is missing, not YAML, or names a step or field that does not exist.
     """
-    if not path:
-        return {}
     try:
         pods = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except (OSError, yaml.YAMLError) as error:
@@ -39,6 +43,13 @@ def load_pods(path: str | None) -> dict[str, Any]:
             "steps, each with a mapping."
         )
     for name in pods.keys() - {IMAGES}:
+        if name not in {ALL_STEPS, *steps}:
+            guess = get_close_matches(str(name), steps, n=1)
+            hint = f"; did you mean {guess[0]!r}?" if guess else ";"
+            raise ValueError(
+                f"LONGTAIL_PODS is {path}, which has {name!r}{hint} expected `{IMAGES}`, "
+                f"`{ALL_STEPS}`, or a step: {', '.join(sorted(steps))}."
+            )
         part = merged({"spec": {"containers": []}}, pods[name])
         try:
             unknown = _lost(part, to_dict(to_pod(part)))

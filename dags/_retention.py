@@ -12,17 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from components._frame import forgotten
 from components._frame.removal import Removal, size_of
 from dags._settings import Settings
-from dags._workspace import (
-    BRANCH,
-    commit_of,
-    dvc,
-    git,
-    old_workspaces,
-    records,
-    write_dvc_settings,
-)
+from dags._tools import commit_of, dvc, git, write_dvc_settings
+from dags._workspace import BRANCH, old_workspaces, records
 
 # What `dvc gc` keeps.
 KEEP = ("--workspace", "--all-branches", "--all-tags", "--all-experiments")
@@ -50,15 +44,26 @@ class Old:
 
 
 def old(settings: Settings, needed: Sequence[str]) -> Old:
-    """Find what is older than the settings keep.
+    """Find what is older than the settings keep, or may have documents that are to be forgotten.
+
+    The newest record is kept in any case: the next night starts from it.
 
     Args:
         settings: Say where things are, and how many to keep.
         needed: Records that are kept however old they are.
     """
-    past = records(settings.repo)[: -settings.keep_nights]
+    known = records(settings.repo)
+    having = nights_to_forget(settings.repo)
+    past = [key for key in known[:-1] if key in having or key in known[: -settings.keep_nights]]
     nights = [key for key in past if commit_of(settings.repo, f"{BRANCH}/{key}") not in needed]
     return Old(nights, old_workspaces(settings.workspaces, settings.keep_days))
+
+
+def nights_to_forget(repo: Path) -> set[str]:
+    """The nights that may have documents which the newest list of forgotten ones names."""
+    digests = forgotten.parsed(git(repo, "show", f"HEAD:{forgotten.LIST}", check=False))
+    found = forgotten.revisions_with(digests, repo) if digests else []
+    return {ref.removeprefix(f"{BRANCH}/") for ref in found}
 
 
 def removals(settings: Settings, found: Old) -> list[Removal]:
@@ -69,9 +74,11 @@ def removals(settings: Settings, found: Old) -> list[Removal]:
     """
     unused = unused_objects(settings.repo, found.nights)
     why = f"the last {settings.keep_nights} nights and those of versions in use are kept"
+    having = nights_to_forget(settings.repo)
+    reason = {key: "it may have forgotten documents" for key in having}
     days = f"untouched for {settings.keep_days} days"
     return [
-        *(Removal("night", key, 0.0, why) for key in found.nights),
+        *(Removal("night", key, 0.0, reason.get(key, why)) for key in found.nights),
         *(Removal("workspace", path.name, size_of(path), days) for path in found.workspaces),
         Removal("data", f"{len(unused)} files of DVC's cache", sum(map(size_of, unused)),
                 "no kept night, branch, tag, or experiment has them"),

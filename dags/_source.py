@@ -7,8 +7,10 @@ import json
 import shutil
 from pathlib import Path
 
+from components._frame.forgotten import LIST
 from components._frame.suffixes import SUFFIXES
-from dags._workspace import TAKEN_IN, Workspace, WorkspaceError
+from dags._tools import WorkspaceError
+from dags._workspace import TAKEN_IN, Workspace
 
 INCOMING = "incoming"
 # Sources that `ingest` downloads by name. Their documents change, so existing ones are updated.
@@ -22,7 +24,8 @@ def ingest_command(source: str | None, workspace: Workspace, *, update: bool) ->
     Args:
         source: A name in `NAMED`, or what `copy_files` takes; None for no new texts.
         workspace: Of the run. If an earlier night was recorded, its split must exist, since its
-            test documents stay test documents, also in data that were changed by hand.
+            test documents stay test documents, also in data that were changed by hand. It also
+            says whether there are documents to forget.
         update: Overwrite existing documents with the source's content, which is otherwise an error.
 
     Returns:
@@ -33,10 +36,12 @@ def ingest_command(source: str | None, workspace: Workspace, *, update: bool) ->
         arguments = NAMED[source]
     elif source and (paths := copy_files(source, workspace.folder)):
         arguments = [SUFFIXES[Path(paths[0]).suffix], *paths, *(["--update"] if update else [])]
-    if not arguments and not workspace.by_hand:
+    if not arguments and not (workspace.by_hand or workspace.forgets):
         return None
     frozen = ["--assignment", ASSIGNMENT] if workspace.base else []
     frozen += ["--freeze"] if workspace.by_hand else []
+    # Said although it is the default: code that knows no such list must not pass for obeying it.
+    frozen += ["--forgotten", LIST] if (workspace.folder / LIST).exists() else []
     return ["python", "-m", "components.ingest", *arguments, *frozen]
 
 

@@ -7,6 +7,8 @@ import re
 import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import XComArg
@@ -14,13 +16,23 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.sdk.log import mask_secret, redact
 
 from components._frame.exit_codes import GATE_NOT_PASSED, OK, TEMPORARY
+from components._frame.pipeline import load_stages
 from dags import _xcom
+from dags._commands import COMMANDS
 from dags._environment import PASSED_ON, is_secret
 from dags._settings import Settings
 
 # Killed from outside (memory, node lost): the next try may well succeed.
 KILLED = (128 + signal.SIGKILL, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
 PASSWORD = re.compile(r"://[^/@\s:]*:([^/@\s]+)@")
+# The steps that are no stages of dvc.yaml, in all DAGs.
+OTHERS = ("ingest", *COMMANDS, "resolve", "rollback", "registry")
+
+
+@cache
+def step_names(repo: Path) -> tuple[str, ...]:
+    """The names of all steps of all DAGs: the commands, and the stages of the project."""
+    return (*OTHERS, *(stage.name for stage in load_stages(repo / "dvc.yaml")))
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ def tell_timeout(context: Mapping[str, Any]) -> None:
     """
     if context["reason"] != "timed_out":
         return
+    limit = hours(context["dag"].dagrun_timeout)
     last = f" in {context['ti'].task_id}" if context.get("ti") else ""
     Notify(
-        f"longtail: {context['run_id']} did not end within {hours(TIMEOUT)} and was stopped{last}. "
+        f"longtail: {context['run_id']} did not end within {limit} and was stopped{last}. "
         "Look for tasks that wait for a slot, a person, or a machine, then clear the run."
     ).notify(context)

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import configparser
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 
+from components._frame import forgotten
 from components._frame.pipeline import Stage, load_stages
+from dags._tools import WorkspaceError, commit_of, dvc, fetch_data, git, has_remote
 
-BRANCH = "nightly"
+BRANCH = forgotten.NIGHTS
 # The last night with a decision; behind BRANCH if a run failed between record and decision.
 DECIDED = "nightly-decided"
 # Files that a run takes over from the record it starts from; the last lists the sources' files.
 TAKEN_IN = "taken_in.json"
 KEPT = ("data.dvc", "dvc.lock", TAKEN_IN)
-RECORDED = (*KEPT, "params.yaml")
-FOLDERS = ("data", "artifacts", "reports")
-
-
-class WorkspaceError(Exception):
-    """The run cannot continue; the message is one sentence for the person on call."""
-
-
-class ToolError(WorkspaceError):
-    """git or DVC failed (disk full, no network, a lock); a retry may help."""
+RECORDED = (*KEPT, "params.yaml", forgotten.LIST)
 
 
 @dataclass(frozen=True)
@@ -48,6 +36,7 @@ class Workspace:
         tip: Commit of the branch `nightly` at checkout, None before the first record.
         by_hand: Whether the data are those of the code's branch, where somebody committed a change
             of `data.dvc` since the last record.
+        forgets: Whether the list of forgotten documents names some that the data may have.
     """
 
     path: str
@@ -56,6 +45,7 @@ class Workspace:
     base: str | None
     tip: str | None
     by_hand: bool = False
+    forgets: bool = False
 
     @property
     def folder(self) -> Path:
@@ -63,39 +53,6 @@ class Workspace:
 
     def to_dict(self) -> dict[str, str | bool | None]:
         return asdict(self)
-
-
-def command(argv: Sequence[str], cwd: Path, *, check: bool = True) -> str:
-    """Run a git or DVC command and return its output.
-
-    Raises:
-        ToolError: It failed; the message quotes its error output.
-    """
-    env = {**os.environ, "DVC_NO_ANALYTICS": "1", "GIT_TERMINAL_PROMPT": "0"}
-    for name, role in (("NAME", "longtail nightly"), ("EMAIL", "nightly@longtail.invalid")):
-        env.setdefault(f"GIT_AUTHOR_{name}", role)
-        env.setdefault(f"GIT_COMMITTER_{name}", role)
-    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True)
-    if check and done.returncode:
-        shown = " ".join(argument for argument in argv if argument != sys.executable)
-        reason = done.stderr.partition("\nHaving any troubles?")[0].strip()[-800:]
-        raise ToolError(f"`{shown}` failed in {cwd}: {reason}")
-    return done.stdout.strip()
-
-
-def git(cwd: Path, *argv: str, check: bool = True) -> str:
-    return command(["git", *argv], cwd, check=check)
-
-
-def dvc(cwd: Path, *argv: str) -> str:
-    """Run a DVC command, without `--quiet`, which would hide its reason for failing."""
-    return command([sys.executable, "-m", "dvc", *argv], cwd)
-
-
-def commit_of(cwd: Path, revision: str) -> str | None:
-    """The commit that `revision` names, None if it names none."""
-    found = git(cwd, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", check=False)
-    return found or None
 
 
 def record_key(moment: datetime) -> str:
@@ -161,11 +118,28 @@ def prepare(
         git(folder, "checkout", base, "--", *recorded)
         if by_hand:
             git(folder, "checkout", commit, "--", "data.dvc")
-    _fetch_data(repo, folder)
+    forgets = _bring_list(repo, folder, base)
+    fetch_data(repo, folder)
     if encoder:
         _set_encoder(folder / "params.yaml", encoder)
     tip = commit_of(folder, f"origin/{BRANCH}")
-    return Workspace(str(folder), key, commit, base, tip, by_hand)
+    return Workspace(str(folder), key, commit, base, tip, by_hand, forgets)
+
+
+def _bring_list(repo: Path, folder: Path, base: str | None) -> bool:
+    """Lay today's list of forgotten documents over every date's; whether it has more than `base`'s.
+
+    So nothing brings them back: no merge of `data.dvc`, and no backfill of a date that had them.
+    """
+    head = git(repo, "rev-parse", "HEAD")
+    if git(folder, "ls-tree", "--name-only", head, forgotten.LIST):
+        git(folder, "checkout", head, "--", forgotten.LIST)
+    else:
+        git(folder, "rm", "--quiet", "--force", "--ignore-unmatch", forgotten.LIST)
+    known = git(folder, "show", f"{base}:{forgotten.LIST}", check=False) if base else ""
+    listed = folder / forgotten.LIST
+    wanted = forgotten.parsed(listed.read_text("utf-8")) if listed.exists() else set()
+    return not wanted <= forgotten.parsed(known)
 
 
 def _changed_by_hand(folder: Path, base: str, commit: str) -> bool:
@@ -192,43 +166,6 @@ def _data_of(folder: Path, revision: str) -> str | None:
     """The hash by which `data.dvc` pins the data in that revision, None if it does not."""
     text = git(folder, "show", f"{revision}:data.dvc", check=False) if revision else ""
     return yaml.safe_load(text)["outs"][0]["md5"] if text else None
-
-
-def _fetch_data(repo: Path, folder: Path) -> None:
-    """Fetch data and outputs from the shared cache, and from the remote if there is one."""
-    write_dvc_settings(repo, folder)
-    # Missing outputs are computed again; `stale_stages` reports missing data.
-    dvc(folder, "pull" if has_remote(folder) else "checkout", "--force", "--allow-missing")
-    for name in FOLDERS:
-        (folder / name).mkdir(exist_ok=True)
-
-
-def cache_of(repo: Path) -> Path:
-    """The DVC cache that all runs share."""
-    return Path(os.environ.get("LONGTAIL_DVC_CACHE", repo / ".dvc" / "cache"))
-
-
-def write_dvc_settings(repo: Path, folder: Path) -> None:
-    """Write local DVC settings: the repository's, and the shared cache, by hard links if it can be.
-
-    A linked file is the cache's own, so nothing may write into it: stages move whole files into
-    place, and DVC makes the links read-only.
-    """
-    config = configparser.ConfigParser(interpolation=None)
-    config.read(repo / ".dvc" / "config.local", encoding="utf-8")
-    kinds = os.environ.get("LONGTAIL_LINKS", "hardlink,copy")
-    config.read_dict({"cache": {"dir": str(cache_of(repo)), "type": kinds}})
-    # It may hold credentials.
-    with open(folder / ".dvc" / "config.local", "w", encoding="utf-8",
-              opener=lambda path, flags: os.open(path, flags, 0o600)) as file:  # fmt: skip
-        config.write(file)
-
-
-def has_remote(folder: Path) -> bool:
-    """Whether DVC's settings, shared or local, name a default remote."""
-    config = configparser.ConfigParser(interpolation=None)
-    config.read([folder / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
-    return config.has_option("core", "remote")
 
 
 def _set_encoder(params_file: Path, encoder: str) -> None:
@@ -285,8 +222,8 @@ def stale_stages(
     check_same_table(workspace, stages)
     if not any((folder / "data").iterdir()):
         raise WorkspaceError(
-            f"{folder}/data is empty: the cache has no data for {workspace.key}; "
-            "set a DVC remote or give the run a source."
+            f"{folder}/data is empty: no data.dvc names data for {workspace.key}; give the run a "
+            "source."
         )
     dvc(folder, "add", "data")
     if force or (max_age_days is not None and _age_days(workspace) > max_age_days):
@@ -354,10 +291,14 @@ def record(workspace: Workspace) -> str:
 
 
 def remember(workspace: Workspace) -> None:
-    """Record a night that changed nothing but took in files, so that none takes them again."""
+    """Record a night that changed no result but took in files, or looked for forgotten documents.
+
+    So no other night does it again.
+    """
     ledger = workspace.folder / TAKEN_IN
     known = git(workspace.folder, "show", f"{workspace.base}:{TAKEN_IN}", check=False)
-    if ledger.exists() and ledger.read_text("utf-8").strip() != known:
+    took_in = ledger.exists() and ledger.read_text("utf-8").strip() != known
+    if took_in or workspace.forgets:
         record(workspace)
         mark_decided(workspace)
 

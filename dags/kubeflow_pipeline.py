@@ -108,11 +108,11 @@ def build(stages: list[Stage]) -> Callable[..., Any]:
             planned = settle(plan(run=run, force=force).after(ingest))
             tasks: dict[str, Any] = {}
             for stage in stages:
-                task = settle(step(stage.name, stage.argv, stage.image)(**ids), stage.minutes)
+                task = settle(step(stage.name, stage.command, stage.image)(**ids), stage.minutes)
                 task.after(planned, *(tasks[name] for name in stage.upstream))
                 if "memory" in stage.meta:
                     task.set_memory_limit(stage.meta["memory"])
-                if stage.meta.get("gpu"):
+                if stage.gpu:
                     task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
                 tasks[stage.name] = task
             last = settle(record(run=run).after(*tasks.values()))

@@ -26,8 +26,8 @@ from dags._settings import load_settings
 from dags._source import ingest_command
 from dags._steps import Step
 from dags._timeout import TIMEOUT, tell_timeout
+from dags._tools import ToolError, WorkspaceError
 from dags._usage import tell_usage
-from dags._workspace import ToolError, WorkspaceError
 
 APPROVER = (
     "{{ ((ti.xcom_pull(task_ids='approve') or {}).get('responded_by_user') or {})"
@@ -172,8 +172,7 @@ class Approval(ApprovalOperator):
 
 def stage_task(stage: Stage) -> Any:
     """The task of one stage, with the resources that dvc.yaml gives it."""
-    resources = {name: stage.meta[name] for name in ("memory", "gpu") if name in stage.meta}
-    step = Step(stage.name, stage.argv, stage.image, **resources)
+    step = Step(stage.name, stage.command, stage.image, stage.meta.get("memory"), stage.gpu)
     # One at a time, in backfills too. A pool would have to be created in every installation, or
     # nights wait unseen.
     return operator(

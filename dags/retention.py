@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from airflow.sdk import DAG, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
-from dags import _retention, _workspace, _xcom
+from dags import _retention, _tools, _workspace, _xcom
 from dags._notify import FAILED
 from dags._runners import operator
 from dags._settings import load_settings
@@ -23,7 +23,7 @@ def workspace() -> bool:
     """Check out the newest night; without one there is nothing to remove."""
     context = get_current_context()
     run = context["dag_run"]
-    if _workspace.commit_of(SETTINGS.repo, _workspace.BRANCH) is None:
+    if _tools.commit_of(SETTINGS.repo, _workspace.BRANCH) is None:
         return False
     folder = SETTINGS.workspaces / f"retention-{run.run_after:%Y%m%dT%H%M%S%f}"
     key = _workspace.record_key(run.run_after)

@@ -16,7 +16,9 @@ from dags._notify import FAILED, Notify
 from dags._runners import operator
 from dags._settings import load_settings
 from dags._steps import Step
-from dags._workspace import Workspace, git, record_key
+from dags._timeout import tell_timeout
+from dags._tools import git
+from dags._workspace import Workspace, record_key
 
 SETTINGS = load_settings()
 COMMAND = ("python", "-m", "components.promote", "rollback")
@@ -80,6 +82,9 @@ with DAG(
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     max_active_runs=1,
+    # Whoever started it waits for it: better told than waiting for a slot all night.
+    dagrun_timeout=timedelta(hours=2),
+    on_failure_callback=[tell_timeout],
     params=PARAMS,
     default_args={
         "retries": 2,

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dags import _retention
 from dags._settings import Settings, load_settings
-from dags._workspace import ToolError
+from dags._tools import ToolError
 from scripts import standalone
 
 

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from components._frame.exit_codes import TemporaryError
-from dags import _workspace
+from dags import _tools, _workspace
 from dags._settings import Settings, load_settings
 from longtail.errors import DataError, ParameterError
 from scripts import standalone
@@ -41,9 +41,7 @@ def registry_rows(settings: Settings) -> Iterator[tuple[str, str]]:
         champion = registry.by_alias(client, name, registry.CHAMPION)
         yield "champion", "none yet" if champion is None else _described(settings, champion)
         known = registry.versions(client, name)
-        past = {entry["to"] for entry in registry.history(client, name)}
-        asked = (str(version.version) for version in known if approval.TAG in version.tags)
-        waiting = [version for version in asked if version not in past]
+        waiting = [str(version.version) for version in approval.waiting(client, name, known)]
         yield "waits", f"version {', '.join(waiting)} for approval" if waiting else "nothing"
         held = registry.held(client, name)
         yield "held", hold.sentence(held) if held else "nothing"
@@ -123,7 +121,7 @@ def recorded(settings: Settings) -> list[tuple[str, str, str, str]]:
 def disk(settings: Settings) -> str:
     """Megabytes of what grows, and what is free."""
     places = {
-        "DVC's cache": _workspace.cache_of(settings.repo),
+        "DVC's cache": _tools.cache_of(settings.repo),
         "workspaces": settings.workspaces,
         "MLflow's files": Path(settings.artifact_root) if settings.artifact_root else None,
         "scratch": settings.state / "cache",

@@ -16,12 +16,14 @@ from rich.console import Console
 from rich.table import Table
 
 from components._formats.json_file import write_json
+from components._frame.forgotten import LIST
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
 from components._frame.removal import Removal, size_of
 from components._frame.scratch import cache_folder
 from components._registry import client as registry
-from components._registry import retention
+from components._registry import holders, retention
+from components._sources.forget import read_list
 
 COUNT = click.IntRange(min=1)
 # Folders of ours in the temporary folder that only a killed process leaves behind; nobody else's.
@@ -70,7 +72,8 @@ def command(apply: bool, keep_versions: int, keep_days: int, needed: Path | None
     with registry.exclusive(name), registry.reachable():
         if needed is not None:
             write_json(retention.revisions(client, name), needed)
-        old = retention.unneeded(client, name, keep_versions)
+        digests = read_list(Path(LIST))
+        old = retention.unneeded(client, name, keep_versions, digests)
         removals = [
             Removal(
                 "version",
@@ -83,6 +86,8 @@ def command(apply: bool, keep_versions: int, keep_days: int, needed: Path | None
         files = [*unused(cache_folder(), keep_days), *leftovers()]
         removals += [Removal(kind, str(path), size_of(path), why) for kind, path, why in files]
         Console().print(table(removals, "Removed" if apply else "To remove (pass --apply)"))
+        for line in holders.version_lines(client, name, digests) if digests else ():
+            print(f"Of the forgotten documents, {line}")
         if not apply:
             return
         for version, _ in old:

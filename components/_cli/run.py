@@ -15,8 +15,9 @@ from components import drift, promote, register
 from components._cli.summary import show
 from components._frame.exit_codes import TEMPORARY, GateNotPassed
 from components._frame.launch import CONTEXT
+from components._frame.on_gpu import check_gpu
 from components._frame.params import PARAMS_FILE
-from components._frame.pipeline import DVC_YAML
+from components._frame.pipeline import DVC_YAML, load_stages
 from longtail.errors import DataError, ParameterError
 
 DVC = [sys.executable, "-m", "dvc"]
@@ -51,6 +52,9 @@ def command(profile: str | None) -> None:
     for name in (PARAMS_FILE, DVC_YAML):
         if not name.exists():
             raise ParameterError(f"No {name} in {Path.cwd()}; run from the project's root folder.")
+    for stage in load_stages():
+        if stage.gpu:
+            check_gpu(stage.name)
     if not Path("data/corpus.parquet").exists():
         get_data()
     repro = ["repro"]

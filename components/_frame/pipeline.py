@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 
 DVC_YAML = Path("dvc.yaml")
+# Before a stage that needs a GPU: without one it stops, and nothing is trained on the CPU unseen.
+ON_GPU = ("python", "-m", "components._frame.on_gpu")
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,16 @@ class Stage:
     def minutes(self) -> float:
         """How long an orchestrator lets it run."""
         return float(self.meta.get("minutes", 30))
+
+    @property
+    def gpu(self) -> bool:
+        """Whether the stage needs a GPU."""
+        return bool(self.meta.get("gpu"))
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """`argv` as an orchestrator runs it."""
+        return (*ON_GPU, *self.argv) if self.gpu else self.argv
 
 
 def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:

@@ -7,8 +7,10 @@ after the first request was refused or went unanswered.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from components._registry import client as registry
 from longtail.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -39,3 +41,17 @@ def ask(client: MlflowClient, version: ModelVersion, decision_id: str) -> None:
     """Mark the version as one that waits for approval."""
     if TAG not in version.tags:
         client.set_model_version_tag(version.name, version.version, TAG, decision_id)
+
+
+def waiting(client: MlflowClient, name: str, known: Sequence[ModelVersion]) -> list[ModelVersion]:
+    """Those of the versions that still wait: asked for, never champion, and newer than today's."""
+    champion = registry.by_alias(client, name, registry.CHAMPION)
+    newest = int(champion.version) if champion else 0
+    past = {entry["to"] for entry in registry.history(client, name)}
+    return [
+        version
+        for version in known
+        if TAG in version.tags
+        and str(version.version) not in past
+        and int(version.version) > newest
+    ]

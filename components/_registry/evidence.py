@@ -20,6 +20,7 @@ import pandas as pd
 from components._formats.corpus import read_corpus
 from components._formats.json_file import read_json
 from components._formats.scores import Scores, read_scores
+from components._frame.forgotten import digest_of
 from components._registry.client import mlflow  # after the settings that it reads on import
 from components._registry.smoke import TOLERANCE, Sample
 from longtail.errors import DataError
@@ -69,7 +70,12 @@ def _scores(own: Path, other: Path) -> tuple[Scores, Scores]:
 
 def hashed(identifier: str) -> str:
     """16 hexadecimal digits of an id's SHA-256: enough to recognize it, not to read it."""
-    return hashlib.sha256(identifier.encode()).hexdigest()[:16]
+    return shortened(digest_of(identifier))
+
+
+def shortened(digest: str) -> str:
+    """The part of an id's SHA-256 that versions keep."""
+    return digest[:16]
 
 
 def seen_ids(assignment: pd.DataFrame) -> str:

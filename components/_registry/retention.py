@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,8 +10,9 @@ from mlflow.entities import ViewType
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
+from components._registry import approval, run_log
 from components._registry import client as registry
-from components._registry import run_log
+from components._registry.holders import n_known
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
 PRUNED = "pruned"
 
 
-def unneeded(client: MlflowClient, name: str, keep: int) -> list[tuple[ModelVersion, str]]:
+def unneeded(
+    client: MlflowClient, name: str, keep: int, forgotten: Set[str] = frozenset()
+) -> list[tuple[ModelVersion, str]]:
     """The versions beyond the newest `keep` refused ones and the newest `keep` former champions.
 
-    A version with an alias is needed. While promotion is on hold, all are: somebody may be looking
-    for the last good one.
+    A version with an alias is needed, and so is one that waits for approval. While promotion is on
+    hold, all are: somebody may be looking for the last good one. Of the others, those go first that
+    know a document of `forgotten` (digests of ids).
 
     Returns:
         Each version with the reason, oldest first.
@@ -33,7 +37,7 @@ def unneeded(client: MlflowClient, name: str, keep: int) -> list[tuple[ModelVers
     model = registry.by_model(client, name)
     if model is None or registry.held(client, name):
         return []
-    aliased = {str(version) for version in model.aliases.values()}
+    needed = _needed(client, name)
     history = registry.history(client, name)
     champions = {str(entry[side]) for entry in history for side in ("from", "to")}
     found: list[tuple[ModelVersion, str]] = []
@@ -43,19 +47,30 @@ def unneeded(client: MlflowClient, name: str, keep: int) -> list[tuple[ModelVers
         loose = [
             version
             for version in known
-            if str(version.version) not in aliased and (str(version.version) in champions) == former
+            if str(version.version) not in needed and (str(version.version) in champions) == former
         ]
+        knowing = [version for version in loose if forgotten and n_known(version, forgotten)]
+        found += [(version, "it knows forgotten documents") for version in knowing]
+        loose = [version for version in loose if version not in knowing]
         older = loose[: max(0, len(loose) - keep)]
         found += [(version, f"the newest {keep} {kind} are kept") for version in older]
     return sorted(found, key=lambda pair: int(pair[0].version))
 
 
 def revisions(client: MlflowClient, name: str) -> list[str]:
-    """The data revisions of all versions with an alias, whose nights must be kept, too."""
-    model = registry.by_model(client, name)
-    aliased = {str(version) for version in model.aliases.values()} if model else set()
-    found = (registry.by_number(client, name, number) for number in sorted(aliased))
+    """The data revisions of all versions in use, whose nights must be kept, too."""
+    found = (registry.by_number(client, name, number) for number in _needed(client, name))
     return [version.tags.get("data_revision", "") for version in found if version is not None]
+
+
+def _needed(client: MlflowClient, name: str) -> list[str]:
+    """The numbers of the versions that have an alias or wait for approval, in order."""
+    model = registry.by_model(client, name)
+    if model is None:
+        return []
+    waiting = approval.waiting(client, name, registry.versions(client, name))
+    numbers = {*map(str, model.aliases.values()), *(str(v.version) for v in waiting)}
+    return sorted(numbers, key=int)
 
 
 def megabytes(client: MlflowClient, run: Run) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from itertools import compress
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,11 @@ def existing(path: Path) -> Columns:
 
 
 def merge(
-    old: Columns, new: Rows, update: bool, origins: origin.Origins
+    old: Columns,
+    new: Rows,
+    update: bool,
+    origins: origin.Origins,
+    skip: Set[str] = frozenset(),
 ) -> tuple[Columns, int, int]:
     """Add rows to the corpus.
 
@@ -44,6 +49,7 @@ def merge(
         update: whether a row with different content replaces the old one; an old `split` is kept
             if the new row has none.
         origins: the file that each document came from, changed in place.
+        skip: ids of new rows that are left out.
 
     Returns:
         The merged columns, the number of rows added, and the number of rows changed.
@@ -58,6 +64,8 @@ def merge(
     n_added = n_changed = 0
     file = origin.name_of(new)
     for k, identity in enumerate(new.columns["id"]):
+        if identity in skip:
+            continue
         row = {name: values[k] for name, values in new.columns.items()}
         i = at.get(identity)
         if i is None:

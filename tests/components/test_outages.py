@@ -9,16 +9,17 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from components import predict, promote, register
+from components import drift, predict, promote, register
 from components._frame.exit_codes import BAD_PARAMETERS, TEMPORARY, TemporaryError
 from components._frame.launch import exit_code
 from components._registry import client as registry
-from components._registry import decision_record, worker
+from components._registry import decision_record, evidence, worker
 from components._registry.outage import explained
 from components._registry.worker import Served, ServedError
 from longtail.errors import ParameterError
 from tests.builders.faulty_server import DROP, Faults, mlflow_server
 from tests.builders.registry_workspace import build
+from tests.components.test_drift import set_params
 
 ARTIFACTS, MODELS = "/mlflow-artifacts/artifacts/", "/registered-models/"
 CODE = "API request to endpoint /x failed with error code"
@@ -92,6 +93,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Fault
         for name, wrong in (("middling", 4), ("good", 0)):
             build(folder / name, wrong=wrong)
             patch.chdir(folder / name)
+            set_params()
             register.run()
         registry.connect().set_registered_model_alias("longtail", "champion", "1")
         yield folder, faults
@@ -102,7 +104,7 @@ def served(home: tuple[Path, Faults], monkeypatch: pytest.MonkeyPatch) -> Iterat
     folder, faults = home
     monkeypatch.setenv("MLFLOW_TRACKING_URI", faults.address)
     monkeypatch.chdir(folder / "good")
-    for path in (decision_record.DECISION, promote.OUTCOME):
+    for path in (decision_record.DECISION, decision_record.DRIFT, promote.OUTCOME):
         path.unlink(missing_ok=True)
     yield faults
     faults.clear()
@@ -119,6 +121,7 @@ def asked() -> None:
 COMMANDS: dict[str, Callable[[], object]] = {
     "decide": promote.run_decide,
     "predict": asked,
+    "drift": lambda: drift.monitor(evidence.CORPUS),
     "rollback": lambda: promote.run_rollback(reason="x", to="2"),
 }
 FAULTS = [(ARTIFACTS, 500), (ARTIFACTS, DROP), (MODELS, 503), ("/health", 502), ("/health", DROP)]
@@ -138,7 +141,7 @@ def test_an_outage_is_exit_75_and_nothing_is_remembered(served: Faults, command:
         assert exit_code(caught.value) == TEMPORARY
         assert "cannot be reached" in str(caught.value) and served.hit
         served.clear()
-        assert not decision_record.DECISION.exists()
+        assert not decision_record.DECISION.exists() and not decision_record.DRIFT.exists()
         assert champion() == "1"
         assert registry.held(registry.connect(), "longtail") is None
 

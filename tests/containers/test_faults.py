@@ -13,7 +13,7 @@ from docker.types import Mount
 from dags._docker import ContainerOperator, docker_operator
 from dags._settings import load_settings
 from dags._steps import Step
-from dags._workspace import FOLDERS
+from dags._tools import FOLDERS
 from scripts import podman
 
 pytestmark = pytest.mark.containers

@@ -16,8 +16,9 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from dags._kubernetes import PodOperator, kubernetes_operator
 from dags._pods import load_pods, merged, raise_for_pod, to_dict, to_pod
+from dags._process import ProcessOperator
 from dags._settings import load_settings
-from dags._steps import Step
+from dags._steps import Step, step_names
 from tests.builders import cluster as fake
 from tests.builders.cluster import Cluster, terminated, validate, waiting
 from tests.builders.nights import Nights, run
@@ -109,7 +110,27 @@ def test_the_digest_of_a_pinned_image_is_recorded(pods_file: Path) -> None:
 def test_a_wrong_pods_file_is_refused_at_parse_time(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "pods.yaml").write_text(text)
     with pytest.raises(ValueError, match=said):
-        load_pods(str(tmp_path / "pods.yaml"))
+        load_pods(str(tmp_path / "pods.yaml"), ["train"])
+
+
+def test_a_misspelled_step_is_refused_at_parse_time(tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "pods.yaml").write_text("trian: {spec: {priorityClassName: low}}")
+    monkeypatch.setenv("LONGTAIL_PODS", str(tmp_path / "pods.yaml"))
+    with pytest.raises(ValueError, match=r"has 'trian'.* mean 'train'\?.*ingest, .*validate"):
+        pod_of(Step("train", ("python",), "train"))
+
+
+def test_the_names_of_all_steps_are_known() -> None:
+    """Those that LONGTAIL_PODS may have are those that the DAGs have."""
+    from dags import nightly_retraining, retention, rollback
+
+    found = {
+        task.task_id.removeprefix("stages.")
+        for module in (nightly_retraining, retention, rollback)
+        for task in module.dag.tasks
+        if isinstance(task, ProcessOperator)
+    }
+    assert found == set(step_names(load_settings().repo)) and len(found) > 12
 
 
 def test_a_part_needs_no_containers(tmp_path: Path, monkeypatch: Any) -> None:
@@ -122,7 +143,7 @@ def test_a_part_needs_no_containers(tmp_path: Path, monkeypatch: Any) -> None:
 
 def test_a_missing_pods_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"none\.yaml, which cannot be read"):
-        load_pods(str(tmp_path / "none.yaml"))
+        load_pods(str(tmp_path / "none.yaml"), [])
 
 
 def test_named_items_are_merged_and_other_lists_replaced() -> None:
@@ -233,7 +254,8 @@ def nights(airflow_home: Path, toy: Path, tmp_path: Path, cluster: Cluster) -> N
         "MLFLOW_TRACKING_URI": "http://user:planted-1@127.0.0.1:9",
         "AWS_SECRET_ACCESS_KEY": "planted-2",
     }
-    (tmp_path / "pods.yaml").write_text(PODS)
+    # The toy project has no stage `train`.
+    (tmp_path / "pods.yaml").write_text(PODS.replace("train:\n", "total:\n"))
     cluster.secrets.update({name: extra[name] for name in SECRETS if name in extra})
     return Nights(airflow_home, toy, cluster.home, "kubernetes", tuple(extra.items()))
 

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from dags._pods import load_pods
+from dags._steps import step_names
 from tests.builders.cluster import validate
 from tests.builders.paths import ROOT
 
@@ -65,7 +66,7 @@ def test_names_that_refer_to_something_refer_to_something() -> None:
         assert reference["key"] in of_kind("Secret")[reference["name"]]["stringData"]
     claims = set(of_kind("PersistentVolumeClaim"))
     assert {found["claimName"] for found in inside(MANIFESTS, "persistentVolumeClaim")} == claims
-    pods = load_pods(str(FOLDER / "pods.yaml"))
+    pods = load_pods(str(FOLDER / "pods.yaml"), step_names(ROOT))
     accounts = inside([MANIFESTS, pods], "serviceAccountName")
     assert set(accounts) == set(of_kind("ServiceAccount"))
 
@@ -78,7 +79,7 @@ def test_images_are_the_project_s() -> None:
     }
     assert used == {image["name"] for image in KUSTOMIZATION["images"]}
     assert {name.removeprefix("localhost/longtail-") for name in used} <= targets
-    assert set(load_pods(str(FOLDER / "pods.yaml"))["images"]) <= targets
+    assert set(load_pods(str(FOLDER / "pods.yaml"), step_names(ROOT))["images"]) <= targets
 
 
 def test_settings_are_documented() -> None:

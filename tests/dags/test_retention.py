@@ -14,6 +14,7 @@ from components._frame.pipeline import load_stages
 from dags import _retention
 from dags import _workspace as ws
 from dags._settings import Settings, load_settings
+from dags._tools import FOLDERS
 from tests.builders.nights import run
 from tests.builders.paths import ROOT
 from tests.dags.test_workspace import KEYS, night, reproduce
@@ -82,7 +83,7 @@ def test_the_cache_is_held_by_many_or_by_one(settings: Settings) -> None:
 
 def test_a_workspace_takes_no_room_of_its_own(settings: Settings) -> None:
     checkout = night(settings.repo, settings.workspaces / "one", KEYS[0], "a\n")
-    files = [path for name in ws.FOLDERS for path in (checkout.folder / name).rglob("*")
+    files = [path for name in FOLDERS for path in (checkout.folder / name).rglob("*")
              if path.is_file()]  # fmt: skip
     assert len(files) >= 4 and all(path.stat().st_nlink > 1 for path in files), files
     assert run("git", "status", "--porcelain", cwd=settings.repo) == ""

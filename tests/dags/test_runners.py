@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
+from components._frame.pipeline import ON_GPU
 from dags._environment import private_environment
 from dags._process import ProcessOperator
 from dags._runners import RUNNERS, operator
@@ -131,3 +132,17 @@ def test_memory_and_gpu_of_a_stage_s_meta_reach_its_container(monkeypatch: Any) 
     assert limits == {"memory": "2G", "nvidia.com/gpu": "1"}
     plain = nightly.stage_task(nightly.STAGES[0])
     assert plain.container_resources.limits == {}
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_stage_that_needs_a_gpu_does_not_run_without(runner: str, monkeypatch: Any) -> None:
+    from dags import nightly_retraining as nightly
+
+    monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner=runner))
+    stage = nightly.STAGES[0]
+    demanding = replace(stage, meta=stage.meta | {"gpu": True})
+    found = [
+        getattr(task, "argv", None) or getattr(task, "command", None) or task.cmds
+        for task in map(nightly.stage_task, (stage, demanding))
+    ]
+    assert found == [list(stage.argv), [*ON_GPU, *stage.argv]]

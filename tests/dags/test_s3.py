@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from dags._workspace import ToolError, prepare, record
+from dags._tools import ToolError
+from dags._workspace import prepare, record
 from tests.builders.nights import Nights, environment, run
 from tests.builders.s3 import BUCKET, client, keys, serve_s3
 
@@ -72,6 +73,9 @@ def test_dvc_s_own_reason_is_quoted(
     with pytest.raises(ToolError, match="The specified bucket does not exist") as caught:
         record(checkout)
     assert "Having any troubles" not in str(caught.value)
+    shutil.rmtree(remote / ".dvc" / "cache")
+    with pytest.raises(ToolError, match=r"`-m dvc pull .* failed .*nor on remote"):
+        prepare(remote, tmp_path / "again", "2026-03-02T020000Z")
 
 
 @pytest.mark.slow

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from components._frame.forgotten import LIST
 from components._frame.suffixes import SUFFIXES
 from components.ingest import command
 from dags._source import INCOMING, NAMED, copy_files, ingest_command
-from dags._workspace import TAKEN_IN, Workspace, WorkspaceError
+from dags._tools import WorkspaceError
+from dags._workspace import TAKEN_IN, Workspace
 
 
 def test_known_files_are_copied_and_named_by_format(tmp_path: Path) -> None:
@@ -75,6 +78,15 @@ def test_data_changed_by_hand_keep_the_recorded_split(tmp_path: Path) -> None:
     assert found[3:] == ["--assignment", "artifacts/split/assignment.parquet", "--freeze"]
     given = command.make_context("ingest", found[3:]).params
     assert given["freeze"] and given["assignment"] == Path("artifacts/split/assignment.parquet")
+
+
+def test_documents_to_forget_are_forgotten_also_without_new_files(tmp_path: Path) -> None:
+    (tmp_path / LIST).write_text("")
+    assert ingest_command(None, run_of(tmp_path), update=False) is None
+    found = ingest_command(None, replace(run_of(tmp_path), forgets=True), update=False)
+    assert found == ["python", "-m", "components.ingest", "--forgotten", LIST]
+    assert command.make_context("ingest", found[3:]).params["forgotten"] == Path(LIST)
+    assert argv("debian", tmp_path) == [*found[:3], "debian", "--update", "--forgotten", LIST]
 
 
 def test_debian_packages_change_so_they_are_always_updated(tmp_path: Path) -> None:

@@ -112,6 +112,20 @@ def test_a_busy_server_is_asked_again(server: Server) -> None:
     assert len(server.received) == 3
 
 
+def test_a_notice_shows_no_secret(
+    server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:planted-1@mlflow.invalid")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-2")
+    found = {_notify.WEBHOOK: connection("http://{place}" + PATH, server)}
+    monkeypatch.setattr(_notify, "connection", found.get)
+    message = "longtail: record failed: https://me:planted-1@mlflow.invalid, key planted-2."
+    _notify.Notify(message).notify({})
+    [(_, body, _)] = server.received
+    assert body["text"].startswith("longtail: record failed: ") and "***" in body["text"]
+    assert "planted" not in body["text"] + capsys.readouterr().out
+
+
 def test_a_failing_webhook_is_logged_without_its_secret_and_hides_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from components._frame.pipeline import load_stages
 from dags import _workspace as ws
+from dags._tools import ToolError
 from tests.builders.nights import run
 
 KEYS = [f"2026-03-0{day}T020000Z" for day in (1, 2, 3, 4)]
@@ -184,10 +185,7 @@ def test_the_encoder_is_changed_in_the_workspace_only(toy: Path, tmp_path: Path)
 def test_errors_are_one_sentence(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(ws.WorkspaceError, match="Revision 'mian' is not in"):
         ws.prepare(toy, tmp_path / "w", KEYS[0], revision="mian")
-    run("rm", "-rf", str(toy / ".dvc" / "cache"), cwd=toy)
     checkout = ws.prepare(toy, tmp_path / "w", KEYS[0])
-    with pytest.raises(ws.WorkspaceError, match="set a DVC remote or give the run a source"):
-        ws.stale_stages(checkout, load_stages(toy / "dvc.yaml"), False, None)
     table = (
         (checkout.folder / "dvc.yaml").read_text().replace("--total artifacts", "--sum artifacts")
     )
@@ -195,6 +193,26 @@ def test_errors_are_one_sentence(toy: Path, tmp_path: Path) -> None:
     with pytest.raises(
         ws.WorkspaceError, match=r"has other stages than .* built from \(.*total.argv"
     ):
+        ws.stale_stages(checkout, load_stages(toy / "dvc.yaml"), False, None)
+
+
+def test_missing_data_are_not_taken_for_none(toy: Path, tmp_path: Path) -> None:
+    """Even with a source: its new files alone would become the corpus."""
+    run("rm", "-rf", str(toy / ".dvc" / "cache"), cwd=toy)
+    with pytest.raises(ws.WorkspaceError, match="cache .* lacks the data .* set a DVC remote"):
+        ws.prepare(toy, tmp_path / "w", KEYS[0])
+    dvc = (sys.executable, "-m", "dvc", "remote", "add", "--quiet", "--default")
+    run(*dvc, "gone", str(tmp_path / "nowhere"), cwd=toy)
+    run("git", "commit", "--quiet", "--all", "-m", "Remote", cwd=toy)
+    with pytest.raises(ToolError, match=r"`-m dvc pull --force data.dvc` failed .*\S"):
+        ws.prepare(toy, tmp_path / "w", KEYS[0])
+
+
+def test_without_any_data_a_source_is_needed(toy: Path, tmp_path: Path) -> None:
+    run("git", "rm", "--quiet", "data.dvc", cwd=toy)
+    run("git", "commit", "--quiet", "-m", "No data", cwd=toy)
+    checkout = ws.prepare(toy, tmp_path / "w", KEYS[0])
+    with pytest.raises(ws.WorkspaceError, match="data is empty: .*give the run a source"):
         ws.stale_stages(checkout, load_stages(toy / "dvc.yaml"), False, None)
 
 

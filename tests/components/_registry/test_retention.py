@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
@@ -13,9 +14,10 @@ import yaml
 from click.testing import CliRunner
 from mlflow.entities import LoggedModelOutput, LoggedModelStatus, ViewType
 
+from components import ingest
 from components._cli import prune
+from components._registry import approval, evidence, hold, retention
 from components._registry import client as registry
-from components._registry import hold, retention
 from tests.builders.registry_workspace import PARAMS
 
 NAME = "longtail"
@@ -34,10 +36,12 @@ def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> mlflow.MlflowClie
     return registry.connect()
 
 
-def add_version(client: mlflow.MlflowClient, number: int) -> None:
+def add_version(client: mlflow.MlflowClient, number: int, ids: Sequence[str] = ()) -> None:
     """A run with a file, a model with a file, and the version of that model."""
     experiment = mlflow.set_experiment(NAME)
     with mlflow.start_run() as run:
+        if ids:
+            mlflow.log_text(evidence.hashed_lines(ids), evidence.KNOWN_FILE)
         mlflow.log_text("r" * KB * 1000, "run.txt")
         model = mlflow.initialize_logged_model(name="model")
         Path("file.txt").write_text("m" * KB * 1000)
@@ -91,6 +95,52 @@ def test_old_versions_go_with_their_files_and_those_in_use_stay(
     assert numbers(client) == [2, 3, 4, 6, 10]
     assert stored() == pytest.approx(before / 2)
     assert retention.unneeded(client, NAME, 1) == []
+
+
+def test_versions_that_know_forgotten_documents_go_first(
+    client: mlflow.MlflowClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, ids in enumerate((["a", "b"], ["a", "b"], ["a"], ["a", "b"], []), start=1):
+        add_version(client, number, ids)
+    client.set_registered_model_alias(NAME, "champion", "4")
+    assert retention.unneeded(client, NAME, 10) == []
+    Path("gone.txt").write_text("b\n")
+    ingest.command.main(["--forget", "gone.txt"], standalone_mode=False)
+    told = capsys.readouterr().out
+    assert "version 1: knows 1 of them; `longtail prune --apply` removes it with its run." in told
+    assert "version 4: knows 1 of them; stays while it is champion." in told
+    assert "version 5: does not say what it knows; goes when it is old." in told
+    assert "version 3" not in told
+    done = CliRunner().invoke(prune.command, ["--apply"])
+    assert done.exit_code == 0, done.output
+    assert "it knows forgotten documents" in done.output
+    assert "version 4: knows 1 of them; stays while it is champion." in done.output
+    assert numbers(client) == [3, 4, 5]
+    # While promotion is held, somebody may need the others.
+    add_version(client, 6, ["b"])
+    hold.begin(client, NAME, "wrong labels")
+    done = CliRunner().invoke(prune.command, ["--apply"])
+    assert "version 6: knows 1 of them; stays while promotion is held." in done.output
+    assert numbers(client) == [3, 4, 5, 6]
+
+
+def test_a_version_that_waits_for_approval_stays(client: mlflow.MlflowClient) -> None:
+    """Also after another one became the challenger."""
+    for number in range(1, 6):
+        add_version(client, number)
+    for number in (2, 3):
+        approval.ask(client, client.get_model_version(NAME, str(number)), f"decision {number}")
+    client.set_registered_model_alias(NAME, "challenger", "5")
+    assert [int(v.version) for v, _ in retention.unneeded(client, NAME, 1)] == [1]
+    assert retention.revisions(client, NAME) == ["night2", "night3", "night5"]
+    # The newer 3 still waits, until a newer one than that is the champion.
+    client.set_registered_model_alias(NAME, "champion", "2")
+    registry.append_history(client, NAME, {"from": None, "to": "2"})
+    assert [int(v.version) for v, _ in retention.unneeded(client, NAME, 1)] == [1]
+    client.set_registered_model_alias(NAME, "champion", "4")
+    registry.append_history(client, NAME, {"from": "2", "to": "4"})
+    assert [int(v.version) for v, _ in retention.unneeded(client, NAME, 1)] == [1]
+    assert retention.revisions(client, NAME) == ["night4", "night5"]
 
 
 def test_what_a_kill_left_is_swept_the_next_time(

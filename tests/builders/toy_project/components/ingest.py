@@ -11,6 +11,7 @@ parser.add_argument("paths", type=Path, nargs="*")
 parser.add_argument("--update", action="store_true")
 parser.add_argument("--assignment")
 parser.add_argument("--freeze", action="store_true")
+parser.add_argument("--forgotten", type=Path)
 for source in parser.parse_args().paths:
     if not source.read_text().strip():
         print(f"ingest: {source} is empty; expected at least one line.", file=sys.stderr)
