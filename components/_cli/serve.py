@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import click
 
 from components._frame.exit_codes import TEMPORARY
 from components._frame.launch import CONTEXT
 from components._registry import client as registry
+from components._registry import trust
 from longtail.errors import DataError
 
 EXAMPLE = '{"inputs": {"text": ["A viewer for PNG images."]}, "params": {"top_k": 3}}'
@@ -22,12 +26,21 @@ PORT = click.IntRange(1, 65535)
 @click.option("--port", default=5001, show_default=True, type=PORT, help="port to listen on")
 @click.option("--model", help="models:/… or runs:/… (default: the champion)")
 def command(host: str, port: int, model: str | None) -> None:
-    """Start `mlflow models serve` on the model, in this environment."""
+    """Start `mlflow models serve` on a checked copy of the model, in this environment."""
     name = registry.model_name()
     client = registry.connect()
     with registry.reachable():
         if model is None and registry.by_alias(client, name, registry.CHAMPION) is None:
             raise DataError(f"{name} has no champion; promote a version first (`longtail run`).")
+    # Stopped from outside, the server is stopped too and the copy is removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Not one of the names that `longtail prune` takes for a leftover: it is in use for days.
+    with tempfile.TemporaryDirectory(prefix="longtail-serving-") as folder:
+        copied = trust.fetch(model or registry.champion_uri(), Path(folder))
+        _serve(copied, host, port)
+
+
+def _serve(folder: Path, host: str, port: int) -> None:
     print(
         f"Once the server is up, send a request (params are optional):\n"
         f"  curl -H 'Content-Type: application/json' http://{host}:{port}/invocations \\\n"
@@ -35,12 +48,11 @@ def command(host: str, port: int, model: str | None) -> None:
         flush=True,
     )
     # Idle threads sleep instead of spinning: on a busy machine, answers come ten times as fast.
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
-    uri = model or registry.champion_uri()
-    argv = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri]
-    argv += ["--env-manager", "local", "--host", host, "--port", str(port)]
+    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONDONTWRITEBYTECODE": "1"}
+    argv = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local"]
+    argv += ["--host", host, "--port", str(port), "--model-uri"]
     try:
-        done = subprocess.run(argv, env=environment, check=False)
+        done = subprocess.run([*argv, str(folder)], env=environment, check=False)
     except KeyboardInterrupt:
         return
     if done.returncode:

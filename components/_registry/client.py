@@ -22,8 +22,7 @@ from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked
 from components._frame.params import PARAMS_FILE, Section, load_params
 from components._frame.scratch import cache_folder
-from components._registry.outage import explained
-from components._registry.worker import told
+from components._registry.outage import explained, told
 from longtail.errors import DataError, ParameterError
 
 DEFAULTS = {

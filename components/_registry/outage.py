@@ -50,6 +50,17 @@ REFUSED = {
 }
 
 
+def told(error: BaseException) -> str:
+    """Type and message of the error and of those that caused it, one per line."""
+    lines: list[str] = []
+    following: BaseException | None = error
+    while following is not None and len(lines) < 10:
+        lines.append(f"{type(following).__name__}: {following}")
+        hidden = following.__suppress_context__
+        following = following.__cause__ or (None if hidden else following.__context__)
+    return "\n".join(lines)
+
+
 def explained(text: str) -> TemporaryError | ParameterError | None:
     """The error to raise instead, if `text` tells of an outage or of a refused request.
 

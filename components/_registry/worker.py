@@ -1,14 +1,13 @@
 """Runs a registered version in its own process, with the code that it was packed with.
 
-`python -I components/_registry/worker.py URI` loads the version and answers JSON lines. Isolated
-mode hides the working folder, and `OnlyPacked` hides the installed project: a version that needs
-either of them does not load, and an older version runs the code it was made with. `Served` is the
-other end.
+`python -I -B components/_registry/worker.py FOLDER URI` loads the version and answers JSON lines.
+Isolated mode hides the working folder, and `OnlyPacked` hides the installed project: a version that
+needs either of them does not load, and an older version runs the code it was made with. `Served` is
+the other end: it fetches the version first, and compares its files with the registered ones.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import json
 import os
@@ -31,11 +30,11 @@ SETTINGS = {
     # Idle threads sleep instead of spinning: on a busy machine, a text takes a tenth of the time.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-DOWNLOAD_SECONDS, START_SECONDS, ANSWER_SECONDS = 3600.0, 300.0, 600.0
+START_SECONDS, ANSWER_SECONDS = 300.0, 600.0
 
 
 class ServedError(Exception):
-    """The served model did not load, refused its input, or died."""
+    """The model is not the one that was registered, did not load, refused its input, or died."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ class Served:
     """A context manager around the process; `ask` sends texts and waits for the answer.
 
     Raises:
-        ServedError: the model does not load, refuses the input, or takes too long.
+        ServedError: the model is not the one that was registered, does not load, refuses the input,
+            or takes too long.
         TemporaryError: it cannot be downloaded now, or its process was killed from outside.
         ParameterError: the tracking server refuses the request.
     """
@@ -61,27 +61,36 @@ class Served:
         self.uri = uri
         self.start_seconds = self.size_mb = 0.0
         self.labels: list[str] = []
-        self.digest = ""
 
     def __enter__(self) -> Served:
+        # Not at the top: this file also runs alone, where no project is to be seen.
+        from components._registry import trust
+        from longtail.errors import DataError
+
         started = time.perf_counter()
-        self._log = tempfile.TemporaryFile()
-        # Removed with the process, which is killed: a version from a server is downloaded to it.
+        # Removed with the process, which is killed.
         self._folder = tempfile.TemporaryDirectory(prefix="longtail-served-")
+        try:
+            copied = trust.fetch(self.uri, Path(self._folder.name))
+        except Exception as error:
+            self._folder.cleanup()
+            if isinstance(error, DataError):
+                raise ServedError(str(error)) from None
+            raise
+        self.size_mb = trust.megabytes(copied)
+        self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", os.path.abspath(__file__), self.uri],
+            [sys.executable, "-I", "-B", os.path.abspath(__file__), str(copied), self.uri],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={**os.environ, **SETTINGS, "TMPDIR": self._folder.name},
         )
         try:
-            self._receive(DOWNLOAD_SECONDS)
-            ready = self._receive(START_SECONDS)
+            self.labels = self._receive(START_SECONDS)["labels"]
         except Exception:
             self.__exit__(None, None, None)
             raise
-        self.labels, self.digest, self.size_mb = ready["labels"], ready["digest"], ready["size_mb"]
         self.start_seconds = time.perf_counter() - started
         return self
 
@@ -106,9 +115,7 @@ class Served:
         return Answer(**self._receive(ANSWER_SECONDS))
 
     def _receive(self, seconds: float) -> dict[str, Any]:
-        # Not at the top: this file also runs alone, where no project is to be seen.
         from components._frame.exit_codes import TemporaryError
-        from components._registry.outage import explained
 
         assert self._process.stdout is not None
         late = threading.Event()
@@ -119,13 +126,13 @@ class Served:
         if not line:
             killed = self._process.wait() == -signal.SIGKILL
             what = f"did not answer within {seconds:.0f} s" if late.is_set() else "died"
-            if killed and (not late.is_set() or seconds == DOWNLOAD_SECONDS):
-                cause = "" if late.is_set() else ", killed from outside, usually for lack of memory"
-                raise TemporaryError(f"The process of {self.uri} {what}{cause}; try again.")
+            if killed and not late.is_set():
+                cause = "killed from outside, usually for lack of memory"
+                raise TemporaryError(f"The process of {self.uri} {what}, {cause}; try again.")
             raise ServedError(f"{self.uri} {what}. {self._last_log_line()}")
         answer = json.loads(line)
         if "error" in answer:
-            raise explained(answer.get("told", "")) or ServedError(answer["error"])
+            raise ServedError(answer["error"])
         return answer
 
     def _give_up(self, late: threading.Event) -> None:
@@ -136,31 +143,6 @@ class Served:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:500] if lines else ""
-
-
-def told(error: BaseException) -> str:
-    """Type and message of the error and of those that caused it, one per line."""
-    lines: list[str] = []
-    following: BaseException | None = error
-    while following is not None and len(lines) < 10:
-        lines.append(f"{type(following).__name__}: {following}")
-        hidden = following.__suppress_context__
-        following = following.__cause__ or (None if hidden else following.__context__)
-    return "\n".join(lines)
-
-
-def fingerprint(folder: Path) -> tuple[str, float]:
-    """Digest and size (MB) of a version's code and artifacts, without MLflow's own metadata."""
-    digest, size = hashlib.sha256(), 0
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        kept = name.parts[0] in ("artifacts", "code") or name.suffix == ".py"
-        if kept and path.is_file() and "__pycache__" not in name.parts:
-            with path.open("rb") as handle:
-                part = hashlib.file_digest(handle, "sha256").digest()
-            digest.update(name.as_posix().encode() + b"\0" + part)
-            size += path.stat().st_size
-    return digest.hexdigest(), size / 1e6
 
 
 class OnlyPacked:
@@ -182,8 +164,8 @@ class OnlyPacked:
         return spec
 
 
-def _serve(uri: str) -> None:
-    """Load `uri`, then answer each line of stdin; what libraries print goes to stderr."""
+def _serve(folder: Path, uri: str) -> None:
+    """Load `folder`, then answer each line of stdin; what libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
 
@@ -194,21 +176,12 @@ def _serve(uri: str) -> None:
     try:
         import mlflow.pyfunc
 
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
-    except Exception as error:
-        message = f"{uri} cannot be downloaded: {type(error).__name__}: {error}"
-        send({"error": message, "told": told(error)})
-        return
-    send({})
-    try:
-        digest, size_mb = fingerprint(folder)
         sys.meta_path.insert(0, OnlyPacked(folder))
         model = mlflow.pyfunc.load_model(str(folder))
     except Exception as error:
         send({"error": f"{uri} does not load: {type(error).__name__}: {error}"})
         return
-    labels = list(model.unwrap_python_model().labels)
-    send({"labels": labels, "digest": digest, "size_mb": size_mb})
+    send({"labels": list(model.unwrap_python_model().labels)})
     for line in sys.stdin:
         send(_answer(model, json.loads(line)))
 
@@ -232,4 +205,4 @@ def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(Path(sys.argv[1]), sys.argv[2])
