@@ -19,8 +19,8 @@ from dags import _workspace, _xcom
 from dags._assets import CHAMPION, DATA
 from dags._links import MlflowRunLink, ReportLink
 from dags._notify import ANSWER_WITHIN, FAILED, Notify, outcome, read, waiting
-from dags._retention import using_cache
 from dags._process import check_params
+from dags._retention import using_cache
 from dags._runners import operator
 from dags._settings import load_settings
 from dags._source import ingest_command

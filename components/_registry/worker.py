@@ -1,6 +1,7 @@
 """Runs a registered version in its own process, with the code that it was packed with.
 
-`python -I -B components/_registry/worker.py FOLDER URI` loads the version and answers JSON lines.
+`python -I -B components/_registry/worker.py FOLDER URI` loads the version and answers JSON lines;
+with HOST and PORT it answers requests over HTTP, as MLflow's own server.
 Isolated mode hides the working folder, and `OnlyPacked` hides the installed project: a version that
 needs either of them does not load, and an older version runs the code it was made with. `Served` is
 the other end: it fetches the version first, and compares its files with the registered ones.
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,6 +187,99 @@ def _serve(folder: Path, uri: str) -> None:
         send(_answer(model, json.loads(line)))
 
 
+def _listen(folder: Path, uri: str, host: str, port: int) -> None:
+    """Load `folder`, then answer requests by MLflow's server, once they are checked."""
+    import mlflow.pyfunc
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    sys.meta_path.insert(0, OnlyPacked(folder))
+    try:
+        model = mlflow.pyfunc.load_model(str(folder))
+    except Exception as error:
+        print(f"{uri} does not load: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(3)  # bad data; this file also runs alone, where no project is to be seen
+    uvicorn.run(Checked(scoring_server.init(model)), host=host, port=port)
+
+
+class Checked:
+    """Refuses requests that MLflow would answer with nonsense, a stack trace, or a 500.
+
+    MLflow turns null, numbers, and objects into texts before the model sees them.
+    """
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """See the specification of ASGI."""
+        kinds = [value for name, value in scope.get("headers", ()) if name == b"content-type"]
+        if scope.get("path") != "/invocations" or not any(b"json" in kind for kind in kinds):
+            await self.app(scope, receive, send)
+            return
+        parts, more = [], True
+        while more:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        body = b"".join(parts)
+        if reason := refusal(body):
+            answer = json.dumps({"error_code": "BAD_REQUEST", "message": reason}).encode()
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 400, "headers": headers})
+            await send({"type": "http.response.body", "body": answer})
+            return
+        whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def again() -> Any:
+            return next(whole, None) or await receive()
+
+        await self.app(scope, again, send)
+
+
+def refusal(body: bytes) -> str | None:
+    """Why a JSON request is refused; None if each of its texts is a string."""
+    try:
+        texts = _texts(json.loads(body))
+    except RecursionError:
+        return "The request is nested too deeply."
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+        return f"The request is not valid JSON: {error}"
+    if texts is None:
+        return None  # MLflow says what is missing
+    if not texts:
+        return "The request has no text, expected at least one."
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = "missing" if text is None else json.dumps(text)[:60]
+            return f"Row {row}: 'text' is {kind}, expected a string."
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            return f"Row {row}: 'text' has half of a character (a lone surrogate)."
+    return None
+
+
+def _texts(request: Any) -> list[Any] | None:
+    """The texts in any of the forms that MLflow's server knows; None if it has none of them."""
+    if not isinstance(request, dict):
+        return None
+    if isinstance(split := request.get("dataframe_split"), dict):
+        names, rows = split.get("columns"), split.get("data")
+        if not isinstance(names, list) or not isinstance(rows, list) or "text" not in names:
+            return None
+        at = names.index("text")
+        return [
+            row[at] if isinstance(row, list) and len(row) == len(names) else row for row in rows
+        ]
+    given = next(
+        (request[k] for k in ("inputs", "instances", "dataframe_records") if k in request), None
+    )
+    if isinstance(given, dict) and "text" in given:  # columns
+        return given["text"] if isinstance(given["text"], list) else [given["text"]]
+    if not isinstance(given, list):
+        return None if given is None or isinstance(given, dict) else [given]
+    return [row.get("text", row) if isinstance(row, dict) else row for row in given]
+
+
 def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
     import resource
 
@@ -205,4 +299,7 @@ def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    _serve(Path(sys.argv[1]), sys.argv[2])
+    if len(sys.argv) == 3:
+        _serve(Path(sys.argv[1]), sys.argv[2])
+    else:
+        _listen(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))
