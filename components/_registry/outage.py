@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from components._frame.exit_codes import TemporaryError
 from longtail.errors import ParameterError
@@ -100,6 +100,22 @@ def _status(text: str) -> int | None:
         if name in NAMED:
             return NAMED[name]
     return None
+
+
+def separate_password() -> None:
+    """Move user and password from the server's address to MLflow's own variables.
+
+    So no message, address, or link of any library can show them. Those variables win if they are
+    set already.
+    """
+    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    user, at, host = address.netloc.rpartition("@")
+    if not at or address.scheme not in ("http", "https"):
+        return
+    name, _, password = user.partition(":")
+    os.environ["MLFLOW_TRACKING_URI"] = address._replace(netloc=host).geturl()
+    os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(name))
+    os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(password))
 
 
 def _where() -> str:

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import mlflow
 import pytest
@@ -18,6 +25,7 @@ from components._registry.outage import explained
 from components._registry.worker import Served, ServedError
 from longtail.errors import ParameterError
 from tests.builders.faulty_server import DROP, Faults, mlflow_server
+from tests.builders.paths import ROOT
 from tests.builders.registry_workspace import build
 
 ARTIFACTS, MODELS = "/mlflow-artifacts/artifacts/", "/registered-models/"
@@ -59,6 +67,34 @@ def test_no_message_shows_a_password(monkeypatch: pytest.MonkeyPatch):
         assert "secret" not in str(explained(f"HTTPError: {status} Server Error"))
     text = str(explained("ConnectionError: https://ada:secret@tracker.example:8443/api"))
     assert "tracker.example:8443 cannot be reached" in text and "secret" not in text
+
+
+def test_the_password_of_the_server_is_shown_nowhere(tmp_path: Path):
+    """It reaches the server as credentials, but neither the address nor any output."""
+    asked: list[str | None] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.headers["Authorization"])
+            self.send_response(200 if self.path == "/health" else 500)
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://ada:s%40cret@127.0.0.1:{server.server_port}"
+    program = (
+        "import os\nfrom components._registry import client\n"
+        "print(os.environ['MLFLOW_TRACKING_URI'])\nfrom components._cli.main import main\nmain()"
+    )
+    own = {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    own |= {"PYTHONPATH": str(ROOT), "LONGTAIL_CACHE": str(tmp_path)}
+    argv = [sys.executable, "-c", program, "history", "--model", "longtail"]
+    done = subprocess.run(argv, cwd=tmp_path, env=os.environ | own, capture_output=True, text=True)
+    server.shutdown()
+    assert done.returncode == TEMPORARY, done.stderr
+    assert f"http://127.0.0.1:{server.server_port}\n" in done.stdout
+    assert not re.search("s%40cret|s@cret", done.stdout + done.stderr)
+    assert set(asked) == {"Basic " + b64encode(b"ada:s@cret").decode()}
 
 
 @pytest.mark.parametrize(
