@@ -242,8 +242,8 @@ def check_lock(path: Path) -> None:
 def _recorded(path: Path) -> str | None:
     if not LOCK.exists():
         return None
-    stages: dict[str, Any] = (yaml.safe_load(LOCK.read_text(encoding="utf-8")) or {})["stages"]
-    outs = [out for row in stages.values() for out in row.get("outs", ())]
+    lock: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8")) or {}
+    outs = [out for row in lock.get("stages", {}).values() for out in row.get("outs", ())]
     same = [out["md5"] for out in outs if Path(out["path"]).resolve() == path.resolve()]
     return same[0] if same else None
 
