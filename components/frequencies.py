@@ -23,6 +23,7 @@ from longtail.frequency import (
     statistics,
     suggest_mu,
 )
+from longtail.spreadsheet import harmless
 
 
 class Params(Section):
@@ -88,12 +89,16 @@ def run(
 
 
 def _write_plot(path: Path, rows: list[tuple[int, str, str]]) -> None:
-    """Write the labels from frequent to rare, for `dvc plots show`."""
+    """Write the labels from frequent to rare, for `dvc plots show`.
+
+    Spreadsheets run formulas, and DVC puts the cells into the script of a page as they are: there a
+    label could end the script. So `<` is replaced by a look-alike; `frequencies.json` is exact.
+    """
     with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["rank", "documents", "label", "group"])
-        for rank, row in enumerate(rows, 1):
-            writer.writerow([rank, *row])
+        for rank, (documents, label, group) in enumerate(rows, 1):
+            writer.writerow([rank, documents, harmless(label.replace("<", "‹")), group])
 
 
 if __name__ == "__main__":

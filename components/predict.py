@@ -24,6 +24,7 @@ from components._frame.progress import progress
 from components._frame.suffixes import SUFFIXES
 from components._registry import client as registry
 from components._registry.evidence import BASELINE, THRESHOLDS
+from components._registry.trust import check_lock
 from components._registry.worker import Answer, Served, ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
 
@@ -91,6 +92,8 @@ class Workspace:
         for path in (self.folder, THRESHOLDS):
             if not path.exists():
                 raise DataError(f"{path} does not exist; run `dvc repro` or pass another --model.")
+        for path in paths.values():
+            check_lock(path)
         if not (self.folder / "config.json").is_file():
             raise DataError(
                 f"{self.folder} is no model: expected a folder that `train` wrote, a folder with "

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseOperator
@@ -17,6 +18,9 @@ from dags import _xcom
 from dags._environment import private_environment
 from dags._settings import Settings
 from dags._steps import Step, mask_secrets, raise_for_exit_code
+
+CHECK = Path("components/_cli/check.py")
+MOST_LINES = 40
 
 
 class ProcessOperator(BaseOperator):
@@ -38,12 +42,9 @@ class ProcessOperator(BaseOperator):
 
     def execute(self, context: Any) -> None:
         mask_secrets()
-        python = os.environ.get("LONGTAIL_PYTHON", sys.executable)
-        argv = [python if argument == "python" else argument for argument in self.argv]
+        argv = [_python() if argument == "python" else argument for argument in self.argv]
         self.log.info("In %s: %s", self.cwd, argv)
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
-        inherited.pop("PYTHONPATH", None)
-        env = {**inherited, **self.private, **self.env}
+        env = {**_inherited(), **self.private, **self.env}
         self.child = subprocess.Popen(
             argv, cwd=self.cwd, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             text=True, errors="replace", start_new_session=True,
@@ -59,6 +60,31 @@ class ProcessOperator(BaseOperator):
         """Terminate the step and its workers, which share its process group."""
         if getattr(self, "child", None) is not None and self.child.poll() is None:
             os.killpg(self.child.pid, signal.SIGTERM)
+
+
+def _python() -> str:
+    return os.environ.get("LONGTAIL_PYTHON", sys.executable)
+
+
+def _inherited() -> dict[str, str]:
+    """Airflow's environment without what is Airflow's own."""
+    own = {k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")}
+    own.pop("PYTHONPATH", None)
+    return own
+
+
+def check_params(workspace: Path) -> None:
+    """Check all of the workspace's params.yaml at once, with its own code; a fault fails the task.
+
+    In containers every step checks its own sections: Airflow's image has none of their libraries.
+    """
+    if not (workspace / CHECK).exists():  # the code of an earlier date
+        return
+    argv = [_python(), "-m", CHECK.with_suffix("").as_posix().replace("/", ".")]
+    done = subprocess.run(
+        argv, cwd=workspace, env=_inherited(), capture_output=True, text=True, errors="replace"
+    )
+    raise_for_exit_code(done.returncode, done.stderr.splitlines()[-MOST_LINES:])
 
 
 def process_operator(

@@ -20,6 +20,7 @@ from dags._assets import CHAMPION, DATA
 from dags._commands import COMMANDS, CORPUS
 from dags._links import MlflowRunLink, ReportLink
 from dags._notify import ANSWER_WITHIN, FAILED, Notify, outcome, read, waiting
+from dags._process import check_params
 from dags._retention import using_cache
 from dags._runners import operator
 from dags._settings import load_settings
@@ -113,6 +114,8 @@ def plan() -> list[str]:
     params, checkout = context["params"], _xcom.pull_workspace(context["ti"])
     with airflow_exceptions():
         stale = _workspace.stale_stages(checkout, STAGES, params["force"], params["max_age_days"])
+    if stale and SETTINGS.runner == "process":
+        check_params(checkout.folder)
     idle = not stale and not _workspace.is_undecided(checkout)
     if idle:
         with airflow_exceptions():

@@ -20,6 +20,7 @@ from components._frame.launch import CONTEXT, guarded  # noqa: E402 - needs the 
 # Subcommand: its module, and its name in that module's group if it belongs to one.
 COMMANDS: dict[str, tuple[str, str | None]] = {
     "ingest": ("components.ingest", None),
+    "check": ("components._cli.check", None),
     "run": ("components._cli.run", None),
     "predict": ("components.predict", None),
     "register": ("components.register", None),

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from components import drift, promote, register
+from components._cli.check import check
 from components._cli.summary import show
 from components._frame.exit_codes import TEMPORARY, GateNotPassed
 from components._frame.launch import CONTEXT
@@ -52,6 +53,7 @@ def command(profile: str | None) -> None:
     for name in (PARAMS_FILE, DVC_YAML):
         if not name.exists():
             raise ParameterError(f"No {name} in {Path.cwd()}; run from the project's root folder.")
+    check()
     for stage in load_stages():
         if stage.gpu:
             check_gpu(stage.name)

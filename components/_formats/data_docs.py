@@ -1,6 +1,7 @@
 """Runs Great Expectations on the flags, one expectation per rule, and writes the Data Docs.
 
-Data Docs do not escape values of the data, so the expectations see only flags and hashed ids.
+Data Docs do not escape values of the data, so the expectations see only flags and hashed ids. Nor
+do they work without scripts and styles from seven hosts on the internet: what loads is taken out.
 """
 
 from __future__ import annotations
@@ -28,6 +29,15 @@ EXAMPLES = 20
 _SEVERITY = {"error": "critical", "quarantine": "warning", "repair": "info", "warn": "info"}
 _EPOCH = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 _RANDOM = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_SCRIPT = re.compile(r"<script\b.*?</script\s*>", re.DOTALL | re.IGNORECASE)
+_LOADED = re.compile(
+    r"<(?:link|img|iframe)\b[^>]*(?:href|src)\s*=\s*[\"']?(?:https?:)?//[^>]*>", re.IGNORECASE
+)
+_ADDRESS = re.compile(r"url\(\s*[\"']?(?:https?:)?//[^)]*\)", re.IGNORECASE)
+_STYLE = (
+    "<style>body{font-family:sans-serif;margin:2rem}table{border-collapse:collapse}"
+    "td,th{border:1px solid #ccc;padding:.3rem .6rem;text-align:left}</style>"
+)
 _NOW = re.compile(r"\b\d{8}T\d{6}\.\d{6}Z")
 
 
@@ -63,6 +73,7 @@ def expect(ids: list[str], expectations: list[Expectation], data_docs: Path) -> 
     with written(data_docs) as folder:
         counts = _run(frame, expectations, folder)
         _make_reproducible(folder)
+        _keep_to_itself(folder)
     declared = {e.code: int(e.flag.sum()) for e in expectations}
     if counts != declared:
         raise RuntimeError(f"Expectations declared {declared}, executed {counts}.")
@@ -173,6 +184,23 @@ def _make_reproducible(folder: Path) -> None:
     for page in sorted(folder.rglob("*.html")):
         text = _numbered(page.read_text(encoding="utf-8"))
         page.write_text(_NOW.sub("20000101T000000.000000Z", text), encoding="utf-8")
+
+
+def _keep_to_itself(folder: Path) -> None:
+    """Remove all scripts and whatever is loaded from elsewhere; the tables are plain HTML.
+
+    Only the table of the index is made by a script, so the index becomes a list of the pages.
+    """
+    for style in sorted(folder.rglob("*.css")):
+        style.write_text(_ADDRESS.sub("none", style.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in sorted(folder.rglob("*.html")):
+        text = _LOADED.sub("", _SCRIPT.sub("", page.read_text(encoding="utf-8")))
+        text = _ADDRESS.sub("none", text)
+        page.write_text(text.replace("</head>", f"{_STYLE}</head>", 1), encoding="utf-8")
+    names = sorted(page.relative_to(folder).as_posix() for page in folder.rglob("*.html"))
+    links = "".join(f'<li><a href="{n}">{n}</a></li>' for n in names if n != "index.html")
+    index = f'<!doctype html><meta charset="utf-8"><title>Data Docs</title>{_STYLE}<ul>{links}</ul>'
+    (folder / "index.html").write_text(index, encoding="utf-8")
 
 
 def _numbered(text: str) -> str:

@@ -22,8 +22,7 @@ from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked
 from components._frame.params import PARAMS_FILE, Section, load_params
 from components._frame.scratch import cache_folder
-from components._registry.outage import explained
-from components._registry.worker import told
+from components._registry.outage import explained, separate_password, told
 from longtail.errors import DataError, ParameterError
 
 DEFAULTS = {
@@ -34,12 +33,14 @@ DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
 for _name, _value in DEFAULTS.items():
     os.environ.setdefault(_name, _value)
+separate_password()
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
 import mlflow  # noqa: E402 - reads the variables above on import

@@ -209,7 +209,7 @@ def _advised(line: gate.Line) -> gate.Line:
 def smoked(version: ModelVersion) -> Smoke:
     """Smoke-test a version in a fresh process."""
     sample = evidence.read_sample(str(version.run_id))
-    return smoke(f"models:/{version.name}/{version.version}", sample, version.tags[registry.FILES])
+    return smoke(f"models:/{version.name}/{version.version}", sample)
 
 
 def smoke_lines(version: ModelVersion, limits: Limits) -> list[gate.Line]:

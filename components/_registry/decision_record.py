@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from components._formats.json_file import read_json, write_json
 from components._frame.files import written
 from components._registry import client as registry
 from components._registry import hold
+from longtail.report.page.formats import escape_markdown
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -71,7 +73,7 @@ def markdown(decision: dict[str, Any]) -> str:
     lines = [
         f"# Version {challenger['version']} against {against}: {decision['verdict']}",
         "",
-        " ".join([decision["summary"], *brakes(decision)]),
+        _safe(" ".join([decision["summary"], *brakes(decision)])),
         "",
         "| rule | metric | slice | champion | challenger | difference | interval | limit "
         "| verdict | reason |",
@@ -79,8 +81,9 @@ def markdown(decision: dict[str, Any]) -> str:
     ]
     lines += [_row(rule) for rule in decision["rules"]]
     if decision["labels_added"] or decision["labels_removed"]:
-        lines += ["", f"Labels added: {', '.join(decision['labels_added']) or 'none'}."]
-        lines += ["", f"Labels removed: {', '.join(decision['labels_removed']) or 'none'}."]
+        for what in ("added", "removed"):
+            labels = ", ".join(map(escape_markdown, decision[f"labels_{what}"]))
+            lines += ["", f"Labels {what}: {labels or 'none'}."]
     if known := decision.get("test_set"):
         chances = ", ".join(
             f"+{100 * float(gain):g} points {100 * chance:.0f}%"
@@ -98,7 +101,13 @@ def _row(rule: dict[str, Any]) -> str:
     numbers = (_cell(rule[name]) for name in ("champion", "challenger", "difference"))
     cells = [rule["rule"], rule["metric"], rule["slice"], *numbers, interval]
     cells += [_cell(rule["limit"]), rule["verdict"], rule["reason"]]
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(_safe(str(cell)) for cell in cells) + " |"
+
+
+def _safe(text: str) -> str:
+    """Text on one line, without HTML, links, or cells of its own; code in backticks stays."""
+    line = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([|\[\]])", r"\\\1", line)
 
 
 def _cell(value: float | None) -> str:

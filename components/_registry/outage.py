@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from components._frame.exit_codes import TemporaryError
 from longtail.errors import ParameterError
@@ -50,6 +50,17 @@ REFUSED = {
 }
 
 
+def told(error: BaseException) -> str:
+    """Type and message of the error and of those that caused it, one per line."""
+    lines: list[str] = []
+    following: BaseException | None = error
+    while following is not None and len(lines) < 10:
+        lines.append(f"{type(following).__name__}: {following}")
+        hidden = following.__suppress_context__
+        following = following.__cause__ or (None if hidden else following.__context__)
+    return "\n".join(lines)
+
+
 def explained(text: str) -> TemporaryError | ParameterError | None:
     """The error to raise instead, if `text` tells of an outage or of a refused request.
 
@@ -89,6 +100,22 @@ def _status(text: str) -> int | None:
         if name in NAMED:
             return NAMED[name]
     return None
+
+
+def separate_password() -> None:
+    """Move user and password from the server's address to MLflow's own variables.
+
+    So no message, address, or link of any library can show them. Those variables win if they are
+    set already.
+    """
+    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    user, at, host = address.netloc.rpartition("@")
+    if not at or address.scheme not in ("http", "https"):
+        return
+    name, _, password = user.partition(":")
+    os.environ["MLFLOW_TRACKING_URI"] = address._replace(netloc=host).geturl()
+    os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(name))
+    os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(password))
 
 
 def _where() -> str:

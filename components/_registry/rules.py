@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Collection
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
 
 from components._frame.params import Section
 from longtail import gate
+from longtail.errors import unknown_name
+from longtail.evaluation.metrics import SET_METRICS
+from longtail.frequency import FREQUENCY_GROUPS
+
+# Fractions of which more is better: of a limit on any other, the gate would read the opposite.
+LIMITED = [name for name in SET_METRICS if name not in ("hamming_loss", "labels_with_f1")]
+
+
+def _of(kind: str, valid: Collection[str]) -> AfterValidator:
+    """Refuse a misspelled key, whose limit would never be looked at."""
+
+    def known(table: dict[str, float]) -> dict[str, float]:
+        unknown = [str(unknown_name(kind, name, valid)) for name in table if name not in valid]
+        if unknown:
+            raise ValueError(" ".join(unknown))
+        return table
+
+    return AfterValidator(known)
+
+
+_Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+_Difference = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
+FractionByMetric = Annotated[dict[str, _Fraction], _of("metric for a limit", LIMITED)]
+FractionByGroup = Annotated[dict[str, _Fraction], _of("label group", FREQUENCY_GROUPS)]
+DifferenceByMetric = Annotated[dict[str, _Difference], _of("metric for a limit", LIMITED)]
 
 
 class Limits(Section):
@@ -19,7 +47,7 @@ class Limits(Section):
     )
     memory_mb: float = Field(gt=0, description="peak resident memory, MB")
     size_mb: float = Field(gt=0, description="size of the version's files, MB")
-    max_int8_loss: dict[str, float] = Field(
+    max_int8_loss: FractionByMetric = Field(
         description="maximum loss of an int8 version against its float32 model, per metric"
     )
 
@@ -50,9 +78,9 @@ class Params(Section):
     max_micro_loss: float = Field(
         ge=0, le=1, description="maximum loss of micro-F1, compared with the lower bound"
     )
-    max_loss: dict[str, float] = Field(description="maximum loss of micro-F1 per label group")
-    floors: dict[str, float] = Field(description="minimum value of the challenger per metric")
-    over_baseline: dict[str, float] = Field(
+    max_loss: FractionByGroup = Field(description="maximum loss of micro-F1 per label group")
+    floors: FractionByMetric = Field(description="minimum value of the challenger per metric")
+    over_baseline: DifferenceByMetric = Field(
         description="minimum difference per metric, compared with the lower bound"
     )
     min_shared_labels: float = Field(

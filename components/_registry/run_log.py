@@ -29,10 +29,9 @@ from components._formats.model import load_model
 from components._frame.pipeline import load_stages
 from components._frame.usage import read_usage
 from components._registry import client as registry
-from components._registry import evidence, reference
+from components._registry import evidence, reference, trust
 from components._registry.provenance import SERVING, origin_tags, pack_code
 from components._registry.smoke import INT8_TOLERANCE, Sample
-from components._registry.worker import fingerprint
 from longtail.errors import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -207,7 +206,9 @@ def _log_model(artifacts: dict[str, Path], runtime: str) -> str:
         )
     with tempfile.TemporaryDirectory(prefix="longtail-logged-") as folder:
         place = mlflow.artifacts.download_artifacts(model.model_uri, dst_path=folder)
-        return fingerprint(Path(place))[0]
+        files = trust.listing(Path(place))
+    mlflow.log_text(files, trust.LISTING)
+    return trust.digest(files)
 
 
 def _numbers(path: Path) -> Iterator[tuple[str, float]]:

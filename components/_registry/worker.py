@@ -1,14 +1,14 @@
 """Runs a registered version in its own process, with the code that it was packed with.
 
-`python -I components/_registry/worker.py URI` loads the version and answers JSON lines. Isolated
-mode hides the working folder, and `OnlyPacked` hides the installed project: a version that needs
-either of them does not load, and an older version runs the code it was made with. `Served` is the
-other end.
+`python -I -B components/_registry/worker.py FOLDER URI` loads the version and answers JSON lines;
+with HOST and PORT it answers requests over HTTP, as MLflow's own server.
+Isolated mode hides the working folder, and `OnlyPacked` hides the installed project: a version that
+needs either of them does not load, and an older version runs the code it was made with. `Served` is
+the other end: it fetches the version first, and compares its files with the registered ones.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.machinery
 import json
 import os
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +31,11 @@ SETTINGS = {
     # Idle threads sleep instead of spinning: on a busy machine, a text takes a tenth of the time.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-DOWNLOAD_SECONDS, START_SECONDS, ANSWER_SECONDS = 3600.0, 300.0, 600.0
+START_SECONDS, ANSWER_SECONDS = 300.0, 600.0
 
 
 class ServedError(Exception):
-    """The served model did not load, refused its input, or died."""
+    """The model is not the one that was registered, did not load, refused its input, or died."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class Served:
     """A context manager around the process; `ask` sends texts and waits for the answer.
 
     Raises:
-        ServedError: the model does not load, refuses the input, or takes too long.
+        ServedError: the model is not the one that was registered, does not load, refuses the input,
+            or takes too long.
         TemporaryError: it cannot be downloaded now, or its process was killed from outside.
         ParameterError: the tracking server refuses the request.
     """
@@ -61,27 +62,36 @@ class Served:
         self.uri = uri
         self.start_seconds = self.size_mb = 0.0
         self.labels: list[str] = []
-        self.digest = ""
 
     def __enter__(self) -> Served:
+        # Not at the top: this file also runs alone, where no project is to be seen.
+        from components._registry import trust
+        from longtail.errors import DataError
+
         started = time.perf_counter()
-        self._log = tempfile.TemporaryFile()
-        # Removed with the process, which is killed: a version from a server is downloaded to it.
+        # Removed with the process, which is killed.
         self._folder = tempfile.TemporaryDirectory(prefix="longtail-served-")
+        try:
+            copied = trust.fetch(self.uri, Path(self._folder.name))
+        except Exception as error:
+            self._folder.cleanup()
+            if isinstance(error, DataError):
+                raise ServedError(str(error)) from None
+            raise
+        self.size_mb = trust.megabytes(copied)
+        self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", os.path.abspath(__file__), self.uri],
+            [sys.executable, "-I", "-B", os.path.abspath(__file__), str(copied), self.uri],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={**os.environ, **SETTINGS, "TMPDIR": self._folder.name},
         )
         try:
-            self._receive(DOWNLOAD_SECONDS)
-            ready = self._receive(START_SECONDS)
+            self.labels = self._receive(START_SECONDS)["labels"]
         except Exception:
             self.__exit__(None, None, None)
             raise
-        self.labels, self.digest, self.size_mb = ready["labels"], ready["digest"], ready["size_mb"]
         self.start_seconds = time.perf_counter() - started
         return self
 
@@ -106,9 +116,7 @@ class Served:
         return Answer(**self._receive(ANSWER_SECONDS))
 
     def _receive(self, seconds: float) -> dict[str, Any]:
-        # Not at the top: this file also runs alone, where no project is to be seen.
         from components._frame.exit_codes import TemporaryError
-        from components._registry.outage import explained
 
         assert self._process.stdout is not None
         late = threading.Event()
@@ -119,13 +127,13 @@ class Served:
         if not line:
             killed = self._process.wait() == -signal.SIGKILL
             what = f"did not answer within {seconds:.0f} s" if late.is_set() else "died"
-            if killed and (not late.is_set() or seconds == DOWNLOAD_SECONDS):
-                cause = "" if late.is_set() else ", killed from outside, usually for lack of memory"
-                raise TemporaryError(f"The process of {self.uri} {what}{cause}; try again.")
+            if killed and not late.is_set():
+                cause = "killed from outside, usually for lack of memory"
+                raise TemporaryError(f"The process of {self.uri} {what}, {cause}; try again.")
             raise ServedError(f"{self.uri} {what}. {self._last_log_line()}")
         answer = json.loads(line)
         if "error" in answer:
-            raise explained(answer.get("told", "")) or ServedError(answer["error"])
+            raise ServedError(answer["error"])
         return answer
 
     def _give_up(self, late: threading.Event) -> None:
@@ -136,31 +144,6 @@ class Served:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:500] if lines else ""
-
-
-def told(error: BaseException) -> str:
-    """Type and message of the error and of those that caused it, one per line."""
-    lines: list[str] = []
-    following: BaseException | None = error
-    while following is not None and len(lines) < 10:
-        lines.append(f"{type(following).__name__}: {following}")
-        hidden = following.__suppress_context__
-        following = following.__cause__ or (None if hidden else following.__context__)
-    return "\n".join(lines)
-
-
-def fingerprint(folder: Path) -> tuple[str, float]:
-    """Digest and size (MB) of a version's code and artifacts, without MLflow's own metadata."""
-    digest, size = hashlib.sha256(), 0
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        kept = name.parts[0] in ("artifacts", "code") or name.suffix == ".py"
-        if kept and path.is_file() and "__pycache__" not in name.parts:
-            with path.open("rb") as handle:
-                part = hashlib.file_digest(handle, "sha256").digest()
-            digest.update(name.as_posix().encode() + b"\0" + part)
-            size += path.stat().st_size
-    return digest.hexdigest(), size / 1e6
 
 
 class OnlyPacked:
@@ -182,8 +165,8 @@ class OnlyPacked:
         return spec
 
 
-def _serve(uri: str) -> None:
-    """Load `uri`, then answer each line of stdin; what libraries print goes to stderr."""
+def _serve(folder: Path, uri: str) -> None:
+    """Load `folder`, then answer each line of stdin; what libraries print goes to stderr."""
     answers = os.fdopen(os.dup(1), "w", encoding="ascii")
     os.dup2(2, 1)
 
@@ -194,23 +177,107 @@ def _serve(uri: str) -> None:
     try:
         import mlflow.pyfunc
 
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
-    except Exception as error:
-        message = f"{uri} cannot be downloaded: {type(error).__name__}: {error}"
-        send({"error": message, "told": told(error)})
-        return
-    send({})
-    try:
-        digest, size_mb = fingerprint(folder)
         sys.meta_path.insert(0, OnlyPacked(folder))
         model = mlflow.pyfunc.load_model(str(folder))
     except Exception as error:
         send({"error": f"{uri} does not load: {type(error).__name__}: {error}"})
         return
-    labels = list(model.unwrap_python_model().labels)
-    send({"labels": labels, "digest": digest, "size_mb": size_mb})
+    send({"labels": list(model.unwrap_python_model().labels)})
     for line in sys.stdin:
         send(_answer(model, json.loads(line)))
+
+
+def _listen(folder: Path, uri: str, host: str, port: int) -> None:
+    """Load `folder`, then answer requests by MLflow's server, once they are checked."""
+    import mlflow.pyfunc
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    sys.meta_path.insert(0, OnlyPacked(folder))
+    try:
+        model = mlflow.pyfunc.load_model(str(folder))
+    except Exception as error:
+        print(f"{uri} does not load: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(3)  # bad data; this file also runs alone, where no project is to be seen
+    uvicorn.run(Checked(scoring_server.init(model)), host=host, port=port)
+
+
+class Checked:
+    """Refuses requests that MLflow would answer with nonsense, a stack trace, or a 500.
+
+    MLflow turns null, numbers, and objects into texts before the model sees them.
+    """
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """See the specification of ASGI."""
+        kinds = [value for name, value in scope.get("headers", ()) if name == b"content-type"]
+        if scope.get("path") != "/invocations" or not any(b"json" in kind for kind in kinds):
+            await self.app(scope, receive, send)
+            return
+        parts, more = [], True
+        while more:
+            message = await receive()
+            parts.append(message.get("body", b""))
+            more = message.get("more_body", False)
+        body = b"".join(parts)
+        if reason := refusal(body):
+            answer = json.dumps({"error_code": "BAD_REQUEST", "message": reason}).encode()
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": 400, "headers": headers})
+            await send({"type": "http.response.body", "body": answer})
+            return
+        whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def again() -> Any:
+            return next(whole, None) or await receive()
+
+        await self.app(scope, again, send)
+
+
+def refusal(body: bytes) -> str | None:
+    """Why a JSON request is refused; None if each of its texts is a string."""
+    try:
+        texts = _texts(json.loads(body))
+    except RecursionError:
+        return "The request is nested too deeply."
+    except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
+        return f"The request is not valid JSON: {error}"
+    if texts is None:
+        return None  # MLflow says what is missing
+    if not texts:
+        return "The request has no text, expected at least one."
+    for row, text in enumerate(texts):
+        if not isinstance(text, str):
+            kind = "missing" if text is None else json.dumps(text)[:60]
+            return f"Row {row}: 'text' is {kind}, expected a string."
+        if any("\ud800" <= sign <= "\udfff" for sign in text):
+            return f"Row {row}: 'text' has half of a character (a lone surrogate)."
+    return None
+
+
+def _texts(request: Any) -> list[Any] | None:
+    """The texts in any of the forms that MLflow's server knows; None if it has none of them."""
+    if not isinstance(request, dict):
+        return None
+    if isinstance(split := request.get("dataframe_split"), dict):
+        names, rows = split.get("columns"), split.get("data")
+        if not isinstance(names, list) or not isinstance(rows, list) or "text" not in names:
+            return None
+        at = names.index("text")
+        return [
+            row[at] if isinstance(row, list) and len(row) == len(names) else row for row in rows
+        ]
+    given = next(
+        (request[k] for k in ("inputs", "instances", "dataframe_records") if k in request), None
+    )
+    if isinstance(given, dict) and "text" in given:  # columns
+        return given["text"] if isinstance(given["text"], list) else [given["text"]]
+    if not isinstance(given, list):
+        return None if given is None or isinstance(given, dict) else [given]
+    return [row.get("text", row) if isinstance(row, dict) else row for row in given]
 
 
 def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
@@ -232,4 +299,7 @@ def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    if len(sys.argv) == 3:
+        _serve(Path(sys.argv[1]), sys.argv[2])
+    else:
+        _listen(Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]))

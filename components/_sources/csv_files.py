@@ -16,14 +16,37 @@ from components._sources.source import (
     option,
     separator_option,
 )
+from longtail.errors import DataError
+
+OTHER_SEPARATORS = (";", "|", "\t", "/")
 
 
 def read_csv(path: Path, file_format: FileFormat) -> Rows:
     """Read a table with a label column, split at `label_separator` (by default a comma)."""
-    given = "," if file_format.label_separator is None else file_format.label_separator
-    separator = one_character("--label-separator", given)
+    given = file_format.label_separator
+    separator = one_character("--label-separator", "," if given is None else given)
     file_format = dataclasses.replace(file_format, label_separator=separator)
-    return typed(named(table(path, file_format), file_format), file_format)
+    rows = named(table(path, file_format), file_format)
+    if given is None:
+        _check_separator(rows, separator)
+    return typed(rows, file_format)
+
+
+def _check_separator(rows: Rows, separator: str) -> None:
+    """Labels joined by another sign than the comma would become one label per combination."""
+    cells = set(rows.columns["labels"]) - {""}
+    if not cells or any(separator in cell for cell in cells):
+        return
+    for other in OTHER_SEPARATORS:
+        joined = {cell for cell in cells if other in cell}
+        labels = {label.strip() for cell in cells for label in cell.split(other)}
+        if 2 * len(joined) > len(cells) > len(labels):
+            raise DataError(
+                f"{rows.source}, column 'labels': no cell holds a {separator!r}, but "
+                f"{len(joined):,} of {len(cells):,} different cells hold a {other!r}, such as "
+                f"{min(joined)!r:.60}. Pass --label-separator {other!r} if it separates labels, "
+                f"or --label-separator {separator!r} if each cell is one label."
+            )
 
 
 def table(path: Path, file_format: FileFormat) -> Rows:
@@ -44,7 +67,9 @@ CSV = file_source(
     column_option("id"),
     column_option("text"),
     column_option("labels"),
-    option("--label-separator", help="separator of labels in a cell", default=",", metavar="CHAR"),
+    option(
+        "--label-separator", help="separator of labels in a cell (default: a comma)", metavar="CHAR"
+    ),
     separator_option(),
     encoding_option(),
 )

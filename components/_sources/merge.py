@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components._formats.corpus import COLUMNS, REQUIRED, SPLITS, read_corpus, write_corpus
+from components._frame.files import written
 from components._sources import origins as origin
 from components._sources.csv_files import table
 from components._sources.rows import FileFormat, Rows, one_type
@@ -102,7 +103,17 @@ def _remember(origins: origin.Origins, identity: str, file: str | None) -> None:
 
 
 def _differs(name: str, old: Any, new: Any) -> bool:
-    return old != new and not (name == "split" and new is None)
+    if name == "labels":  # a set; the order, which may differ between deliveries, means nothing
+        old, new = sorted(old, key=str), sorted(new, key=str)
+    if old == new or (name == "split" and new is None):
+        return False
+    return _known(old) != _known(new)
+
+
+def _known(value: Any) -> str | None:
+    """The value for a comparison: NaN, which differs from itself, is null as in the corpus."""
+    missing = value is None or (isinstance(value, float) and value != value)
+    return None if missing else repr(value)
 
 
 def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> tuple[int, int]:
@@ -197,4 +208,12 @@ def save(columns: Columns, path: Path) -> None:
         for name, values in columns.items()
         if name in REQUIRED or any(value is not None for value in values)
     }
-    write_corpus(pd.DataFrame(kept), path)
+    with written(path) as temporary:
+        write_corpus(pd.DataFrame(kept), temporary)
+        try:
+            read_corpus(temporary, null_labels=True)
+        except DataError as error:
+            raise DataError(
+                f"{path} is unchanged: what was to be written cannot be read again ({error}) Drop "
+                "the columns that the project does not need, and ingest once more."
+            ) from None

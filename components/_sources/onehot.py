@@ -43,6 +43,13 @@ def read_onehot(path: Path, file_format: FileFormat) -> Rows:
         if ones is None:
             _refuse_cell(f"{path}: row {len(lines)} (line {lines[-1]})", row, header, at)
         label_lists.append([label_of[i] for i in ones or ()])
+    certain = {file_format.id_column, file_format.text_column, *file_format.metadata_columns}
+    for name in sorted(set(columns) - certain):  # `group`, `source`, …: by their names only
+        if columns[name] and set(columns[name]) <= {"0", "1"}:
+            raise DataError(
+                f"{path}: column {name!r} holds only 0 and 1 like a label, but is a column about "
+                "the document. Rename it if it is a label; else name it with --metadata-columns."
+            )
     found = Rows(str(path), {**columns, "labels": label_lists}, lines)
     return typed(named(found, file_format, WANTED), file_format)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import datetime as dt
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +58,14 @@ class Rows:
         return f"{self.source}: row {i + 1}{line}"
 
 
+MOST_NESTED = 30  # Arrow writes deeper values, but cannot read them
+# Columns that the project makes itself.
+RESERVED = {
+    "length": "the report's slices by length of text",
+    "reasons": "the reasons in the quarantine",
+}
+
+
 class _Fault(Exception):  # noqa: N818 - always caught here
     """What is wrong with a value; the caller adds where it is."""
 
@@ -90,6 +100,11 @@ def typed(rows: Rows, file_format: FileFormat) -> Rows:
         "labels": lambda value: _labels(value, file_format.label_separator),
     }
     for name, values in rows.columns.items():
+        if name in RESERVED:
+            raise DataError(
+                f"{rows.source}: column {name!r} has the name of {RESERVED[name]}, which one of "
+                "the two would replace; rename or drop it."
+            )
         if name in readers:
             columns[name] = _column(rows, name, values, readers[name])
         else:
@@ -117,12 +132,25 @@ def _column(rows: Rows, name: str, values: list[Any], read: Callable[[Any], Any]
 def one_type(source: str, name: str, values: list[Any]) -> list[Any]:
     """Check a column outside the contract: any type that Arrow knows, but only one."""
     try:
-        pa.array(values)
+        depth = _depth(pa.array(values).type)
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
             f"{source}, column {name!r}: its values have mixed types ({error}); convert or drop it."
         ) from None
+    if depth > MOST_NESTED:
+        raise DataError(
+            f"{source}, column {name!r}: a value is nested {depth} deep, expected at most "
+            f"{MOST_NESTED}; drop the column, or turn it into text."
+        )
     return values
+
+
+def _depth(kind: pa.DataType) -> int:
+    """How many lists and objects are inside each other; without recursion, which has a limit."""
+    depth, level = 0, [kind]
+    while level := [t.field(i).type for t in level for i in range(t.num_fields)]:
+        depth += 1
+    return depth
 
 
 def _string(value: Any) -> str:
@@ -155,12 +183,31 @@ def _text(value: Any) -> str:
 
 def _labels(value: Any, separator: str | None) -> list[str]:
     if isinstance(value, str) and separator is not None:
+        if (listed := _listed(value)) is not None:
+            return listed
         return [label.strip() for label in _string(value).split(separator)] if value else []
     if not isinstance(value, list):
         hint = " If it is one string, pass --label-separator." if isinstance(value, str) else ""
         got = "null" if value is None else f"{type(value).__name__} {value!r:.60}"
         raise _Fault(f"expected a list of strings, got {got}.{hint}")
     return [_string(label) for label in value]
+
+
+def _listed(cell: str) -> list[str] | None:
+    """The labels of a list written as text, such as `['a', 'b']` of pandas or `["a"]` of JSON."""
+    if not re.match(r"\s*\[\s*(['\"].*)?\]\s*$", cell, re.DOTALL):
+        return None
+    try:
+        found = ast.literal_eval(cell.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = None
+    # Python joins strings that only a blank separates, as NumPy prints them.
+    if not isinstance(found, list) or re.search(r"['\"]\s+['\"]", cell):
+        raise _Fault(
+            f"{cell!r:.60} looks like a list written as text, but is none that can be read; "
+            'expected labels with a separator between them, or a list such as ["a", "b"].'
+        )
+    return [_string(label).strip() for label in found]
 
 
 def _optional(value: Any) -> str | None:

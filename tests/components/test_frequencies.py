@@ -12,11 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
+from dvc_render import VegaRenderer
 from pydantic import ValidationError
 
 from components._formats.assignment import read_parts
 from components._formats.corpus import write_corpus
-from components.frequencies import Params, run
+from components.frequencies import Params, _write_plot, run
 from longtail.errors import DataError
 from tests.builders.params import stage_params
 
@@ -54,6 +55,24 @@ def count(folder: Path, **params: Any) -> dict[str, Any]:
         params=stage_params(Params, "frequencies", params),
     )
     return json.loads((folder / "out" / "frequencies.json").read_text(encoding="utf-8"))
+
+
+def test_no_label_runs_in_a_spreadsheet_or_in_the_page_of_the_plots(tmp_path: Path) -> None:
+    """The page is DVC's own: rendered as `dvc plots show` does."""
+    hostile = ["=cmd|' /C calc'!A0", "</script><script>alert(1)</script>", "<!--<script>"]
+    rows = [(3 - i, label, "TAIL") for i, label in enumerate(hostile)]
+    _write_plot(tmp_path / "labels.csv", rows)
+    with (tmp_path / "labels.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    assert table[0]["label"] == "'" + hostile[0]
+    assert [row["documents"] for row in table] == ["3", "2", "1"]
+    drawn = {"filename": "labels.csv", "field": "documents"}
+    points = [row | drawn | {"rev": "workspace"} for row in table]
+    page = VegaRenderer(
+        points, "labels", x="rank", y="documents", anchors_y_definitions=[drawn]
+    ).generate_html()
+    assert "alert(1)" in page
+    assert "</script><script>alert" not in page and "<!--<script>" not in page
 
 
 def test_counts_by_hand(tmp_path: Path) -> None:

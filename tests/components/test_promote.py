@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +81,21 @@ def test_the_decision_is_written_to_files_and_to_the_registry(bench: Bench):
     assert decision["summary"] in text
     assert all(rule["reason"] in text for rule in decision["rules"])
     assert bench.client.get_model_version("longtail", "1").description == text
+
+
+def test_nothing_of_the_corpus_is_markup_in_the_decision(bench: Bench):
+    hostile = "<script>alert(1)</script> | [x](http://evil.example) ![y](z)\n# a"
+    bench.decide("middling")
+    decision = decision_record.read()
+    decision |= {"labels_added": [hostile], "labels_removed": [hostile], "summary": hostile}
+    decision["hold"] = {"when": "now", "who": hostile, "reason": hostile}
+    decision["rules"][0]["reason"] = hostile
+    text = decision_record.markdown(decision)
+    assert text.count("&lt;script") >= 5 and "<" not in text
+    assert re.search(r"(?<!\\)\[|(?<!\\)\]|^# a", text, re.MULTILINE) is None
+    assert {
+        line.replace("\\|", "").count("|") for line in text.splitlines() if line[:1] == "|"
+    } == {11}
 
 
 def test_the_same_question_is_not_scored_again(bench: Bench):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -226,6 +227,37 @@ def test_data_docs_show_no_text_and_reruns_give_the_same_bytes(stage: Stage) -> 
         assert hidden not in pages
     stage.rerun()
     assert {path for path in outputs if path.read_bytes() != before[path]} == set()
+
+
+class Loads(HTMLParser):
+    """Collects what a browser would run or fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        address = values.get("src") or (values.get("href") if tag == "link" else "") or ""
+        if tag in ("script", "iframe", "object") or "//" in address:
+            self.found.append(f"{tag} {address}")
+
+
+def test_data_docs_run_nothing_and_load_nothing_from_elsewhere(stage: Stage) -> None:
+    stage.run(records())
+    pages = sorted(stage.data_docs.rglob("*.html"))
+    assert len(pages) == 3
+    for page in pages:
+        loads = Loads()
+        loads.feed(page.read_text(encoding="utf-8"))
+        assert loads.found == [], page
+    for style in stage.data_docs.rglob("*.css"):
+        assert "//" not in re.sub(r"/\*.*?\*/", "", style.read_text(), flags=re.DOTALL), style
+    index = (stage.data_docs / "index.html").read_text()
+    for link in re.findall(r'href="([^"]+)"', index):
+        assert (stage.data_docs / link).is_file()
+    [results] = (stage.data_docs / "validations").rglob("*.html")
+    assert all(code in results.read_text() for code in ("empty_text", "repeated_label"))
 
 
 def test_suspects_are_harmless_to_spreadsheets(stage: Stage) -> None:

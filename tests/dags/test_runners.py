@@ -12,10 +12,11 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 
 from components._frame.pipeline import ON_GPU
 from dags._environment import private_environment
-from dags._process import ProcessOperator
+from dags._process import ProcessOperator, check_params
 from dags._runners import RUNNERS, operator
 from dags._settings import load_settings
 from dags._steps import Step, raise_for_exit_code
+from tests.builders.paths import ROOT
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,28 @@ def test_exit_codes(code: int, outcome: type[Exception]) -> None:
         raise_for_exit_code(code, ["", "the reason"])
     assert type(caught.value) is outcome
     assert "the reason" in str(caught.value)
+
+
+def test_all_faults_of_params_are_told_before_the_first_stage(tmp_path: Path) -> None:
+    for name in ("components", "longtail", "dvc.yaml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    text = (ROOT / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text)
+    check_params(tmp_path)
+    for old, new in (
+        ("    HEAD:", "    HAED:"),
+        ("max_length:", "max_lenth:"),
+        ("drift:", "drfit:"),
+    ):
+        assert text.count(old) >= 1
+        text = text.replace(old, new, 1)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(AirflowFailException, match="not retried") as caught:
+        check_params(tmp_path)
+    for hint in ("'HEAD'", "'max_length'", "'drift'"):
+        assert f"Did you mean {hint}" in str(caught.value)
+    (tmp_path / "components").unlink()
+    check_params(tmp_path)  # the code of an earlier date has no check
 
 
 def test_exit_code_zero_passes() -> None:

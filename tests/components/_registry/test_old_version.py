@@ -68,7 +68,7 @@ def test_an_old_version_loads_and_answers_with_its_own_code(home: Path) -> None:
         answer = model.ask(["the ant and the bee", "of the fox"], top_k=3)
     assert [row[0] for row in answer.labels] == ["ant", "fox"] or answer.labels[1][0] == "fox"
     sample = evidence.read_sample(str(version().run_id))
-    assert smoke(URI, sample, version().tags[registry.FILES]).faults == []
+    assert smoke(URI, sample).faults == []
 
 
 def test_an_old_champion_is_compared_with_a_new_version(home: Path) -> None:

@@ -1,4 +1,4 @@
-"""The champion behind MLflow's own server: JSON over HTTP, many requests at once."""
+"""The champion behind `longtail serve`: JSON over HTTP, many requests at once."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ from components._formats.json_file import read_json
 from components._registry import client as registry
 from components._registry import evidence
 from longtail.evaluation.metrics import apply_thresholds
+from tests.builders.paths import ROOT
 from tests.builders.registry_workspace import WORDS, build
 
+PROGRAM = "from components._cli.main import main; main()"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
@@ -47,14 +49,10 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        arguments = ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
-        # MLflow starts uvicorn by its name.
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         log = stack.enter_context(Path("server.log").open("w"))
         server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "models", "serve", "-m", "models:/longtail@champion"]
-            + arguments,
-            env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PATH": path},
+            [sys.executable, "-c", PROGRAM, "serve", "--port", str(port)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -81,9 +79,10 @@ def _wait(address: str, server: subprocess.Popen) -> None:
     raise AssertionError(Path("server.log").read_text()[-2000:])
 
 
-def ask(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def ask(url: str, body: dict[str, Any] | bytes) -> tuple[int, dict[str, Any]]:
     headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, json.dumps(body).encode(), headers)
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, headers)
     try:
         with urllib.request.urlopen(request, timeout=120) as response:
             return response.status, json.load(response)
@@ -122,12 +121,45 @@ def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
         ({"dataframe_records": [{"text": "a"}, {"text": None}]}, "Row 1: 'text' is missing"),
         ({"inputs": {"words": ["a"]}}, "missing inputs ['text']"),
         ({"words": ["a"]}, "must be a JSON dictionary"),
+        ({"inputs": {"text": [None]}}, "Row 0: 'text' is missing, expected a string"),
+        ({"inputs": {"text": ["a", 3]}}, "Row 1: 'text' is 3, expected"),
+        ({"inputs": {"text": [True]}}, "Row 0: 'text' is true"),
+        ({"inputs": {"text": [float("nan")]}}, "Row 0: 'text' is NaN"),
+        ({"inputs": {"text": [{"a": 1}]}}, "Row 0: 'text' is {"),
+        ({"inputs": {"text": [["a"]]}}, "Row 0: 'text' is ["),
+        ({"inputs": {"text": []}}, "no text, expected at least one"),
+        ({"inputs": []}, "no text, expected at least one"),
+        ({"inputs": {"text": ["\ud800"]}}, "lone surrogate"),
+        ({"instances": [{"text": None}]}, "Row 0: 'text' is missing"),
+        ({"dataframe_split": {"columns": ["text"], "data": [["a"], [7]]}}, "Row 1: 'text' is 7"),
+        (b'{"inputs": {"text": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}}", "nested too deeply"),
+        (b'{"inputs": {"text": [' + b"1" * 5000 + b"]}}", "4300 digits"),
+        (b'{"inputs": ', "not valid JSON"),
+        (b"\xff\xfe{", "not valid JSON"),
     ],
 )
-def test_bad_requests_get_400_and_a_reason(url: str, body: dict[str, Any], reason: str):
+def test_bad_requests_get_400_and_a_reason(url: str, body: dict[str, Any] | bytes, reason: str):
     status, answer = ask(url, body)
     assert status == 400
     assert reason in answer["message"]
+    assert "stack_trace" not in answer and "site-packages" not in str(answer)
+    assert ask(url, {"inputs": {"text": ["ant"]}})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"inputs": ["ant", "bee"]},
+        {"inputs": [{"text": "ant"}, {"text": "bee"}]},
+        {"inputs": {"text": ["ant", "bee"], "more": [1, 2]}},
+        {"instances": [{"text": "ant"}, {"text": "bee"}]},
+        {"dataframe_split": {"columns": ["text"], "data": [["ant"], ["bee"]]}},
+        {"dataframe_records": [{"text": "ant"}, {"text": "bee"}]},
+    ],
+)
+def test_every_form_that_mlflow_knows_is_answered(url: str, body: dict[str, Any]):
+    status, answer = ask(url, body)
+    assert (status, len(answer.get("predictions", ()))) == (200, 2), answer
 
 
 def test_concurrent_requests_get_their_own_answers(url: str):
