@@ -76,6 +76,7 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
     )
     fixed, shares = val_from_train(refreshed.fixed, shares, together)
     parts = _assign(ids, targets, together, fixed, shares, params)
+    _check_no_part_is_empty(parts, fixed, together)
     report = {
         "method": params.method,
         "frozen": int((fixed >= 0).sum() - refreshed.drawn.sum()),
@@ -105,6 +106,20 @@ def _found(parts: np.ndarray, report: dict[str, Any]) -> str:
     return (
         f"{named} ({report['frozen']:,} frozen{retired}); {missing:,} labels missing from a part"
         f"{across}"
+    )
+
+
+def _check_no_part_is_empty(parts: np.ndarray, fixed: np.ndarray, together: list[str]) -> None:
+    sizes = np.bincount(parts, minlength=len(splitting.SPLITS))
+    empty = [name for name, n in zip(splitting.SPLITS, sizes, strict=True) if not n]
+    if not empty:
+        return
+    free = {name for name, part in zip(together, fixed, strict=True) if part < 0}
+    raise DataError(
+        f"{' and '.join(empty)} would have no document: of {len(parts):,} documents, "
+        f"{int((fixed >= 0).sum()):,} have a frozen part, and the others are {len(free):,} groups "
+        "of documents that belong together (copies, or one value of `group`). Expected at least "
+        "one document in each part; add documents, or remove the column `split` or `group`."
     )
 
 

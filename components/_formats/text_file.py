@@ -14,7 +14,11 @@ from longtail.errors import DataError, ParameterError
 
 def checked_file(path: Path) -> Path:
     """Return `path` if it is a file with content, else raise DataError."""
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name that no file can have
+        raise DataError(f"{str(path):.80} is no file ({error.strerror}); check the path.") from None
+    if not exists:
         raise DataError(f"{path} does not exist; check the path.")
     if path.is_dir():
         raise DataError(f"{path} is a folder, expected a file; pass the files in it.")
@@ -52,7 +56,7 @@ def codec(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
         "".encode(name)  # base64 and the like are codecs, but not of text
-    except LookupError:
+    except (LookupError, UnicodeError):
         raise ParameterError(f"--encoding: unknown encoding {encoding!r}; try utf-8.") from None
     return "utf-8-sig" if name == "utf-8" else name
 
@@ -73,5 +77,7 @@ def _wrong_encoding(path: Path, encoding: str) -> DataError:
                     f"is not {encoding}; pass the file's encoding, such as --encoding latin-1 or "
                     "--encoding cp1252."
                 )
+            except UnicodeError:  # some codecs do not say where
+                break
             before += len(line)
     return DataError(f"{path} is not {encoding}; pass the file's encoding with --encoding.")

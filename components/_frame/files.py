@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -59,6 +60,9 @@ def written(path: Path) -> Iterator[Path]:
 
 
 LOCK = ".lock"
+# What a wrong path does; a full disk, for one, is something else.
+NO_FOLDER = (errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS,
+             errno.ENAMETOOLONG)  # fmt: skip
 
 
 @contextmanager
@@ -68,9 +72,16 @@ def locked(folder: Path) -> Iterator[None]:
     The lock is on a file opened for writing: NFS passes only such locks on to other machines, and
     refuses or keeps to itself those on a folder. The file is gone when nobody holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    handle = _locked_file(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / LOCK
+        handle = _locked_file(path)
+    except OSError as error:
+        if error.errno not in NO_FOLDER:
+            raise
+        raise DataError(
+            f"{str(folder):.80} cannot be written ({error.strerror}); expected a folder."
+        ) from None
     try:
         yield
     finally:

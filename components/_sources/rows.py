@@ -100,6 +100,11 @@ def typed(rows: Rows, file_format: FileFormat) -> Rows:
         "labels": lambda value: _labels(value, file_format.label_separator),
     }
     for name, values in rows.columns.items():
+        if not name.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise DataError(
+                f"{rows.source}: column {name!r} has half of a character (a lone surrogate) in its "
+                "name; rename it."
+            )
         if name in RESERVED:
             raise DataError(
                 f"{rows.source}: column {name!r} has the name of {RESERVED[name]}, which one of "
@@ -135,7 +140,7 @@ def one_type(source: str, name: str, values: list[Any]) -> list[Any]:
         depth = _depth(pa.array(values).type)
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
-            f"{source}, column {name!r}: its values have mixed types ({error}); convert or drop it."
+            f"{source}, column {name!r}: its values cannot be kept ({error}); convert or drop it."
         ) from None
     if depth > MOST_NESTED:
         raise DataError(
@@ -148,8 +153,11 @@ def one_type(source: str, name: str, values: list[Any]) -> list[Any]:
 def _depth(kind: pa.DataType) -> int:
     """How many lists and objects are inside each other; without recursion, which has a limit."""
     depth, level = 0, [kind]
-    while level := [t.field(i).type for t in level for i in range(t.num_fields)]:
-        depth += 1
+    while level:
+        if any(pa.types.is_struct(t) and not t.num_fields for t in level):
+            raise pa.ArrowInvalid("objects without a field, which Parquet cannot hold")
+        level = [t.field(i).type for t in level for i in range(t.num_fields)]
+        depth += bool(level)
     return depth
 
 
@@ -234,7 +242,10 @@ def _timestamp(value: Any) -> dt.datetime | None:
         moment = value if isinstance(value, dt.datetime) else dt.datetime.fromisoformat(value)
     except (TypeError, ValueError):
         raise _Fault(f"expected a date such as 2026-01-31T08:00, got {value!r:.60}.") from None
-    return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    try:
+        return moment.astimezone(dt.UTC).replace(tzinfo=None) if moment.tzinfo else moment
+    except OverflowError:  # its zone moves it out of the years 1 to 9999
+        raise _Fault(f"expected a date of the years 1 to 9999 in UTC, got {value!r:.60}.") from None
 
 
 READERS: dict[str, Callable[[Any], Any]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import random
 import tempfile
 from contextlib import suppress
@@ -38,7 +39,8 @@ optional = {
     "group": st.one_of(st.none(), few),
     "annotator": st.one_of(st.none(), few),
     "annotated_at": st.one_of(st.none(), dates),
-    "note": st.one_of(st.none(), st.text(max_size=5), st.integers(), st.floats()),
+    "note": st.one_of(st.none(), st.text(max_size=5)),
+    "number": st.one_of(st.none(), st.floats()),
 }
 
 
@@ -63,13 +65,14 @@ def corpora(draw: st.DrawFn) -> list[dict[str, Any]]:
     own = {name: optional[name] for name in columns}
     sound = [draw(st.fixed_dictionaries(document(i) | own))
              for i in range(draw(st.integers(0, 30)))]  # fmt: skip
-    return sound + draw(st.lists(st.fixed_dictionaries(strange | own), max_size=5))
+    more = st.lists(st.fixed_dictionaries(strange | own), max_size=5)
+    return sound + draw(st.one_of(st.just([]), more))
 
 
 def taken_in(rows: list[dict[str, Any]], folder: Path) -> Path:
     """The corpus that `ingest` makes of the rows."""
     folder.mkdir()
-    lines = [json.dumps(row) for row in rows]
+    lines = [json.dumps(row, sort_keys=True) for row in rows]  # columns come in the order of keys
     (folder / "in.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     ingest([read_jsonl(folder / "in.jsonl", FileFormat())], folder / "data")
     return folder / "data"
@@ -138,12 +141,12 @@ def check(rows: list[dict[str, Any]], reached: dict[str, int]) -> None:
         reached[found[0]] = reached.get(found[0], 0) + 1
 
 
-EXAMPLES = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
+SETTINGS = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_blob": True}
 
 
 def tried(n: int) -> dict[str, int]:
     reached: dict[str, int] = {}
-    settings(max_examples=n, **EXAMPLES)(given(corpora())(lambda rows: check(rows, reached)))()
+    settings(max_examples=n, **SETTINGS)(given(corpora())(lambda rows: check(rows, reached)))()
     print(reached)
     return reached
 
@@ -154,6 +157,8 @@ def test_any_corpus_gets_a_result_or_a_sentence() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
-def test_any_of_5000_corpora_gets_a_result_or_a_sentence() -> None:
-    reached = tried(5000)
-    assert sum(reached.values()) >= 5000 and reached["all"] > 100
+def test_any_of_many_corpora_gets_a_result_or_a_sentence() -> None:
+    """`EXAMPLES=5000` tries as many."""
+    n = int(os.environ.get("EXAMPLES", "1000"))
+    reached = tried(n)
+    assert sum(reached.values()) >= n and reached["all"] > n / 4

@@ -275,7 +275,8 @@ def test_a_full_disk_is_temporary_and_leaves_no_scratch(project, tmp_path, comma
         pytest.skip("no unshare, so no small file system")
     source, disk = tmp_path / "source", tmp_path / "disk"
     disk.mkdir()
-    rows = pd.DataFrame({"id": [str(k) for k in range(900)], "text": ["one text for all"] * 900,
+    rows = pd.DataFrame({"id": [str(k) for k in range(900)],
+                         "text": [f"one text for {k}" for k in range(900)],
                          "labels": [["ab"[k % 2]] for k in range(900)]})  # fmt: skip
     write_corpus(rows, source / "data/corpus.parquet")
     write_corpus(rows, source / "artifacts/validate/corpus.parquet")

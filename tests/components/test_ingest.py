@@ -195,7 +195,7 @@ def test_user_defined_columns_are_kept_when_rows_are_appended(folder):
     corpus = ingest("jsonl", "b.jsonl")
     assert corpus["n"] == [3, None] and corpus["place"] == [None, "Oslo"]
     Path("c.jsonl").write_text('{"id":"3","text":"y","labels":[],"n":"x"}\n', encoding="utf-8")
-    with pytest.raises(DataError, match=r"c\.jsonl, column 'n': its values have mixed types"):
+    with pytest.raises(DataError, match=r"c\.jsonl, column 'n': its values cannot be kept"):
         ingest("jsonl", "c.jsonl")
 
 

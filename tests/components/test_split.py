@@ -92,6 +92,17 @@ def test_all_rows_frozen_change_nothing(tmp_path: Path, method: str) -> None:
     assert parts.tolist() == frozen and report["frozen"] == N_DOCS
 
 
+@pytest.mark.parametrize("columns", [{"group": "g"}, {"split": "train"}, {"text": "one text"}])
+def test_an_empty_part_is_said_with_its_cause(tmp_path: Path, columns: dict[str, str]) -> None:
+    frame = corpus(**columns)
+    if "split" in columns:
+        frame.loc[0, "split"] = "val"
+    with pytest.raises(DataError, match=r"test would have no document: of 100 documents") as caught:
+        split(tmp_path, frame)
+    free = 0 if "split" in columns else 1
+    assert f"the others are {free} groups" in str(caught.value)
+
+
 def test_an_empty_split_column_counts_as_none(tmp_path: Path) -> None:
     without, _ = split(tmp_path, corpus())
     parts, report = split(tmp_path, corpus(split=[None] * N_DOCS))
