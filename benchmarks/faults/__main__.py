@@ -68,6 +68,7 @@ def play(found: World, state: invariants.State, seed: int, n: int | None = None)
     """A night with the faults of this seed, or `n` of them, and one without; what broke."""
     print(f"seed {seed}", flush=True)
     before, said = {r["dag_run_id"] for r in found.runs()}, len(found.notices.heard)
+    found.prune()
     thrown = disturbed(found, seed, drawn(seed, n))
     problems: list[str] = []
     try:

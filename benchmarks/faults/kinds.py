@@ -96,7 +96,7 @@ def tracker_unwell(world: World, rng: Rng) -> tuple[str, Undo | None]:
 def disk_full(world: World, rng: Rng) -> tuple[str, Undo | None]:
     """The file system of the workspaces, of DVC's store, or of the cache has no byte left."""
     name = sorted(DISKS)[rng.integers(len(DISKS))]
-    ballast = world.folder / name / ".ballast"
+    ballast = world.folder / DISKS[name][0] / ".ballast"
     with suppress(OSError), ballast.open("wb", buffering=0) as file:
         while True:
             file.write(b"\0" * 2**20)
@@ -151,8 +151,8 @@ def rolled_back(world: World, rng: Rng) -> tuple[str, Undo | None]:
 
 def leftovers(folder: Path) -> None:
     """End what a campaign that was itself killed has left."""
-    for name in DISKS:
-        (folder / name / ".ballast").unlink(missing_ok=True)
+    for place, _ in DISKS.values():
+        (folder / place / ".ballast").unlink(missing_ok=True)
     aside = folder / "remote.cut"
     if aside.exists():
         with suppress(OSError):

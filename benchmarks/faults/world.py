@@ -26,8 +26,9 @@ from tests.builders.nights import run
 from tests.builders.real_project import make_project
 
 DELIVERIES, DOCS = 80, 15  # files that arrive, one a night, and documents in each
-# Folders that can run full, each a file system of its own, and its size in MiB.
-DISKS = {"home": 1500, "store": 1500, "cache": 1000}
+# What can run full, each a file system of its own: where it is, and its size in MiB.
+DISKS = {"home": ("home", 1500), "store": ("store", 1500), "cache": ("home/state", 500)}
+KEPT = 4  # workspaces; nobody waits two weeks for retention here
 SETTINGS = {
     **SOON,
     "LONGTAIL_RETRIES": "3",
@@ -128,6 +129,12 @@ class World:
         argv = [sys.executable, "-m", "components.promote", "release", "--reason", "looked at"]
         subprocess.run(argv, cwd=self.project, env=env, check=False, stdout=subprocess.DEVNULL)
 
+    def prune(self) -> None:
+        """Remove old workspaces, as retention does after two weeks."""
+        found = sorted((self.folder / "home" / "workspaces").iterdir(), key=os.path.getmtime)
+        for old in found[:-KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
     def processes(self) -> list[psutil.Process]:
         """Every process of Airflow and of the steps, children of dead ones too."""
         found = []
@@ -190,8 +197,8 @@ def build(folder: Path) -> None:
 
 def mount(folder: Path) -> None:
     """Give each folder of DISKS a small file system of its own (needs root)."""
-    for name, size in DISKS.items():
-        path = folder / name
+    for place, size in DISKS.values():
+        path = folder / place
         path.mkdir(exist_ok=True)
         if not os.path.ismount(path):
             options = ["-t", "tmpfs", "-o", f"size={size}m", "tmpfs", str(path)]
@@ -199,8 +206,8 @@ def mount(folder: Path) -> None:
 
 
 def unmount(folder: Path) -> None:
-    for name in DISKS:
-        subprocess.run(["umount", "--lazy", str(folder / name)], check=False)
+    for place, _ in reversed(DISKS.values()):
+        subprocess.run(["umount", "--lazy", str(folder / place)], check=False)
 
 
 @contextmanager
@@ -216,7 +223,6 @@ def world(folder: Path) -> Iterator[World]:
         **SETTINGS,
         "MLFLOW_TRACKING_URI": tracker.address,
         "LONGTAIL_DVC_CACHE": str(folder / "store"),
-        "LONGTAIL_CACHE": str(folder / "cache"),
         "AIRFLOW_CONN_LONGTAIL_WEBHOOK": json.dumps(hook),
         "LD_PRELOAD": str(clock_library(folder)),
         "CAMPAIGN_CLOCK": str(folder / "clock"),
