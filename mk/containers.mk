@@ -14,8 +14,7 @@ images: ## Build the container images (Docker, else Podman)
 	$(PYTHON) scripts/images.py
 
 .env:
-	$(PYTHON) scripts/make_env.py > $@.new
-	chmod 600 $@.new
+	umask 077; $(PYTHON) scripts/make_env.py > $@.new
 	mv $@.new $@
 
 # The engine would make the folder as root's.
