@@ -3,7 +3,7 @@ COMPOSE := docker compose --env-file .env --file docker/compose.yaml
 AIRFLOW_HOME ?= $(CURDIR)/.airflow
 KFP := .venv-kfp
 
-.PHONY: images up down airflow test-containers kubeflow
+.PHONY: images sbom up down airflow test-containers kubeflow
 
 $(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
@@ -12,6 +12,9 @@ $(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
 
 images: ## Build the container images (Docker, else Podman)
 	$(PYTHON) scripts/images.py
+
+sbom: ## List what the images hold in build/sbom (CycloneDX)
+	$(PYTHON) scripts/sbom.py
 
 .env:
 	umask 077; $(PYTHON) scripts/make_env.py > $@.new
