@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
+from components._formats.csv_rows import MAX_CELL
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
-from components._formats.csv_rows import MAX_CELL
 from components._sources import merge, origins
 from components._sources.csv_files import CSV
 from components._sources.debian import DEBIAN, read_debian
