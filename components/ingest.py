@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from components._formats.csv_rows import MAX_CELL
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked
 from components._frame.forgotten import LIST, digest_of
@@ -21,7 +22,7 @@ from components._sources.jsonl_files import JSONL
 from components._sources.onehot import ONEHOT
 from components._sources.parquet_files import PARQUET
 from components._sources.reuters import REUTERS
-from components._sources.rows import Rows
+from components._sources.rows import MOST_NESTED, Rows
 from components._sources.source import Source
 from components._sources.synthetic import SYNTHETIC, default_synthetic
 from longtail.corpora.normalize import NORMALIZERS, normalizer
@@ -324,6 +325,8 @@ command = click.Group(
     callback=_without_source,
     context_settings=CONTEXT,
     help=__doc__,
+    epilog=f"A text has at most {MAX_CELL:,} characters, and a value is nested {MOST_NESTED} deep "
+    "at most. What was seen to work (documents, labels, columns): docs/data.md, Limits.",
 )
 
 if __name__ == "__main__":

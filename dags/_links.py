@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 from airflow.sdk import BaseOperatorLink
@@ -18,7 +19,9 @@ NO_LINK = ""
 def run_page(workspace: str | None, suffix: str = "") -> str:
     """Address in the MLflow UI of the run that `reports/registered.json` names."""
     file = Path(workspace or "") / "reports" / "registered.json"
-    base = os.environ.get("LONGTAIL_MLFLOW_URL", "http://127.0.0.1:5000").rstrip("/")
+    address = urlsplit(os.environ.get("LONGTAIL_MLFLOW_URL", "http://127.0.0.1:5000"))
+    # Everybody who sees the task sees its link: without user and password.
+    base = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl().rstrip("/")
     if not workspace or not file.exists():
         return NO_LINK
     registered = json.loads(file.read_text(encoding="utf-8"))

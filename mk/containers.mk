@@ -3,7 +3,7 @@ COMPOSE := docker compose --env-file .env --file docker/compose.yaml
 AIRFLOW_HOME ?= $(CURDIR)/.airflow
 KFP := .venv-kfp
 
-.PHONY: images up down airflow test-containers kubeflow
+.PHONY: images sbom up down airflow test-containers kubeflow
 
 $(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
@@ -13,9 +13,11 @@ $(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
 images: ## Build the container images (Docker, else Podman)
 	$(PYTHON) scripts/images.py
 
+sbom: ## List what the images hold in build/sbom (CycloneDX)
+	$(PYTHON) scripts/sbom.py
+
 .env:
-	$(PYTHON) scripts/make_env.py > $@.new
-	chmod 600 $@.new
+	umask 077; $(PYTHON) scripts/make_env.py > $@.new
 	mv $@.new $@
 
 # The engine would make the folder as root's.

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from scripts import podman
@@ -36,3 +40,13 @@ def test_every_target_of_the_dockerfile_is_tested() -> None:
     text = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
     targets = {line.split()[-1] for line in text.splitlines() if line.startswith("FROM ")}
     assert targets == {"base", *PROGRAMS}
+
+
+def test_the_bill_of_materials_has_what_the_image_has(images: str) -> None:
+    argv = [sys.executable, str(ROOT / "scripts" / "sbom.py"), "data"]
+    subprocess.run(argv, check=True)
+    made = json.loads((ROOT / "build" / "sbom" / "data.json").read_text(encoding="utf-8"))
+    names = {part["purl"].partition("@")[0] for part in made["components"]}
+    python = {f"pkg:pypi/{name}" for name in ("numba", "great-expectations", "pip")}
+    assert python | {"pkg:deb/debian/libc6", "pkg:deb/debian/python3"} <= names
+    assert "pkg:pypi/torch" not in names

@@ -8,12 +8,16 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from tests.builders.paths import ROOT
+from tests.builders.postgres import program, serve
 
 TEXT = (ROOT / "docker" / "compose.yaml").read_text(encoding="utf-8")
 
@@ -95,3 +99,62 @@ def test_compose_itself_accepts_the_file(tmp_path: Path) -> None:
         settings = services[name]["environment"]
         assert settings["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].startswith("postgresql")
         assert settings["LONGTAIL_RUNNER"] == "docker"
+
+
+def _under(value: Any, *keys: str) -> Iterator[Any]:
+    """What lies under these keys, at any depth."""
+    children = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, child in children:
+        if key in keys:
+            yield child
+        elif isinstance(child, dict | list):
+            yield from _under(child, *keys)
+
+
+def test_no_password_is_an_argument() -> None:
+    """Every user of a machine can read the arguments of its processes."""
+    files = [ROOT / "docker" / "compose.yaml", *(ROOT / "docker" / "kubernetes").glob("*.yaml")]
+    documents = [d for path in files for d in yaml.safe_load_all(path.read_text("utf-8"))]
+    arguments = list(_under(documents, "command", "args", "entrypoint"))
+    assert len(arguments) == 15
+    # A shell reads `$$NAME` itself (compose) or `$NAME` (Kubernetes); `printf` starts no process.
+    substituted = re.compile(r"(?<!\$)\$[{(]\w*(PASSWORD|SECRET|KEY)\b")
+    assert not [a for a in arguments if substituted.search(str(a))]
+
+
+def test_the_file_of_secrets_is_never_readable_by_others(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nstat --dereference --format=%a /proc/self/fd/1\n")
+    python.chmod(0o755)
+    argv = ["make", "--file", str(ROOT / "mk" / "containers.mk"), ".env", f"PYTHON={python}"]
+    # For the shell of the recipe: whatever the user's umask is.
+    done = subprocess.run(argv, cwd=tmp_path, umask=0o000, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / ".env").read_text() == "600\n"
+    assert (tmp_path / ".env").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.slow
+def test_the_databases_are_made_without_a_password_in_sight(tmp_path: Path) -> None:
+    """The script that PostgreSQL runs at its first start, with a real server."""
+    psql = program("psql")
+    seen = tmp_path / "seen"
+    (tmp_path / "psql").write_text(f'#!/bin/sh\necho "$@" >> {seen}\nexec {psql} "$@"\n')
+    (tmp_path / "psql").chmod(0o755)
+    passwords = {"airflow": "it's \\ 1 :'x'", "mlflow": 'a "b" $HOME'}
+    with serve() as address:
+        parts = urlsplit(address)
+        env = os.environ | {"PGHOST": "127.0.0.1", "PGPORT": str(parts.port),
+                            "PATH": f"{tmp_path}:{os.environ['PATH']}",
+                            "PGPASSWORD": str(parts.password)}  # fmt: skip
+        for name in passwords:
+            drop = [psql, "--username=postgres", f"--command=DROP DATABASE {name}"]
+            subprocess.run(drop, env=env, check=True, stdout=subprocess.DEVNULL)
+        given = {f"{name.upper()}_DB_PASSWORD": value for name, value in passwords.items()}
+        script = ["sh", str(ROOT / "docker" / "databases.sh")]
+        done = subprocess.run(script, env=env | given, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        for name, value in passwords.items():
+            argv = [psql, f"--username={name}", f"--dbname={name}", "--command=SELECT 1"]
+            subprocess.run(argv, env=env | {"PGPASSWORD": value}, check=True, capture_output=True)
+            assert value not in done.stdout + done.stderr + seen.read_text()
