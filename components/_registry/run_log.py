@@ -149,8 +149,9 @@ def _checked(model: LongtailModel, sample: Sample, runtime: str) -> Sample:
 def _log_results(run_id: str) -> None:
     document = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     mlflow.log_params(dict(_flat(document, ".")))
-    used = {f"usage/{stage}": numbers for stage, numbers in read_usage().items()}
-    numbers = [*_numbers(METRICS), *_flat(used, "/")]
+    used = [(f"usage/{stage}/{name}", float(value))
+            for stage, found in read_usage().items() for name, value in found.items()]  # fmt: skip
+    numbers = [*_numbers(METRICS), *used]
     metrics = [Metric(_metric_name(n), v, _now(), 0) for n, v in numbers] + list(_epochs())
     for start in range(0, len(metrics), 500):
         mlflow.MlflowClient().log_batch(run_id, metrics=metrics[start : start + 500])
