@@ -44,8 +44,9 @@ run: $(VENV)/.run ## Run everything, from data to a decision and a report; PROFI
 ui: $(VENV)/.run ## Start the MLflow UI on http://127.0.0.1:5000
 	$(RUN) mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
 
+# Two processes: most tests wait for others or use one core.
 test: $(VENV)/.test ## Run the fast tests
-	$(RUN) python -m pytest -q -rs
+	$(RUN) python -m pytest -q -rs -n 2 --dist loadfile
 
 # The page tests need a browser and npm (for axe-core), the fault campaign a C compiler; from Debian
 # if apt can install them.
@@ -64,7 +65,6 @@ $(VENV)/.postgres: | $(VENV)/.test
 	  apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql >/dev/null && touch $@; \
 	else echo "PostgreSQL is missing: its tests will be skipped"; fi
 
-# Two processes: most of these tests wait for others or use one core.
 test-slow: $(VENV)/.test $(VENV)/.browser $(VENV)/.postgres ## Run the slow tests
 	$(RUN) python -m pytest -q -rs -m slow -n 2 --dist loadfile
 

@@ -24,7 +24,8 @@ print(json.dumps({
         {"name": package.metadata["Name"], "version": package.version,
          "expression": package.metadata["License-Expression"],
          "classifiers": package.metadata.get_all("Classifier") or []}
-        for package in distributions()
+        # A distribution that is on the path twice is imported from the first place.
+        for package in {p.metadata["Name"]: p for p in reversed(list(distributions()))}.values()
     ],
     "debian": subprocess.check_output(debian, text=True).splitlines(),
     "release": platform.freedesktop_os_release(),

@@ -17,8 +17,8 @@ FOLDER = Path("reports/usage")
 def measured(stage: str, outputs: Iterable[Path]) -> Iterator[None]:
     """Measure what the block uses and, if it succeeds, write it down.
 
-    `seconds` is elapsed time; `memory_bytes` the largest resident memory of this process or of one
-    of its children; `gpu_memory_bytes` what torch had allocated at most, where it uses CUDA;
+    `seconds` is elapsed time; `memory_bytes` the largest resident memory of this process;
+    `gpu_memory_bytes` what torch had allocated at most, where it uses CUDA;
     `output_bytes` the size of the outputs.
     """
     started = time.monotonic()
@@ -46,8 +46,12 @@ def read_usage(folder: Path = FOLDER) -> dict[str, dict[str, float]]:
 
 
 def _peak_memory() -> int:
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return 1024 * max(resource.getrusage(kind).ru_maxrss for kind in kinds)
+    # Not `getrusage`, whose maximum a process inherits from the one that has started it.
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS: bytes
 
 
 def _size(path: Path) -> int:
