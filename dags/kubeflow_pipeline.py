@@ -26,7 +26,9 @@ SCRIPT = (Path(__file__).parent / "kubeflow_step.sh").read_text(encoding="utf-8"
 SECRET = os.environ.get("LONGTAIL_SECRET", "longtail")
 # An Airflow connection, in any form that Airflow takes; in the same Kubernetes secret as the rest.
 WEBHOOK = "AIRFLOW_CONN_LONGTAIL_WEBHOOK"
-RETRIES, MINUTES = 3, 30
+RETRIES = int(os.environ.get("LONGTAIL_RETRIES", "3"))
+SECONDS = int(os.environ.get("LONGTAIL_RETRY_SECONDS", "120"))  # before the first retry
+MINUTES = 30
 # What a recurring run that is late does not make up for: the next one takes what has arrived.
 ONE_AT_A_TIME = {"max_concurrency": 1, "no_catchup": True}
 
@@ -82,7 +84,7 @@ def settle(task: Any, minutes: float = MINUTES) -> Any:
         else:
             task.set_env_variable(name, value)
     task.set_env_variable("LONGTAIL_IMAGE_DIGEST", task.container_spec.image)
-    return task.set_caching_options(False).set_retry(RETRIES, "2m", 2.0, "30m")
+    return task.set_caching_options(False).set_retry(RETRIES, f"{SECONDS}s", 2.0, "30m")
 
 
 def build(stages: list[Stage]) -> Callable[..., Any]:

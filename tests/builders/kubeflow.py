@@ -25,6 +25,7 @@ def run_kubeflow(home: Path, socket: str, *words: str, **settings: str) -> Any:
     subprocess.run(["make", "--silent", ".venv-kfp/.installed"], cwd=ROOT, check=True)
     argv = [str(KFP), "-m", "dags._kubeflow_local", str(home), *words]
     own = {"PYTHONPATH": str(ROOT), "DOCKER_HOST": socket, "LONGTAIL_NETWORK": "host"}
+    own |= {"LONGTAIL_RETRIES": "1", "LONGTAIL_RETRY_SECONDS": "1"}
     env = os.environ | own | settings
     return subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True)
 
