@@ -59,4 +59,6 @@ def run(home: Path, **arguments: Any) -> None:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]).resolve(), **dict(word.split("=", 1) for word in sys.argv[2:]))
+    given = dict(word.split("=", 1) for word in sys.argv[2:])
+    switches: dict[str, Any] = {"true": True, "false": False}
+    run(Path(sys.argv[1]).resolve(), **{k: switches.get(v, v) for k, v in given.items()})

@@ -71,7 +71,8 @@ def test_kubeflow_gives_what_dvc_gives(
 ) -> None:
     shutil.copytree(small, tmp_path / "home" / "repo", symlinks=True)
     shutil.copytree(small.parent / "in1", tmp_path / "home" / "new")
-    done = run_kubeflow(tmp_path / "home", socket, "source=/longtail/new")
+    # Forced, since an earlier test may have taken the files in and recorded the outputs.
+    done = run_kubeflow(tmp_path / "home", socket, "source=/longtail/new", "force=true")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     folders = (tmp_path / "home" / "workspaces").iterdir()
     [workspace] = [path for path in folders if path.suffix != ".steps"]
