@@ -155,29 +155,22 @@ def _merged(
     )
 
 
+def _path(flag: str, metavar: str, text: str) -> click.Option:
+    return click.Option([flag], type=Path, metavar=metavar, help=text)
+
+
 def _out() -> click.Option:
-    return click.Option(
-        ["--out"], type=Path, metavar="FOLDER", help="folder for corpus.parquet (default: data)"
-    )
+    return _path("--out", "FOLDER", "folder for corpus.parquet (default: data)")
 
 
 def _corrections() -> click.Option:
-    return click.Option(
-        ["--corrections"],
-        type=Path,
-        metavar="CSV",
-        help="label corrections: columns id, label, action (add or remove)",
-    )
+    columns = "columns id, label, action (add or remove)"
+    return _path("--corrections", "CSV", f"label corrections: {columns}")
 
 
 def _assignment() -> click.Option:
-    return click.Option(
-        ["--assignment"],
-        type=Path,
-        metavar="PARQUET",
-        help="split to freeze for old rows "
-        "(default: artifacts/split/assignment.parquet next to --out, if it exists)",
-    )
+    default = "artifacts/split/assignment.parquet next to --out, if it exists"
+    return _path("--assignment", "PARQUET", f"split to freeze for old rows (default: {default})")
 
 
 def _freeze() -> click.Option:
@@ -187,30 +180,19 @@ def _freeze() -> click.Option:
 
 
 def _forgotten() -> click.Option:
-    return click.Option(
-        ["--forgotten"],
-        type=Path,
-        metavar="LIST",
-        help=f"digests of ids that are not taken in (default: {LIST} next to --out)",
-    )
+    default = f"{LIST} next to --out"
+    text = f"digests of ids that are not taken in (default: {default})"
+    return _path("--forgotten", "LIST", text)
 
 
 def _forget() -> click.Option:
-    return click.Option(
-        ["--forget"],
-        type=Path,
-        metavar="FILE",
-        help="remove these documents for good: ids, one per line, or JSON Lines",
-    )
+    text = "remove these documents for good: ids, one per line, or JSON Lines"
+    return _path("--forget", "FILE", text)
 
 
 def _lift() -> click.Option:
-    return click.Option(
-        ["--lift"],
-        type=Path,
-        metavar="FILE",
-        help="let documents that were forgotten be ingested again: ids, as for --forget",
-    )
+    text = "let documents that were forgotten be ingested again: ids, as for --forget"
+    return _path("--lift", "FILE", text)
 
 
 def _common(name: str) -> list[click.Parameter]:

@@ -126,18 +126,8 @@ def notify(notes: Notes, given: argparse.Namespace) -> None:
     """Say how the night ended, or which step failed."""
     from dags._notify import Notify, outcome
 
-    names = [stage.name for stage in load_stages(SETTINGS.repo / "dvc.yaml")]
-    order = [
-        "workspace",
-        "ingest",
-        "plan",
-        *names,
-        "record",
-        "register",
-        "decide",
-        "apply",
-        "drift",
-    ]
+    stages = [stage.name for stage in load_stages(SETTINGS.repo / "dvc.yaml")]
+    order = ["workspace", "ingest", "plan", *stages, "record", *COMMANDS]
     for name in ("workspace", "plan"):
         notes.write(f"{name}.todo")
     if failed := notes.failure(order):

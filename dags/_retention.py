@@ -74,8 +74,7 @@ def removals(settings: Settings, found: Old) -> list[Removal]:
     """
     unused = unused_objects(settings.repo, found.nights)
     why = f"the last {settings.keep_nights} nights and those of versions in use are kept"
-    having = nights_to_forget(settings.repo)
-    reason = {key: "it may have forgotten documents" for key in having}
+    reason = dict.fromkeys(nights_to_forget(settings.repo), "it may have forgotten documents")
     days = f"untouched for {settings.keep_days} days"
     return [
         *(Removal("night", key, 0.0, reason.get(key, why)) for key in found.nights),

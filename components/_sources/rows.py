@@ -100,11 +100,10 @@ def typed(rows: Rows, file_format: FileFormat) -> Rows:
         "labels": lambda value: _labels(value, file_format.label_separator),
     }
     for name, values in rows.columns.items():
-        if not name.isprintable() and any("\ud800" <= sign <= "\udfff" for sign in name):
-            raise DataError(
-                f"{rows.source}: column {name!r} has half of a character (a lone surrogate) in its "
-                "name; rename it."
-            )
+        try:
+            _string(name)
+        except _Fault as fault:
+            raise DataError(f"{rows.source}: the name of column {name!r} {fault}") from None
         if name in RESERVED:
             raise DataError(
                 f"{rows.source}: column {name!r} has the name of {RESERVED[name]}, which one of "
