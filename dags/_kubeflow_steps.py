@@ -89,9 +89,7 @@ def workspace(notes: Notes, given: argparse.Namespace) -> None:
     checkout = _workspace.prepare(
         SETTINGS.repo, notes.workspace, key, given.revision or None, given.encoder or None
     )
-    argv = ingest_command(
-        given.source or SETTINGS.source, checkout, update=given.update.lower() == "true"
-    )
+    argv = ingest_command(given.source or SETTINGS.source, checkout, update=yes(given.update))
     notes.write("workspace.json", json.dumps(checkout.to_dict()))
     notes.write("environment")
     notes.environment(
