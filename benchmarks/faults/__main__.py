@@ -4,7 +4,7 @@
     python -m benchmarks.faults FOLDER --seeds 17 18     # play one seed again (in a new FOLDER)
     python -m benchmarks.faults table                    # the table of docs/benchmarks/faults.md
 
-A seed is a night on a small corpus into which one to nine faults are thrown, each at a random
+A seed is a night on a small corpus into which 12 to 27 faults are thrown, each at a random
 moment, and then an undisturbed night. Runs of Airflow, MLflow's server, git, DVC, and the stages
 are real; only the corpus is small. What was thrown and what broke goes to
 benchmarks/results/faults.jsonl, a line per seed; seeds that are there already are not repeated.
@@ -25,15 +25,15 @@ from benchmarks.faults import invariants, kinds
 from benchmarks.faults.world import DAG, World, unmount, world
 
 RESULTS = Path(__file__).parents[1] / "results" / "faults.jsonl"
-MOST = 9  # faults in a night
-SPAN = 150.0  # seconds in which they begin
+FEWEST, MOST = 12, 27  # faults in a night
+SPAN = 300.0  # seconds in which they begin
 LASTING = (5.0, 60.0)  # seconds that a lasting one takes
 
 
 def drawn(seed: int, n: int | None = None) -> list[tuple[str, float, float]]:
     """The faults of a seed, each with the second at which it begins and how long it would last."""
     rng = np.random.default_rng(seed)
-    names = rng.choice(sorted(kinds.KINDS), size=n or rng.integers(1, MOST + 1))
+    names = rng.choice(sorted(kinds.KINDS), size=n or rng.integers(FEWEST, MOST + 1))
     begins = np.sort(rng.uniform(0, SPAN, len(names)))
     lasts = rng.uniform(*LASTING, len(names))
     return list(zip(map(str, names), begins.tolist(), lasts.tolist(), strict=True))
