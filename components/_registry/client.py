@@ -10,13 +10,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked
@@ -72,6 +73,7 @@ HISTORY = "history."
 # Columns of MLflow's store: tags of a registered model and descriptions. PostgreSQL is strict.
 MOST_TEXT = 5000
 MOST_REASON = 1000
+MOST_DIGITS = 9
 PROBE_SECONDS = 10
 SQLITE = "sqlite:///"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -79,11 +81,28 @@ ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 T = TypeVar("T")
 
 
+def _plain(name: str) -> str:
+    """Refuse what a model's URI, MLflow's search, or a path would read as something else."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError("expected letters, digits, and . _ - (no blank, quote, slash, or colon)")
+    return name
+
+
+def _one_line(name: str) -> str:
+    if not name.strip() or not name.isprintable():
+        raise ValueError("expected a name of one line that is not blank")
+    return name
+
+
 class RegisterParams(Section):
     """Parameters of `register`; all other commands read the model's name from them."""
 
-    model_name: str = Field(min_length=1, description="name of the registered model")
-    experiment: str = Field(min_length=1, description="MLflow experiment of the runs")
+    model_name: Annotated[str, AfterValidator(_plain)] = Field(
+        max_length=256, description="name of the registered model: letters, digits, and . _ -"
+    )
+    experiment: Annotated[str, AfterValidator(_one_line)] = Field(
+        max_length=256, description="MLflow experiment of the runs"
+    )
     sample: int = Field(
         ge=1, le=1000, description="test documents kept with each version, to check it later"
     )
@@ -187,6 +206,8 @@ def by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion
 
 def by_number(client: mlflow.MlflowClient, name: str, version: str) -> ModelVersion | None:
     """The version with that number; None if it never existed or was deleted."""
+    if len(version) > MOST_DIGITS:  # more than a database's integer holds
+        return None
     return or_none(lambda: client.get_model_version(name, version))
 
 
