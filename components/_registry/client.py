@@ -23,7 +23,9 @@ from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked
 from components._frame.params import PARAMS_FILE, Section, load_params
 from components._frame.scratch import cache_folder
-from components._registry.outage import explained, separate_password, told
+from components._registry.address import SQLITE, ask_database, check_address, separate_password
+from components._registry.moved import follow
+from components._registry.outage import explained, told
 from longtail.errors import DataError, ParameterError
 
 DEFAULTS = {
@@ -40,7 +42,8 @@ DEFAULTS = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 for _name, _value in DEFAULTS.items():
-    os.environ.setdefault(_name, _value)
+    if not os.environ.get(_name, "").strip():
+        os.environ[_name] = _value
 separate_password()
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
@@ -75,7 +78,6 @@ MOST_TEXT = 5000
 MOST_REASON = 1000
 MOST_DIGITS = 9
 PROBE_SECONDS = 10
-SQLITE = "sqlite:///"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 T = TypeVar("T")
@@ -126,13 +128,18 @@ def connect() -> mlflow.MlflowClient:
 
     Raises:
         TemporaryError: the server does not answer within a few seconds.
-        ParameterError: it, or a proxy, refuses the request.
+        ParameterError: it, or a proxy, refuses the request; the address is none.
     """
     uri = os.environ["MLFLOW_TRACKING_URI"]
+    check_address(uri)
+    if uri.startswith(SQLITE):
+        follow(Path(uri.removeprefix(SQLITE)))
     mlflow.set_tracking_uri(uri)
     with reachable():
         if uri.startswith(("http://", "https://")):
             _probe(uri)
+        elif not uri.startswith(SQLITE):
+            ask_database(uri, PROBE_SECONDS)
         return mlflow.MlflowClient()
 
 
