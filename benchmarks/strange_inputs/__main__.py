@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.strange_inputs.cases import Case, groups
+from components._frame.launch import guarded
 
 SECONDS, MOST_OUTPUT = 60, 20_000
 CODES = (0, 2, 3, 4, 75)
@@ -58,8 +59,11 @@ def child(case: Case, folder: Path) -> None:
     )
     sys.argv = [case.argv[0], *case.argv[1:]]
     code: object = 0
+    module, _, function = case.argv[0].partition(":")
     try:
-        runpy.run_module(case.argv[0], run_name="__main__", alter_sys=True)
+        if function:
+            guarded(function, getattr(importlib.import_module(module), function))
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         code = error.code
     except BaseException:
@@ -111,7 +115,8 @@ def judged(code: int | None, output: str) -> str:
         return f"exit code {code}"
     if code and not output.strip():
         return f"exit code {code} without a word"
-    return f"{len(output):,} characters" if len(output) > MOST_OUTPUT else ""
+    # What was asked for may be long; what is wrong with it may not.
+    return f"{len(output):,} characters" if code and len(output) > MOST_OUTPUT else ""
 
 
 def main() -> None:

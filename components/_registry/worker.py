@@ -249,7 +249,7 @@ def refusal(body: bytes) -> str | None:
         return None  # MLflow says what is missing
     if not texts:
         return "The request has no text, expected at least one."
-    for row, text in enumerate(texts):
+    for row, text in enumerate(texts, 1):
         if not isinstance(text, str):
             kind = "missing" if text is None else json.dumps(text)[:60]
             return f"Row {row}: 'text' is {kind}, expected a string."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +108,8 @@ def test_a_missing_file_and_an_unknown_format_are_named(tmp_path: Path):
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("predict")
     build(home, wrong=1, blend_weight=0.3)
+    with (home / "params.yaml").open("a") as handle:
+        handle.write("predict: {batch_docs: 2}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
@@ -152,15 +156,64 @@ def test_what_is_no_model_is_named(home: Path, name: str):
         list(predict.predict([("0", "ant")], name, 10))
 
 
+def test_csv_output_is_read_as_labels_again_and_runs_no_formula(tmp_path: Path):
+    records = [
+        {"id": "=1+1", "labels": ["a", "b"], "scores": [0.9, 0.5]},
+        {"id": "ä", "labels": [], "scores": []},
+        {"id": "3", "labels": ["=b"], "scores": [0.7]},
+    ]
+    for name, tab in (("out.csv", ","), ("out.TSV", "\t")):
+        predict._write(records, tmp_path / name)
+        rows = list(csv.reader((tmp_path / name).open(encoding="utf-8"), delimiter=tab))
+        assert rows == [
+            ["id", "labels", "scores"],
+            ["'=1+1", "a,b", "0.9,0.5"],
+            ["ä", "", ""],
+            ["3", "'=b", "0.7"],
+        ]
+    with pytest.raises(DataError, match="The label 'a, b' has a comma"):
+        predict._write([{"id": "1", "labels": ["a, b"], "scores": [1]}], tmp_path / "new.csv")
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_a_wrong_row_is_told_before_the_model_is_loaded(home: Path):
+    (home / "late.jsonl").write_text('{"text": "a"}\n' * 300 + '{"text": 3}\n')
+    done = on_command_line(home, "late.jsonl", "--model", "models:/nowhere/1")
+    assert done.returncode == 3 and done.stdout == ""
+    assert "late.jsonl: line 301, column 'text': expected a text, got 3" in done.stderr
+
+
+def test_the_progress_knows_the_total_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch):
+    shown: list[tuple[int, int | None]] = []
+
+    @contextmanager
+    def progress(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+        yield lambda done, total: shown.append((done, total))
+
+    monkeypatch.setattr(predict, "progress", progress)
+    (home / "two.CSV").write_text("id,text\n1,ant\n\n2,bee\n")
+    argv = ["two.CSV", "--model", "artifacts/train/model", "--output", "two.out.csv"]
+    predict.command.main(argv, standalone_mode=False)
+    assert shown == [(1, 2), (2, 2)]
+    assert (home / "two.out.csv").read_text().count("\n") == 3
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_ends_it_quietly(home: Path):
+    command = f"yes ant | {sys.executable} -m components.predict --model artifacts/train/model"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"({command}; echo ${{PIPESTATUS[1]}} >&2) | head -n 1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1 and done.stderr.strip() == "0", done.stderr
+
+
 @pytest.mark.slow
 def test_the_champion_answers_on_the_command_line(home: Path):
     register.run()
     client = registry.connect()
     command = [sys.executable, "-m", "components.predict", "--top-k", "1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with open("params.yaml", "a") as handle:
-        handle.write("predict: {batch_docs: 2}\n")
-
     def ask() -> subprocess.CompletedProcess:
         return subprocess.run(
             command, input="ant\nbee\nfox\n", env=environment, capture_output=True, text=True
