@@ -42,9 +42,7 @@ class LimitParams(Section):
     """The limits of the rules."""
 
     least_words: int = Field(ge=1, le=1_000_000, description="words per text, at least")
-    most_characters: int = Field(
-        ge=1, le=1_000_000_000, description="characters per text, at most"
-    )
+    most_characters: int = Field(ge=1, le=1_000_000_000, description="characters per text, at most")
     most_labels: int = Field(ge=1, le=1_000_000, description="labels per document, at most")
     least_support: int = Field(ge=1, le=MOST_DOCS, description="documents per label, at least")
     near_similarity: float = Field(
@@ -68,8 +66,6 @@ class LimitParams(Section):
 class SuspectParams(Section):
     """The list of suspected label errors."""
 
-    top: int = Field(
-        ge=0, le=1_000_000, description="rows of each kind (wrong, missing); 0: none"
-    )
+    top: int = Field(ge=0, le=1_000_000, description="rows of each kind (wrong, missing); 0: none")
     n_features: int = Field(ge=2, le=2000, description="dimensions of the reduced TF-IDF")
     seed: Seed = Field(description="of the reduction")

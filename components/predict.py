@@ -120,7 +120,11 @@ def opened(model: str) -> Served | Workspace:
         registry.connect()
         return Served(model)
     folder = Path(model)
-    return Served(str(folder.resolve())) if (folder / "MLmodel").exists() else Workspace(folder)
+    try:
+        packed = (folder / "MLmodel").exists()
+    except OSError as error:  # a name that no file can have
+        raise DataError(f"--model: {model:.80} is no folder ({error.strerror}).") from None
+    return Served(str(folder.resolve())) if packed else Workspace(folder)
 
 
 def predict(

@@ -78,9 +78,7 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
 
     If the champion has changed since, the decision is made again first.
     """
-    decision = read_json(
-        DECISION, maker="longtail promote decide", keys=SHAPE
-    )
+    decision = read_json(DECISION, maker="longtail promote decide", keys=SHAPE)
     if decision["verdict"] == "unchanged":
         print("Nothing to apply.")
         return

@@ -83,7 +83,11 @@ def show() -> None:
     path = REPORTS / "decision.json"
     decide, apply = "longtail promote decide", "longtail promote apply"
     decision = read_json(path, maker=decide, keys=SHAPE) if path.exists() else None
-    outcome = read_json(OUTCOME, maker=apply, keys={"outcome": str, "why": str}) if OUTCOME.exists() else None
+    outcome = (
+        read_json(OUTCOME, maker=apply, keys={"outcome": str, "why": str})
+        if OUTCOME.exists()
+        else None
+    )
     console.print(summarize(metrics, decision, outcome))
     page = "decision.html, the report with the decision on top" if decision else "report.html"
     console.print(f"Open {REPORTS / page}.\nMLflow UI: make ui")

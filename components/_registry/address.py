@@ -12,9 +12,7 @@ from longtail.errors import ParameterError
 VARIABLE = "MLFLOW_TRACKING_URI"
 SQLITE = "sqlite:///"
 SERVERS, DATABASES = ("http", "https"), ("postgresql", "mysql", "mssql")
-EXPECTED = (
-    "expected http://HOST:PORT, https://HOST, sqlite:///FILE, or postgresql+psycopg2://USER@HOST/NAME"
-)
+EXPECTED = "expected http://HOST:PORT, https://HOST, sqlite:///FILE, or postgresql+psycopg2://USER@HOST/NAME"
 QUOTED = "a / ? # or @ in the password is written %2F %3F %23 %40"
 
 
@@ -109,7 +107,9 @@ def _check_database(uri: str) -> None:
             "driver, as in postgresql+psycopg2://…"
         ) from None
     except (ArgumentError, NoSuchModuleError, ValueError):
-        raise ParameterError(f"{VARIABLE} is no address of a database; {EXPECTED}; {QUOTED}.") from None
+        raise ParameterError(
+            f"{VARIABLE} is no address of a database; {EXPECTED}; {QUOTED}."
+        ) from None
     if not url.host or not url.database:
         raise ParameterError(f"{VARIABLE} lacks host or database; {EXPECTED}; {QUOTED}.")
 

@@ -35,7 +35,9 @@ def follow(store: Path) -> None:
                             f"WHERE substr({column}, 1, ?) = ?",
                             (f"{here}/", len(old) + 1, len(old), old),
                         )
-    print(f"{store}: the project was moved; its versions are read from {here} now.", file=sys.stderr)
+    print(
+        f"{store}: the project was moved; its versions are read from {here} now.", file=sys.stderr
+    )
 
 
 def _gone(database: sqlite3.Connection, here: Path) -> list[str]:

@@ -57,7 +57,9 @@ def number(name: str, value: float, low: float = -1e6, high: float = 1e6) -> flo
         ParameterError: not a number, NaN, or outside [low, high].
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
-        raise ParameterError(f"{name} must be a number from {low:g} to {high:g}, got {value!r:.60}.")
+        raise ParameterError(
+            f"{name} must be a number from {low:g} to {high:g}, got {value!r:.60}."
+        )
     return float(value)
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components import predict, register
@@ -150,6 +152,19 @@ def test_a_missing_model_folder_is_named(home: Path):
         list(predict.predict([("0", "ant")], "nowhere", 10))
 
 
+def test_a_name_that_no_folder_can_have_is_told(home: Path):
+    with pytest.raises(DataError, match="is no folder \\(File name too long\\)"):
+        list(predict.predict([("0", "ant")], "x" * 300, 10))
+
+
+def test_parquet_that_is_not_utf8_is_told(tmp_path: Path):
+    offsets = pa.array([0, 2], pa.int32()).buffers()[1]
+    text = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table({"text": text}), tmp_path / "in.parquet")
+    with pytest.raises(DataError, match=r"in\.parquet: a text is not UTF-8"):
+        list(predict.read_texts(Reading(tmp_path / "in.parquet"), "parquet", "text"))
+
+
 @pytest.mark.parametrize("name", ["artifacts", "params.yaml"])
 def test_what_is_no_model_is_named(home: Path, name: str):
     with pytest.raises(DataError, match=f"{name} is no model: expected a folder that `train`"):
@@ -214,6 +229,7 @@ def test_the_champion_answers_on_the_command_line(home: Path):
     client = registry.connect()
     command = [sys.executable, "-m", "components.predict", "--top-k", "1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+
     def ask() -> subprocess.CompletedProcess:
         return subprocess.run(
             command, input="ant\nbee\nfox\n", env=environment, capture_output=True, text=True

@@ -194,7 +194,9 @@ def test_a_name_that_the_registry_cannot_keep_is_found_before_training(name: str
 @pytest.mark.parametrize("length", [512, 513])
 def test_texts_longer_than_the_encoder_takes_are_found_before_training(length: int):
     said = answer(("train", "max_length"), length)
-    expected = "" if length == 512 else "train.max_length is 513, but the encoder 'all-MiniLM-L6-v2'"
+    expected = (
+        "" if length == 512 else "train.max_length is 513, but the encoder 'all-MiniLM-L6-v2'"
+    )
     assert said.startswith(expected) and bool(said) == bool(expected)
 
 
