@@ -110,9 +110,11 @@ def served(folder: Path) -> Iterator[tuple[str, int]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     with (folder / "server.log").open("w") as log:
+        own = {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
         server = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "serve", "--port", str(port)],
-            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+            cwd=folder, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT,
+            start_new_session=True,
         )  # fmt: skip
     try:
         address = f"http://127.0.0.1:{port}"

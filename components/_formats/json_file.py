@@ -10,7 +10,6 @@ from typing import Any
 from components._frame.files import written
 from longtail.errors import DataError
 
-
 # What a value must be: of a type, or an object with these keys, each with its shape.
 Shape = type | tuple[type, ...] | Mapping[str, "Shape"]
 NUMBER = (int, float)

@@ -258,6 +258,7 @@ def test_the_output_takes_the_place_of_no_folder_and_not_of_the_input(home: Path
     (folder / "own").write_text("own")
     (home / "link.jsonl").symlink_to(texts)
     for output, code, expected in (
+        ("x" * 300, 3, "cannot be written (File name too long)"),
         (folder, 3, "is a folder"),
         (texts, 2, "is the input"),
         (home / "link.jsonl", 2, "is the input"),

@@ -35,8 +35,9 @@ UNBOUNDED = {
 # Sections that compare their fields with each other, and then name the section.
 COMPARED = [("split", "fractions"), ("frequencies",)]
 STRANGE: tuple[Any, ...] = (
-    None, True, "", " ", "x", "a\nb", "\0", [], [[]], {}, {"a": {}}, {3: 4}, -1, 0, 10**400, -(2**63),
-    2**64, 1e300, 5e-324, math.nan, math.inf, -math.inf, "x" * 100_000, "1" * 5000, b"\xff",
+    None, True, "", " ", "x", "a\nb", "\0", [], [[]], {}, {"a": {}}, {3: 4}, -1, 0, 10**400,
+    -(2**63), 2**64, 1e300, 5e-324, math.nan, math.inf, -math.inf, "x" * 100_000, "1" * 5000,
+    b"\xff",
 )  # fmt: skip
 
 Path_ = tuple[str, ...]
