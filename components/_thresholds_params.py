@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from components._frame.params import Section
+from components._frame.params import MOST_DOCS, Section
 from longtail.models.served import Rule
 
 
@@ -16,7 +16,7 @@ class Params(Section):
     )
     value: float = Field(ge=0, le=1, description="the threshold of `fixed`, 0 to 1")
     min_support: int = Field(
-        ge=1, description="val documents a label needs for a threshold of its own"
+        ge=1, le=MOST_DOCS, description="val documents a label needs for a threshold of its own"
     )
     blend: bool = Field(description="blend the SVM into the model, with a weight tuned on val")
 

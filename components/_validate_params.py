@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, create_model
 
-from components._frame.params import Section
+from components._frame.params import MOST_DOCS, Section, Seed
 from longtail.validation.rules import RULES
 
 Policy = Literal["error", "quarantine", "warn", "off"]
@@ -41,10 +41,10 @@ PolicyByRule = create_model("PolicyByRule", __base__=_ByRule, **_groups)
 class LimitParams(Section):
     """The limits of the rules."""
 
-    least_words: int = Field(ge=1, description="words per text, at least")
-    most_characters: int = Field(ge=1, description="characters per text, at most")
-    most_labels: int = Field(ge=1, description="labels per document, at most")
-    least_support: int = Field(ge=1, description="documents per label, at least")
+    least_words: int = Field(ge=1, le=1_000_000, description="words per text, at least")
+    most_characters: int = Field(ge=1, le=1_000_000_000, description="characters per text, at most")
+    most_labels: int = Field(ge=1, le=1_000_000, description="labels per document, at most")
+    least_support: int = Field(ge=1, le=MOST_DOCS, description="documents per label, at least")
     near_similarity: float = Field(
         ge=0.5, le=1, description="Jaccard index of word triples from which texts are near-copies"
     )
@@ -59,13 +59,13 @@ class LimitParams(Section):
         gt=0, lt=1, description="p-value of a shift, corrected for the number of tests"
     )
     least_rate_ratio: float = Field(
-        gt=1, description="rate of a label in a shifted cell over elsewhere, or the inverse"
+        gt=1, le=1e6, description="rate of a label in a shifted cell over elsewhere, or the inverse"
     )
 
 
 class SuspectParams(Section):
     """The list of suspected label errors."""
 
-    top: int = Field(ge=0, description="rows of each kind (wrong, missing); 0: none")
+    top: int = Field(ge=0, le=1_000_000, description="rows of each kind (wrong, missing); 0: none")
     n_features: int = Field(ge=2, le=2000, description="dimensions of the reduced TF-IDF")
-    seed: int = Field(ge=0, description="of the reduction")
+    seed: Seed = Field(description="of the reduction")

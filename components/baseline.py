@@ -18,10 +18,10 @@ from longtail.models.linear import LinearModel, fit_svm
 
 
 class Params(Section):
-    costs: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
-        min_length=1, description="values of the SVM's C tried on val, each > 0"
+    costs: list[Annotated[float, Field(ge=1e-6, le=1e4)]] = Field(
+        min_length=1, max_length=100, description="values of the SVM's C tried on val"
     )
-    max_terms: int = Field(ge=1, description="most frequent terms kept")
+    max_terms: int = Field(ge=1, le=10_000_000, description="most frequent terms kept")
 
 
 def run(

@@ -18,7 +18,7 @@ from components._formats.corpus import read_corpus
 from components._formats.json_file import write_json
 from components._frame.exit_codes import GateNotPassed
 from components._frame.launch import CONTEXT, launch
-from components._frame.params import Section, load_params
+from components._frame.params import MOST_DOCS, Section, Seed, load_params
 from components._registry import arrivals as arrival
 from components._registry import client as registry
 from components._registry import decision_record, evidence, watch
@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 class Params(Section):
     """The limits of the monitor."""
 
-    min_psi: float = Field(gt=0, description="PSI above which a distribution counts as shifted")
+    min_psi: float = Field(
+        gt=0, le=100, description="PSI above which a distribution counts as shifted"
+    )
     alpha: float = Field(
         gt=0,
         lt=0.5,
@@ -51,9 +53,11 @@ class Params(Section):
     max_unknown_tokens: float = Field(
         ge=0, le=1, description="share of words new to the model, 0 to 1"
     )
-    min_docs: int = Field(ge=1, description="new documents needed before anything is judged")
+    min_docs: int = Field(
+        ge=1, le=MOST_DOCS, description="new documents needed before anything is judged"
+    )
     n_draws: int = Field(ge=199, le=100_000, description="draws of the distributions without drift")
-    seed: int = Field(ge=0, description="of the draws")
+    seed: Seed = Field(description="of the draws")
     watch: watch.WatchParams
 
 

@@ -13,7 +13,7 @@ from components._formats.assignment import read_parts
 from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.files import written
-from components._frame.params import Section
+from components._frame.params import MOST_DOCS, Section
 from longtail.frequency import (
     FREQUENCY_GROUPS,
     class_frequencies,
@@ -27,8 +27,12 @@ from longtail.spreadsheet import harmless
 
 
 class Params(Section):
-    head: int | None = Field(ge=2, description="HEAD: train documents, at least; null: by share")
-    tail: int | None = Field(ge=1, description="TAIL: train documents, at most; null: by share")
+    head: int | None = Field(
+        ge=2, le=MOST_DOCS, description="HEAD: train documents, at least; null: by share"
+    )
+    tail: int | None = Field(
+        ge=1, le=MOST_DOCS, description="TAIL: train documents, at most; null: by share"
+    )
     tail_share: float = Field(
         gt=0, lt=1, description="share of labels in TAIL if no cutoff is given, 0 to 1"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
@@ -9,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 import click
 import pandas as pd
@@ -21,12 +22,13 @@ from components._frame.files import check_replaceable, written
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_params
 from components._frame.progress import progress
-from components._frame.suffixes import SUFFIXES
+from components._frame.suffixes import SUFFIXES, TABS
 from components._registry import client as registry
 from components._registry.evidence import BASELINE, THRESHOLDS
 from components._registry.trust import check_lock
 from components._registry.worker import Answer, Served, ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
+from longtail.spreadsheet import harmless
 
 Row = dict[str, Any]
 
@@ -118,7 +120,11 @@ def opened(model: str) -> Served | Workspace:
         registry.connect()
         return Served(model)
     folder = Path(model)
-    return Served(str(folder.resolve())) if (folder / "MLmodel").exists() else Workspace(folder)
+    try:
+        packed = (folder / "MLmodel").exists()
+    except OSError as error:  # a name that no file can have
+        raise DataError(f"--model: {model:.80} is no folder ({error.strerror}).") from None
+    return Served(str(folder.resolve())) if packed else Workspace(folder)
 
 
 def predict(
@@ -159,30 +165,55 @@ def batched(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[s
 
 
 def _write(records: Iterable[Row], path: Path | None) -> None:
-    lines = (json.dumps(record, ensure_ascii=False) for record in records)
     if path is None:
         try:
-            for line in lines:
-                print(line)
+            _write_jsonl(records, sys.stdout)
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as `head`, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return
-    with written(path) as temporary, temporary.open("w", encoding="utf-8") as out:
-        out.writelines(line + "\n" for line in lines)
+    write = _write_csv if SUFFIXES.get(path.suffix.lower()) == "csv" else _write_jsonl
+    with written(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as out:
+        write(records, out)
 
 
-def _shown(records: Iterable[Row]) -> Iterator[Row]:
+def _write_jsonl(records: Iterable[Row], out: TextIO) -> None:
+    out.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+
+
+def _write_csv(records: Iterable[Row], out: TextIO) -> None:
+    """Columns id, labels, scores; lists separated by commas, as `ingest csv` reads labels."""
+    tabs = Path(out.name).suffix.lower() in TABS
+    table = csv.writer(out, "excel-tab" if tabs else "excel", lineterminator="\n")
+    table.writerow(("id", "labels", "scores"))
+    for record in records:
+        for label in record["labels"]:
+            if "," in label:
+                raise DataError(
+                    f"The label {label!r} has a comma, which separates labels in CSV; write JSON "
+                    "Lines, with an --output that ends in .jsonl."
+                )
+        labels, scores = ",".join(record["labels"]), ",".join(map(str, record["scores"]))
+        table.writerow((harmless(record["id"]), harmless(labels), scores))
+
+
+def _shown(records: Iterable[Row], total: int | None) -> Iterator[Row]:
     with progress("predict", "documents") as show:
         for done, record in enumerate(records, 1):
             yield record
-            show(done, None)
+            show(done, total)
 
 
 @click.command("predict", context_settings=CONTEXT, help=__doc__)
 @click.argument("input", type=Path, required=False)
 @click.option("--model", help="models:/…, or a model folder (default: the champion)")
-@click.option("--output", "--out", "output", type=Path, help="JSON Lines file (default: stdout)")
+@click.option(
+    "--output",
+    "--out",
+    "output",
+    type=Path,
+    help="JSON Lines, or CSV if it ends in .csv or .tsv (default: JSON Lines on stdout)",
+)
 @click.option(
     "--format", metavar="|".join(RECORDS), help="input format (default: by file extension)"
 )
@@ -204,7 +235,7 @@ def command(
     threshold: float | None,
     top_k: int | None,
 ) -> None:
-    """Read, predict, write JSON Lines."""
+    """Read, predict, write JSON Lines or CSV."""
     if threshold is not None and not 0 <= threshold <= 1:
         raise ParameterError(f"--threshold must be between 0 and 1, got {threshold}.")
     if top_k is not None and top_k < 1:
@@ -216,10 +247,14 @@ def command(
     params = load_params("predict", Params)
     asked = registry.champion_uri() if model is None else model
     reading = Reading(input, encoding, separator)
-    texts = read_texts(reading, kind_of(input, format), column)
+    kind = kind_of(input, format)
+    # A wrong row is told before anything is predicted, and the progress knows how far it is.
+    again = input is not None and input.is_file()
+    total = sum(1 for _ in read_texts(reading, kind, column)) if again else None
     options = {"threshold": threshold, "top_k": top_k}
     chosen = {name: value for name, value in options.items() if value is not None}
-    _write(_shown(predict(texts, asked, params.batch_docs, **chosen)), output)
+    texts = read_texts(reading, kind, column)
+    _write(_shown(predict(texts, asked, params.batch_docs, **chosen), total), output)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from components._registry import champion, promotion
 from components._registry import client as registry
 from components._registry import hold as holds
 from components._registry.decision import decide
-from components._registry.decision_record import DECISION, brakes
+from components._registry.decision_record import DECISION, SHAPE, brakes
 from components._registry.promotion import OUTCOME
 from components._registry.rollback import roll_back
 from components._registry.rules import Params
@@ -78,9 +78,7 @@ def run_apply(reason: str = "", approved_by: str = "") -> None:
 
     If the champion has changed since, the decision is made again first.
     """
-    decision = read_json(
-        DECISION, maker="longtail promote decide", keys=("verdict", "model_name", "challenger")
-    )
+    decision = read_json(DECISION, maker="longtail promote decide", keys=SHAPE)
     if decision["verdict"] == "unchanged":
         print("Nothing to apply.")
         return

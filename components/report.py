@@ -15,7 +15,7 @@ from components._formats.model import load_model
 from components._formats.page import write_page
 from components._frame.component import Input, Output, main
 from components._frame.files import written
-from components._frame.params import Section
+from components._frame.params import Section, Seed
 from components._report.inputs import file_hashes, read_evidence, read_rows, read_suspects
 from components._report.models import read_models
 from longtail.errors import DataError
@@ -27,7 +27,7 @@ from longtail.report.score_histogram import N_BINS
 
 class Params(Section):
     n_draws: int = Field(ge=100, le=100_000, description="bootstrap draws over documents")
-    seed: int = Field(ge=0, description="of the draws")
+    seed: Seed = Field(description="of the draws")
     level: float = Field(gt=0, lt=1, description="coverage of the intervals, 0 to 1")
     worst_errors: int = Field(ge=0, le=500, description="worst errors shown with attributions")
     attribution_steps: int = Field(ge=2, le=1000, description="integration steps per attribution")

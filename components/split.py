@@ -13,7 +13,7 @@ from components._formats.assignment import write_assignment
 from components._formats.corpus import read_corpus
 from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
-from components._frame.params import Section
+from components._frame.params import Section, Seed
 from longtail import label_matrix
 from longtail.errors import DataError
 from longtail.splitting import iterative as splitting
@@ -46,7 +46,7 @@ class Params(Section):
     )
     fractions: Fractions
     order: int = Field(ge=1, le=2, description="1: by labels; 2: by label pairs first")
-    seed: int = Field(ge=0, description="breaks ties by a hash of (seed, id)")
+    seed: Seed = Field(description="breaks ties by a hash of (seed, id)")
     near_copies: bool = Field(description="whether near-copies of a text stay together, too")
     near_similarity: float = Field(
         ge=0.5, le=1, description="Jaccard index of word triples of near-copies, 0.5 to 1"

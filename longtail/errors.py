@@ -14,13 +14,13 @@ class DataError(ValueError):
     """The data breaks the contract: the message says what, where, and what was expected."""
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str]) -> ParameterError:
+def unknown_name(kind: str, name: object, valid: Iterable[str]) -> ParameterError:
     """The error for an unknown name: lists the valid ones and guesses which one was meant.
 
     >>> unknown_name("loss", "foccal", ["bce", "focal"])
     ParameterError("Unknown loss 'foccal'. Did you mean 'focal'? Valid: bce, focal.")
     """
     options = sorted(valid)
-    guess = difflib.get_close_matches(name, options, n=1)
+    guess = difflib.get_close_matches(str(name), options, n=1)
     hint = f" Did you mean {guess[0]!r}?" if guess else ""
-    return ParameterError(f"Unknown {kind} {name!r}.{hint} Valid: {', '.join(options)}.")
+    return ParameterError(f"Unknown {kind} {name!r:.60}.{hint} Valid: {', '.join(options)}.")

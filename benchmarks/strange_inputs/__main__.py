@@ -4,6 +4,7 @@ Run in the project's root after `make run` (a champion and a model are needed):
 
     python -m benchmarks.strange_inputs                 # all of them, an hour of one core
     python -m benchmarks.strange_inputs --only predict  # the groups whose name begins so
+    python -m benchmarks.strange_inputs --only serving  # requests to the champion's server
 
 Answered well is: an exit code of the project's (0, 2, 3, 4, 75), no stack trace, a sentence for
 every refusal, no more than 20,000 characters, and within 60 seconds. Every other one is printed.
@@ -27,7 +28,11 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.strange_inputs import requests
 from benchmarks.strange_inputs.cases import Case, groups
+from components._cli.check import SECTIONS
+from components._frame.launch import guarded
+from longtail.models.encoder import BUNDLED, without_weights
 
 SECONDS, MOST_OUTPUT = 60, 20_000
 CODES = (0, 2, 3, 4, 75)
@@ -58,8 +63,11 @@ def child(case: Case, folder: Path) -> None:
     )
     sys.argv = [case.argv[0], *case.argv[1:]]
     code: object = 0
+    module, _, function = case.argv[0].partition(":")
     try:
-        runpy.run_module(case.argv[0], run_name="__main__", alter_sys=True)
+        if function:
+            guarded(function, getattr(importlib.import_module(module), function))
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         code = error.code
     except BaseException:
@@ -102,6 +110,23 @@ def tried(case: Case, run: Path) -> tuple[str, str]:
         shutil.rmtree(top, ignore_errors=True)
 
 
+def _serve(run: Path, counts: Counter[str], bad: Counter[str]) -> None:
+    """Ask the champion's server, and print what was slow, large, or wrong."""
+    with tempfile.TemporaryDirectory(prefix="strange-") as name:
+        workspace(run, Path(name))
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{name}/mlflow.db"
+        with requests.served(Path(name)) as (address, pid):
+            print(f"The server has {requests.megabytes(pid):.0f} MB.")
+            for found in requests.answers(address, pid):
+                counts["serving"] += 1
+                bad["serving"] += bool(found.wrong)
+                if found.wrong or found.seconds > 1:
+                    print(
+                        f"serving: {found.name}: {found.status}, {found.seconds:.1f} s, "
+                        f"{found.growth:+.0f} MB: {found.reason or found.wrong}", flush=True
+                    )  # fmt: skip
+
+
 def judged(code: int | None, output: str) -> str:
     if code is None:
         return f"not answered within {SECONDS} s"
@@ -111,7 +136,8 @@ def judged(code: int | None, output: str) -> str:
         return f"exit code {code}"
     if code and not output.strip():
         return f"exit code {code} without a word"
-    return f"{len(output):,} characters" if len(output) > MOST_OUTPUT else ""
+    # What was asked for may be long; what is wrong with it may not.
+    return f"{len(output):,} characters" if code and len(output) > MOST_OUTPUT else ""
 
 
 def main() -> None:
@@ -120,8 +146,10 @@ def main() -> None:
     parser.add_argument("--only", default="", help="groups whose name begins so")
     arguments = parser.parse_args()
     run = arguments.run.resolve()
-    for name in ("ingest", "predict", "promote"):  # what they import is there for every case
-        importlib.import_module(f"components.{name}")
+    # What they import is there for every case.
+    for name in ("components.ingest", "components.promote", *SECTIONS.values()):
+        importlib.import_module(name)
+    without_weights(BUNDLED)
     document = yaml.safe_load((run / "params.yaml").read_text("utf-8"))
     cases = [case for case in groups(document) if case.group.startswith(arguments.only)]
     counts, bad, slowest = Counter[str](), Counter[str](), 0.0
@@ -133,6 +161,8 @@ def main() -> None:
         if wrong:
             bad[case.group] += 1
             print(f"{case.group}: {case.name}: {wrong}\n    {output.strip()[-400:]!r}", flush=True)
+    if "serving".startswith(arguments.only):
+        _serve(run, counts, bad)
     table = Table("group", "tried", "not answered well")
     for group, n in counts.items():
         table.add_row(group, str(n), str(bad[group]))

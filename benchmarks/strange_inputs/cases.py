@@ -148,14 +148,19 @@ def registry() -> Iterator[Case]:
         "empty": b"", "a number": b"3", "a list": b"[]", "an object": b"{}", "truncated": b'{"a": ',
         "null": b"null", "NULs": bytes(100), "Latin-1": b'{"a": "\xe9"}', "deep": b"[" * 50_000,
         "not ours": b'{"version": 7, "run_id": "x", "verdict": "promoted", "model_name": 3}',
+        "other types": b'{"name": 3, "version": [], "verdict": [], "summary": 3, "model_name": {}, '
+        b'"challenger": 5, "rules": 3, "rebase": "x", "decision_id": {}, "model": 3, "why": 3, '
+        b'"outcome": [], "objective": 3, "format": "x", "models": 3, "alarms": 3, "judged": []}',
     }  # fmt: skip
     commands = {
         "decide": ("components.promote", "decide"), "apply": ("components.promote", "apply"),
         "history": ("components.promote", "history"), "register": ("components.register",),
-        "drift": ("components.drift",), "summary": ("components._cli.summary",),
+        "drift": ("components.drift",), "summary": ("components._cli.summary:show",),
     }  # fmt: skip
     read = {
-        "decide": ["registered.json", "metrics.json"], "apply": ["decision.json"],
+        "decide": ["registered.json", "metrics.json", "decision.json", "drift.json", "report.json",
+                   "train/summary.json"],
+        "apply": ["decision.json"],
         "register": ["metrics.json"], "summary": ["metrics.json", "decision.json", "outcome.json"],
     }  # fmt: skip
     for command, names in read.items():

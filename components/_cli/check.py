@@ -6,10 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 import click
-import yaml
 
 from components._frame.launch import CONTEXT, launch
-from components._frame.params import PARAMS_FILE, load_sections
+from components._frame.params import PARAMS_FILE, load_params, load_sections, read_document
 from longtail.errors import ParameterError, unknown_name
 
 # Section: the module with its `Params`. A test compares them with the stages and commands.
@@ -34,22 +33,27 @@ def check(path: Path = PARAMS_FILE) -> None:
     Raises:
         ParameterError: the file is missing or has errors; all are reported together.
     """
-    wrong = []
-    try:
-        load_sections(
-            {name: (name, import_module(module).Params) for name, module in SECTIONS.items()}, path
-        )
-    except ParameterError as error:
-        wrong.append(str(error))
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        document = None  # said above
-    if isinstance(document, dict):
-        unknown = [str(name) for name in document if name not in SECTIONS]
-        wrong += [f"{path}: {unknown_name('section', name, SECTIONS)}" for name in unknown]
+    models = {name: (name, import_module(module).Params) for name, module in SECTIONS.items()}
+    unknown = [str(name) for name in read_document(path) if name not in SECTIONS]
+    wrong = [f"{path}: {unknown_name('section', name, SECTIONS)}" for name in unknown]
+    for look in (lambda: load_sections(models, path), lambda: _check_encoder(path)):
+        try:
+            look()
+        except ParameterError as error:
+            wrong.append(str(error))
     if wrong:
-        raise ParameterError("\n".join(wrong))
+        raise ParameterError("\n".join(dict.fromkeys(wrong)))
+
+
+def _check_encoder(path: Path) -> None:
+    """Compare `train.max_length` with the encoder's limit, if the encoder is on this machine."""
+    from components._train.params import Params
+    from longtail.models.encoder import check_length, without_weights
+
+    params = load_params("train", Params, path)
+    encoder = without_weights(params.encoder)
+    if encoder is not None:
+        check_length(params.encoder, encoder, params.max_length)
 
 
 @click.command("check", context_settings=CONTEXT, help=__doc__)

@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from components._formats.json_file import write_json
 from components._frame.forgotten import LIST
@@ -41,7 +42,7 @@ def table(removals: Sequence[Removal], title: str) -> Table:
     found.add_column("MB", f"{sum(row.megabytes for row in removals):,.1f}", justify="right")
     found.add_column("why")
     for row in removals:
-        found.add_row(row.kind, row.name, f"{row.megabytes:,.1f}", row.why)
+        found.add_row(row.kind, Text(row.name), f"{row.megabytes:,.1f}", Text(row.why))
     return found
 
 

@@ -7,9 +7,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from components._formats.comparison import COMPARED
-from components._formats.json_file import read_json
+from components._formats.json_file import NUMBER, read_json
+from components._registry.decision_record import SHAPE
 from components._registry.hold import sentence
 from components._registry.promotion import OUTCOME
 from longtail.report.ingredients import INGREDIENTS
@@ -34,7 +36,7 @@ def summarize(
     for part in _parts(metrics):
         for name, row in part.items():
             cells = [_pair(row), *(_pair(row.get(group)) for group in GROUPS)]
-            table.add_row(name, *cells, style="bold" if name == "model" else None)
+            table.add_row(Text(name), *cells, style="bold" if name == "model" else None)
         table.add_section()
     if decision:
         lines = [f"{decision['verdict'].upper()}: {decision['summary']}"]
@@ -42,7 +44,7 @@ def summarize(
             lines.append(f"{outcome['outcome'].upper()}: {outcome['why']}")
         elif decision.get("hold"):
             lines.append(f"HELD: {sentence(decision['hold'])}")
-        table.caption = "\n".join(lines)
+        table.caption = Text("\n".join(lines))  # a reason may look like markup: [/red]
         table.caption_justify = "left"
     return table
 
@@ -76,11 +78,16 @@ def _pair(row: dict[str, Any] | None) -> str:
 def show() -> None:
     """Print the table, the decision, and where to look next."""
     console = Console()
-    metrics = read_json(REPORTS / "metrics.json", keys=("model",))
+    scores = {"micro_f1": NUMBER, "macro_f1": NUMBER}
+    metrics = read_json(REPORTS / "metrics.json", keys={"model": scores, "baseline": scores})
     path = REPORTS / "decision.json"
     decide, apply = "longtail promote decide", "longtail promote apply"
-    decision = read_json(path, maker=decide, keys=("verdict", "summary")) if path.exists() else None
-    outcome = read_json(OUTCOME, maker=apply, keys=("outcome",)) if OUTCOME.exists() else None
+    decision = read_json(path, maker=decide, keys=SHAPE) if path.exists() else None
+    outcome = (
+        read_json(OUTCOME, maker=apply, keys={"outcome": str, "why": str})
+        if OUTCOME.exists()
+        else None
+    )
     console.print(summarize(metrics, decision, outcome))
     page = "decision.html, the report with the decision on top" if decision else "report.html"
     console.print(f"Open {REPORTS / page}.\nMLflow UI: make ui")

@@ -42,7 +42,7 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
         ) from None
     for name, column in columns.items():
         if column.null_count:
-            row = column.is_null().to_pylist().index(True)
+            row = column.is_null().to_pylist().index(True) + 1
             raise DataError(f"{path}: row {row}, column {name!r} is null; fill or remove the row.")
     return {name: column.to_pylist() for name, column in columns.items()}
 

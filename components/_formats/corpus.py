@@ -48,7 +48,7 @@ def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
     frame = table.to_pandas()
     frame["labels"] = [list(labels) for labels in table.column("labels").to_pylist()]
     if not null_labels and pc.list_flatten(table.column("labels")).null_count:
-        row = next(i for i, labels in enumerate(frame["labels"]) if None in labels)
+        row = next(i for i, labels in enumerate(frame["labels"], 1) if None in labels)
         raise DataError(
             f"{path}: row {row}, column 'labels' has a null in its list, expected strings; "
             "run `dvc repro validate`, which drops blank labels, and use its output."
@@ -87,7 +87,7 @@ def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
             "convert it and ingest the file again."
         ) from None
     if name in REQUIRED and column.null_count:
-        row = column.is_null().to_pylist().index(True)
+        row = column.is_null().to_pylist().index(True) + 1
         raise DataError(f"{path}: row {row}, column {name!r} is null, expected {expected}.")
     return table.set_column(index, pa.field(name, expected), column)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components._formats.text_file import open_text
+from components._frame.suffixes import TABS
 from longtail.errors import DataError, ParameterError
 
 MAX_CELL = 50_000_000  # characters; a longer cell is more likely a stray quote than a text
@@ -28,7 +29,7 @@ def csv_rows(
     Raises:
         DataError: the file is not valid CSV, or a row has more or fewer cells than the header.
     """
-    usual = "\t" if path and path.suffix.lower() in (".tsv", ".tab") else ","
+    usual = "\t" if path and path.suffix.lower() in TABS else ","
     delimiter = one_character("--separator", usual if separator is None else separator)
     csv.field_size_limit(MAX_CELL)
     with open_text(path, encoding, newline="") as file:

@@ -13,6 +13,7 @@ from components._formats.json_file import read_json
 from components._frame.files import written
 from longtail.report.page import render
 
+SHAPE = {"format": int, "models": list, "metrics": dict, "labels": dict, "lineage": dict}
 HINTS = render.Hints(
     undecided="Run `longtail run`, or `longtail promote decide`.",
     sources="The numbers on this page: `reports/report.json`; "
@@ -39,7 +40,7 @@ def write_page(
         decision: The content of `reports/decision.json`, None before there is one.
         drift: The content of `reports/drift.json`, None where drift was not measured.
     """
-    record = read_json(details)
+    record = read_json(details, keys=SHAPE)
     texts = {page: render.page(record, decision, drift, hints=HINTS)}
     if markdown is not None:
         texts[markdown] = render.markdown(record, decision, hints=HINTS)

@@ -19,8 +19,13 @@ def check_replaceable(path: Path) -> None:
     """Check that a file may be written at `path`.
 
     Raises:
-        DataError: a folder or a device is there, or what should be its folder is a file.
+        DataError: a folder or a device is there, or what should be its folder is a file; no file
+            can have this name.
     """
+    try:
+        path.exists()
+    except OSError as error:
+        raise DataError(f"{str(path):.80} cannot be written ({error.strerror}).") from None
     if path.is_dir():
         raise DataError(f"{path} is a folder, expected a file's name; nothing was written.")
     if path.exists() and not path.is_file():

@@ -10,3 +10,4 @@ SUFFIXES: dict[str, str] = {
     ".tsv": "csv",
     ".tab": "csv",
 }
+TABS = (".tsv", ".tab")  # CSV whose cells are separated by tabs

@@ -10,19 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._frame.files import locked
 from components._frame.params import PARAMS_FILE, Section, load_params
 from components._frame.scratch import cache_folder
-from components._registry.outage import explained, separate_password, told
+from components._registry.address import SQLITE, ask_database, check_address, separate_password
+from components._registry.moved import follow
+from components._registry.outage import explained, told
 from longtail.errors import DataError, ParameterError
 
 DEFAULTS = {
@@ -39,7 +42,8 @@ DEFAULTS = {
     "TRANSFORMERS_VERBOSITY": "error",
 }
 for _name, _value in DEFAULTS.items():
-    os.environ.setdefault(_name, _value)
+    if not os.environ.get(_name, "").strip():
+        os.environ[_name] = _value
 separate_password()
 warnings.filterwarnings("ignore", category=UserWarning, module="mlflow")
 
@@ -72,18 +76,35 @@ HISTORY = "history."
 # Columns of MLflow's store: tags of a registered model and descriptions. PostgreSQL is strict.
 MOST_TEXT = 5000
 MOST_REASON = 1000
+MOST_DIGITS = 9
 PROBE_SECONDS = 10
-SQLITE = "sqlite:///"
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 T = TypeVar("T")
 
 
+def _plain(name: str) -> str:
+    """Refuse what a model's URI, MLflow's search, or a path would read as something else."""
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise ValueError("expected letters, digits, and . _ - (no blank, quote, slash, or colon)")
+    return name
+
+
+def _one_line(name: str) -> str:
+    if not name.strip() or not name.isprintable():
+        raise ValueError("expected a name of one line that is not blank")
+    return name
+
+
 class RegisterParams(Section):
     """Parameters of `register`; all other commands read the model's name from them."""
 
-    model_name: str = Field(min_length=1, description="name of the registered model")
-    experiment: str = Field(min_length=1, description="MLflow experiment of the runs")
+    model_name: Annotated[str, AfterValidator(_plain)] = Field(
+        max_length=256, description="name of the registered model: letters, digits, and . _ -"
+    )
+    experiment: Annotated[str, AfterValidator(_one_line)] = Field(
+        max_length=256, description="MLflow experiment of the runs"
+    )
     sample: int = Field(
         ge=1, le=1000, description="test documents kept with each version, to check it later"
     )
@@ -107,13 +128,18 @@ def connect() -> mlflow.MlflowClient:
 
     Raises:
         TemporaryError: the server does not answer within a few seconds.
-        ParameterError: it, or a proxy, refuses the request.
+        ParameterError: it, or a proxy, refuses the request; the address is none.
     """
     uri = os.environ["MLFLOW_TRACKING_URI"]
+    check_address(uri)
+    if uri.startswith(SQLITE):
+        follow(Path(uri.removeprefix(SQLITE)))
     mlflow.set_tracking_uri(uri)
     with reachable():
         if uri.startswith(("http://", "https://")):
             _probe(uri)
+        elif not uri.startswith(SQLITE):
+            ask_database(uri, PROBE_SECONDS)
         return mlflow.MlflowClient()
 
 
@@ -187,6 +213,8 @@ def by_alias(client: mlflow.MlflowClient, name: str, alias: str) -> ModelVersion
 
 def by_number(client: mlflow.MlflowClient, name: str, version: str) -> ModelVersion | None:
     """The version with that number; None if it never existed or was deleted."""
+    if len(version) > MOST_DIGITS:  # more than a database's integer holds
+        return None
     return or_none(lambda: client.get_model_version(name, version))
 
 

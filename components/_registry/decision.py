@@ -43,7 +43,7 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     """
     challenger, champion = _sides(client)
     facts = _facts(client, challenger, champion)
-    rules = params.rules(read_json(evidence.SUMMARY, keys=("objective",))["objective"])
+    rules = params.rules(read_json(evidence.SUMMARY, keys={"objective": str})["objective"])
     question = _question(challenger, champion, facts, params, rules.objective, rebase)
     past = record.read()
     if past.get("question") == question:
@@ -77,7 +77,8 @@ def _brakes(
 
 def _sides(client: MlflowClient) -> tuple[ModelVersion, ModelVersion | None]:
     """The registered challenger and the current champion."""
-    registered = read_json(evidence.REGISTERED, maker="longtail register", keys=("name", "version"))
+    keys = {"name": str, "version": str}
+    registered = read_json(evidence.REGISTERED, maker="longtail register", keys=keys)
     name = registered["name"]
     challenger = registry.by_number(client, name, registered["version"])
     if challenger is None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components._formats.json_file import read_json, write_json
+from components._formats.json_file import Shape, read_json, write_json
 from components._frame.files import written
 from components._registry import client as registry
 from components._registry import hold
@@ -20,11 +20,22 @@ if TYPE_CHECKING:
 DECISION, MARKDOWN = Path("reports/decision.json"), Path("reports/decision.md")
 DETAILS, PAGE = Path("reports/report.json"), Path("reports/decision.html")
 DRIFT = Path("reports/drift.json")
+SHAPE: Mapping[str, Shape] = {
+    "verdict": str,
+    "summary": str,
+    "decision_id": str,
+    "model_name": str,
+    "rebase": bool,
+    "challenger": {"version": str},
+    "rules": list,
+}
 
 
 def read() -> dict[str, Any]:
     """The last decision; an empty dict if there is none."""
-    return read_json(DECISION) if DECISION.exists() else {}
+    if not DECISION.exists():
+        return {}
+    return read_json(DECISION, maker="longtail promote decide", keys=SHAPE)
 
 
 def write(client: MlflowClient, challenger: ModelVersion, decision: dict[str, Any]) -> None:
@@ -55,7 +66,10 @@ def _render(decision: dict[str, Any]) -> None:
     """Write the report page with the decision on top, next to the page that the stage wrote."""
     from components._formats.page import write_page
 
-    drift = read_json(DRIFT) if DRIFT.exists() else None
+    drift = None
+    if DRIFT.exists():
+        keys = {"alarms": list, "judged": bool}
+        drift = read_json(DRIFT, maker="longtail drift", keys=keys)
     decision = decision | {"summary": " ".join([decision["summary"], *brakes(decision)])}
     write_page(DETAILS, PAGE, decision=decision, drift=drift)
 

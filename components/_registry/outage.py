@@ -6,11 +6,10 @@ the text is all that there is. An outage is never a verdict on a version: caller
 
 from __future__ import annotations
 
-import os
 import re
-from urllib.parse import unquote, urlsplit
 
 from components._frame.exit_codes import TemporaryError
+from components._registry.address import where
 from longtail.errors import ParameterError
 
 # As MLflow, requests, urllib3, and S3 write the status of an answer.
@@ -39,6 +38,8 @@ AWAY = re.compile(
     r"|Protocol|ChunkedEncoding|EndpointConnection|Proxy|SSL)Error\b|\b(Connect|Read)Timeout\b"
     r"|IncompleteRead|Incomplete read"
 )
+# As PostgreSQL and MySQL answer a wrong user or password.
+STRANGER = re.compile(r"password authentication failed|no pg_hba.conf entry|Access denied for user")
 FULL = re.compile(r"disk is full|No space left on device")
 REFUSED = {
     401: "does not know these credentials; set MLFLOW_TRACKING_USERNAME and "
@@ -76,17 +77,22 @@ def explained(text: str) -> TemporaryError | ParameterError | None:
             "The tracking store or this machine has no space left (disk is full); free some and "
             "try again."
         )
+    if STRANGER.search(text):
+        return ParameterError(
+            f"The database at {where()} does not know this user or password; correct them in "
+            "MLFLOW_TRACKING_URI."
+        )
     status = _status(text)
     if status in REFUSED:
         reason = f"{REFUSED[status]} (HTTP {status})."
-        return ParameterError(f"The tracking server at {_where()} {reason}")
+        return ParameterError(f"The tracking server at {where()} {reason}")
     if status is None and not AWAY.search(text):
         return None
     if status is not None and status < 500 and status not in (408, 429):
         return None
     reason = f"HTTP {status}" if status else _without_password(text.splitlines()[0])[:200]
     return TemporaryError(
-        f"The tracking server at {_where()} cannot be reached ({reason}); start it, or set "
+        f"The tracking server at {where()} cannot be reached ({reason}); start it, or set "
         "MLFLOW_TRACKING_URI to a running one, and try again."
     )
 
@@ -100,27 +106,6 @@ def _status(text: str) -> int | None:
         if name in NAMED:
             return NAMED[name]
     return None
-
-
-def separate_password() -> None:
-    """Move user and password from the server's address to MLflow's own variables.
-
-    So no message, address, or link of any library can show them. Those variables win if they are
-    set already.
-    """
-    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    user, at, host = address.netloc.rpartition("@")
-    if not at or address.scheme not in ("http", "https"):
-        return
-    name, _, password = user.partition(":")
-    os.environ["MLFLOW_TRACKING_URI"] = address._replace(netloc=host).geturl()
-    os.environ.setdefault("MLFLOW_TRACKING_USERNAME", unquote(name))
-    os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", unquote(password))
-
-
-def _where() -> str:
-    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", "")).netloc
-    return address.rpartition("@")[2] or "the local store"
 
 
 def _without_password(text: str) -> str:

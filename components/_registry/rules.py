@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from components._frame.params import Section
+from components._frame.params import MOST_DOCS, Section
 from longtail import gate
 from longtail.errors import unknown_name
 from longtail.evaluation.metrics import SET_METRICS
@@ -40,13 +40,13 @@ class Limits(Section):
     """The limits of a served model; time and memory are measured in a fresh process."""
 
     seconds_per_doc: float = Field(
-        gt=0, description="median seconds per document, sent one at a time"
+        gt=0, le=86_400, description="median seconds per document, sent one at a time"
     )
     start_seconds: float = Field(
-        gt=0, description="seconds from the start of the process until it is ready"
+        gt=0, le=86_400, description="seconds from the start of the process until it is ready"
     )
-    memory_mb: float = Field(gt=0, description="peak resident memory, MB")
-    size_mb: float = Field(gt=0, description="size of the version's files, MB")
+    memory_mb: float = Field(gt=0, le=1e9, description="peak resident memory, MB")
+    size_mb: float = Field(gt=0, le=1e9, description="size of the version's files, MB")
     max_int8_loss: FractionByMetric = Field(
         description="maximum loss of an int8 version against its float32 model, per metric"
     )
@@ -56,10 +56,16 @@ class MinSample(Section):
     """The smallest sample that decides."""
 
     docs: int = Field(
-        ge=1, description="test documents that the champion has not seen; copies count once"
+        ge=1,
+        le=MOST_DOCS,
+        description="test documents that the champion has not seen; copies count once",
     )
-    positives: int = Field(ge=1, description="labels that these documents have, all together")
-    group_positives: int = Field(ge=1, description="the same in one label group, to judge it")
+    positives: int = Field(
+        ge=1, le=MOST_DOCS, description="labels that these documents have, all together"
+    )
+    group_positives: int = Field(
+        ge=1, le=MOST_DOCS, description="the same in one label group, to judge it"
+    )
 
 
 class ErrorBudget(Section):

@@ -99,7 +99,7 @@ def _texts(model_input: Any) -> list[str]:
     if not isinstance(model_input, pd.DataFrame) or "text" not in model_input.columns:
         raise _refused("The input must have a column 'text' with one text per row.")
     texts = model_input["text"].tolist()
-    for row, text in enumerate(texts):
+    for row, text in enumerate(texts, 1):
         if not isinstance(text, str):
             got = "missing" if pd.api.types.is_scalar(text) and pd.isna(text) else repr(text)
             raise _refused(f"Row {row}: 'text' is {got}, expected a string.")

@@ -32,6 +32,10 @@ SETTINGS = {
     "OMP_WAIT_POLICY": "PASSIVE",
 }
 START_SECONDS, ANSWER_SECONDS = 300.0, 600.0
+# Of one request over HTTP: what a core answers within the minute that MLflow gives it.
+MOST_BYTES, MOST_TEXTS = 8_000_000, 1000
+MOST_LABELS = 1_000_000
+FORMS = ("inputs", "instances", "dataframe_records", "dataframe_split")
 
 
 class ServedError(Exception):
@@ -214,22 +218,25 @@ class Checked:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """See the specification of ASGI."""
         kinds = [value for name, value in scope.get("headers", ()) if name == b"content-type"]
-        if scope.get("path") != "/invocations" or not any(b"json" in kind for kind in kinds):
+        if scope.get("path") != "/invocations":
             await self.app(scope, receive, send)
             return
-        parts, more = [], True
-        while more:
+        body, size, more = bytearray(), 0, True
+        while more:  # to the end, also of what is too large: else the client sees no answer
             message = await receive()
-            parts.append(message.get("body", b""))
+            size += len(message.get("body", b""))
+            if size <= MOST_BYTES:
+                body += message.get("body", b"")
             more = message.get("more_body", False)
-        body = b"".join(parts)
-        if reason := refusal(body):
+        look = refusal if any(b"json" in kind for kind in kinds) else too_many_rows
+        reason = f"The request has {size:,} bytes, expected at most {MOST_BYTES:,}."
+        if size > MOST_BYTES or (reason := look(bytes(body)) or ""):
             answer = json.dumps({"error_code": "BAD_REQUEST", "message": reason}).encode()
             headers = [(b"content-type", b"application/json")]
             await send({"type": "http.response.start", "status": 400, "headers": headers})
             await send({"type": "http.response.body", "body": answer})
             return
-        whole = iter([{"type": "http.request", "body": body, "more_body": False}])
+        whole = iter([{"type": "http.request", "body": bytes(body), "more_body": False}])
 
         async def again() -> Any:
             return next(whole, None) or await receive()
@@ -240,16 +247,33 @@ class Checked:
 def refusal(body: bytes) -> str | None:
     """Why a JSON request is refused; None if each of its texts is a string."""
     try:
-        texts = _texts(json.loads(body))
+        request = json.loads(body)
     except RecursionError:
         return "The request is nested too deeply."
     except ValueError as error:  # no JSON, no UTF-8, or a number of thousands of digits
         return f"The request is not valid JSON: {error}"
-    if texts is None:
+    if not isinstance(request, dict) or not any(form in request for form in FORMS):
         return None  # MLflow says what is missing
+    texts = _texts(request)
+    if texts is None:
+        return "The request has no column 'text', expected a list of texts in it."
     if not texts:
         return "The request has no text, expected at least one."
-    for row, text in enumerate(texts):
+    if len(texts) > MOST_TEXTS:
+        return f"The request has {len(texts):,} texts, expected at most {MOST_TEXTS:,}; send parts."
+    return _wrong_text(texts) or _wrong_params(request.get("params"))
+
+
+def too_many_rows(body: bytes) -> str | None:
+    """Why a CSV request is refused, of which MLflow checks all but its length."""
+    rows = body.count(b"\n")  # of a quoted text too: nobody sends a thousand lines by mistake
+    if rows <= MOST_TEXTS:
+        return None
+    return f"The request has {rows:,} lines, expected at most {MOST_TEXTS:,}; send parts, or JSON."
+
+
+def _wrong_text(texts: Sequence[Any]) -> str | None:
+    for row, text in enumerate(texts, 1):
         if not isinstance(text, str):
             kind = "missing" if text is None else json.dumps(text)[:60]
             return f"Row {row}: 'text' is {kind}, expected a string."
@@ -258,10 +282,29 @@ def refusal(body: bytes) -> str | None:
     return None
 
 
-def _texts(request: Any) -> list[Any] | None:
-    """The texts in any of the forms that MLflow's server knows; None if it has none of them."""
-    if not isinstance(request, dict):
+def _wrong_params(params: Any) -> str | None:
+    """As the version's signature says; MLflow would ignore a misspelled name."""
+    if params is None:
         return None
+    if not isinstance(params, dict):
+        return f"'params' is {json.dumps(params)[:60]}, expected an object."
+    for name, value in params.items():
+        if name not in ("top_k", "threshold"):
+            return f"Unknown parameter {name[:60]!r}; valid: threshold, top_k."
+        kind = int if name == "top_k" else (int, float)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            what = "an integer" if name == "top_k" else "a number"
+            return f"params.{name} is {json.dumps(value)[:60]}, expected {what}."
+    top_k, threshold = params.get("top_k"), params.get("threshold")
+    if top_k is not None and not 1 <= top_k < MOST_LABELS:
+        return f"params.top_k must be at least 1 and below {MOST_LABELS:,}, got {str(top_k)[:20]}."
+    if threshold is not None and not 0 <= threshold <= 1:
+        return f"params.threshold must be between 0 and 1, got {str(threshold)[:20]}."
+    return None
+
+
+def _texts(request: dict[str, Any]) -> list[Any] | None:
+    """The texts in any of the forms that MLflow's server knows; None if they are not there."""
     if isinstance(split := request.get("dataframe_split"), dict):
         names, rows = split.get("columns"), split.get("data")
         if not isinstance(names, list) or not isinstance(rows, list) or "text" not in names:
@@ -270,9 +313,7 @@ def _texts(request: Any) -> list[Any] | None:
         return [
             row[at] if isinstance(row, list) and len(row) == len(names) else row for row in rows
         ]
-    given = next(
-        (request[k] for k in ("inputs", "instances", "dataframe_records") if k in request), None
-    )
+    given = next((request[form] for form in FORMS[:-1] if form in request), None)
     if isinstance(given, dict) and "text" in given:  # columns
         return given["text"] if isinstance(given["text"], list) else [given["text"]]
     if not isinstance(given, list):

@@ -6,18 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
-from components._frame.params import Section
+from components._frame.params import Section, Seed
 from longtail.losses import LOSSES, make_loss
 
 
 class HeadParams(Section):
-    hidden: int = Field(ge=0, description="GELU units; 0: a linear head")
+    hidden: int = Field(ge=0, le=65_536, description="GELU units; 0: a linear head")
     dropout: float = Field(ge=0, lt=1, description="share of hidden units dropped, 0 to 1")
     label_names: bool = Field(description="one prototype per label, starting from its name")
     learning_rate: float = Field(gt=0, le=1, description="peak of the cosine schedule")
     weight_decay: float = Field(ge=0, le=1, description="of AdamW")
-    epochs: int = Field(ge=1, description="passes over train")
-    batch_size: int = Field(ge=1, description="documents per batch")
+    epochs: int = Field(ge=1, le=10_000, description="passes over train")
+    batch_size: int = Field(ge=1, le=1_000_000, description="documents per batch")
 
 
 class FineTuneParams(Section):
@@ -27,11 +27,17 @@ class FineTuneParams(Section):
     warmup: float = Field(
         ge=0, lt=1, description="share of steps with a rising learning rate, 0 to 1"
     )
-    epochs: int = Field(ge=1, description="passes over train, at most")
-    patience: int = Field(ge=1, description="epochs without a better val score before stopping")
-    batch_tokens: int = Field(ge=16, description="tokens per batch, including padding")
-    accumulation: int = Field(ge=1, description="batches per step")
-    frozen_layers: int = Field(ge=-1, description="0: embeddings only; k: also k layers; -1: none")
+    epochs: int = Field(ge=1, le=10_000, description="passes over train, at most")
+    patience: int = Field(
+        ge=1, le=10_000, description="epochs without a better val score before stopping"
+    )
+    batch_tokens: int = Field(
+        ge=16, le=10_000_000, description="tokens per batch, including padding"
+    )
+    accumulation: int = Field(ge=1, le=10_000, description="batches per step")
+    frozen_layers: int = Field(
+        ge=-1, le=1000, description="0: embeddings only; k: also k layers; -1: none"
+    )
     dropout: float = Field(ge=0, lt=1, description="of the encoder, 0 to 1")
     bf16: bool = Field(description="mixed precision, if the device supports it")
 
@@ -41,11 +47,13 @@ class Params(Section):
         Literal["auto", "head", "finetune"],
         BeforeValidator(lambda name: "head" if name == "probe" else name),
     ] = Field(description="auto: finetune with a GPU, else head; `probe` is accepted for head")
-    encoder: str = Field(min_length=1, description="bundled name, folder, or name on the model hub")
+    encoder: str = Field(
+        min_length=1, max_length=1000, description="bundled name, folder, or name on the model hub"
+    )
     max_length: int = Field(ge=8, le=8192, description="tokens per text; the rest is cut")
     loss: str = Field(description="auto: the best of `losses` as served, on val; or a name")
     losses: list[str] = Field(min_length=1, description="candidates of `auto`")
-    mu: float | Literal["auto"] = Field(
+    mu: Annotated[float, Field(ge=-10, le=10)] | Literal["auto"] = Field(
         description="of R-FL and DB; auto: as suggested by `frequencies`"
     )
     loss_options: dict[str, dict[str, Any]] = Field(
@@ -54,7 +62,7 @@ class Params(Section):
     objective: Literal["micro_f1", "macro_f1", "mean_f1"] = Field(
         description="val metric by which loss, epoch and the SVM's weight are chosen"
     )
-    seed: int = Field(ge=0, description="of weights, order and dropout")
+    seed: Seed = Field(description="of weights, order and dropout")
     head: HeadParams
     finetune: FineTuneParams
 

@@ -22,7 +22,7 @@ from components._train.params import Params
 from longtail.losses import loss_options, make_loss
 from longtail.models import classifier
 from longtail.models.classifier import Classifier, Head
-from longtail.models.encoder import encoder_digest, load_encoder
+from longtail.models.encoder import check_length, encoder_digest, load_encoder
 from longtail.models.features import extract_features, name_features
 from longtail.models.finetune import Documents, FineTuning, fine_tune
 from longtail.models.heads import Examples, HeadTraining, predict, train_head
@@ -76,9 +76,14 @@ def make_losses(counted: dict[str, Any], mu: float, params: Params) -> dict[str,
 
 
 def pretrained(labels: list[str], params: Params) -> Classifier:
-    """The pretrained encoder with an untrained head; the same seed gives the same weights."""
+    """The pretrained encoder with an untrained head; the same seed gives the same weights.
+
+    Raises:
+        ParameterError: there is no such encoder, or it takes fewer tokens than `max_length`.
+    """
     torch.manual_seed(params.seed)
     encoder, tokenizer = load_encoder(params.encoder)
+    check_length(params.encoder, encoder, params.max_length)
     model = classifier.build(
         encoder,
         tokenizer,

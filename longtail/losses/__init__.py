@@ -9,6 +9,7 @@ LOSSES.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -59,7 +60,8 @@ def weighted_bce(
     Temperature 1 is the inverse square root, 0.5 the inverse, infinity plain BCE. Weights under
     0.5 keep a label from being learned, hence the floor.
     """
-    temperature = number("temperature", temperature, 1e-3)
+    if temperature != math.inf:
+        temperature = number("temperature", temperature, 1e-3)
     weights = relative_rarity(freq, 0.5 / temperature)
     floor = number("floor", floor, 0)
     weights = weights.clamp(floor, number("cap", cap, floor))

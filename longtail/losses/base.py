@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from numbers import Real
 from typing import NamedTuple
@@ -51,14 +50,16 @@ def check_frequencies(
     return Frequencies(n, int(train_num))
 
 
-def number(name: str, value: float, low: float = -math.inf, high: float = math.inf) -> float:
+def number(name: str, value: float, low: float = -1e6, high: float = 1e6) -> float:
     """`value` as a float.
 
     Raises:
         ParameterError: not a number, NaN, or outside [low, high].
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not low <= value <= high:
-        raise ParameterError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}.")
+        raise ParameterError(
+            f"{name} must be a number from {low:g} to {high:g}, got {value!r:.60}."
+        )
     return float(value)
 
 

@@ -7,12 +7,22 @@ import json
 from contextlib import nullcontext
 from pathlib import Path
 
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from longtail.errors import ParameterError
 from longtail.models.progress import no_bars
 
 BUNDLED = "all-MiniLM-L6-v2"
+# Where encoders keep one vector per position; those without such a table have no hard limit.
+POSITIONS = ("position_embeddings", "embed_positions", "wpe")
 
 
 def load_encoder(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -38,6 +48,40 @@ def load_encoder(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             "model hub that this machine can reach."
         ) from None
     return model.float(), tokenizer
+
+
+def without_weights(name: str) -> PreTrainedModel | None:
+    """The shape of the encoder `name`, in no memory; None if it is not on this machine."""
+    try:
+        source = _bundled() if name == BUNDLED else name
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"), no_bars():
+            return AutoModel.from_config(config, trust_remote_code=False)
+    except (OSError, ValueError):  # `load_encoder` says what is wrong, or downloads it
+        return None
+
+
+def check_length(name: str, encoder: PreTrainedModel, max_length: int) -> None:
+    """Check that texts of `max_length` tokens fit the encoder.
+
+    Raises:
+        ParameterError: it has fewer positions; a longer text would end in an index error.
+    """
+    limit = _most_tokens(encoder)
+    if limit is not None and max_length > limit:
+        raise ParameterError(
+            f"train.max_length is {max_length:,}, but the encoder {name!r} takes at most "
+            f"{limit:,} tokens; lower it, or choose another encoder."
+        )
+
+
+def _most_tokens(encoder: PreTrainedModel) -> int | None:
+    """Positions of the encoder's table, without those that some families keep for padding."""
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in POSITIONS:
+            unused = 0 if module.padding_idx is None else module.padding_idx + 1
+            return module.num_embeddings - getattr(module, "offset", unused)
+    return None
 
 
 def encoder_digest(encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components import predict, register
@@ -106,6 +110,8 @@ def test_a_missing_file_and_an_unknown_format_are_named(tmp_path: Path):
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     home = tmp_path_factory.mktemp("predict")
     build(home, wrong=1, blend_weight=0.3)
+    with (home / "params.yaml").open("a") as handle:
+        handle.write("predict: {batch_docs: 2}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
@@ -146,10 +152,75 @@ def test_a_missing_model_folder_is_named(home: Path):
         list(predict.predict([("0", "ant")], "nowhere", 10))
 
 
+def test_a_name_that_no_folder_can_have_is_told(home: Path):
+    with pytest.raises(DataError, match="is no folder \\(File name too long\\)"):
+        list(predict.predict([("0", "ant")], "x" * 300, 10))
+
+
+def test_parquet_that_is_not_utf8_is_told(tmp_path: Path):
+    offsets = pa.array([0, 2], pa.int32()).buffers()[1]
+    text = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(b"\xff\xfe")])
+    pq.write_table(pa.table({"text": text}), tmp_path / "in.parquet")
+    with pytest.raises(DataError, match=r"in\.parquet: a text is not UTF-8"):
+        list(predict.read_texts(Reading(tmp_path / "in.parquet"), "parquet", "text"))
+
+
 @pytest.mark.parametrize("name", ["artifacts", "params.yaml"])
 def test_what_is_no_model_is_named(home: Path, name: str):
     with pytest.raises(DataError, match=f"{name} is no model: expected a folder that `train`"):
         list(predict.predict([("0", "ant")], name, 10))
+
+
+def test_csv_output_is_read_as_labels_again_and_runs_no_formula(tmp_path: Path):
+    records = [
+        {"id": "=1+1", "labels": ["a", "b"], "scores": [0.9, 0.5]},
+        {"id": "ä", "labels": [], "scores": []},
+        {"id": "3", "labels": ["=b"], "scores": [0.7]},
+    ]
+    for name, tab in (("out.csv", ","), ("out.TSV", "\t")):
+        predict._write(records, tmp_path / name)
+        rows = list(csv.reader((tmp_path / name).open(encoding="utf-8"), delimiter=tab))
+        assert rows == [
+            ["id", "labels", "scores"],
+            ["'=1+1", "a,b", "0.9,0.5"],
+            ["ä", "", ""],
+            ["3", "'=b", "0.7"],
+        ]
+    with pytest.raises(DataError, match="The label 'a, b' has a comma"):
+        predict._write([{"id": "1", "labels": ["a, b"], "scores": [1]}], tmp_path / "new.csv")
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_a_wrong_row_is_told_before_the_model_is_loaded(home: Path):
+    (home / "late.jsonl").write_text('{"text": "a"}\n' * 300 + '{"text": 3}\n')
+    done = on_command_line(home, "late.jsonl", "--model", "models:/nowhere/1")
+    assert done.returncode == 3 and done.stdout == ""
+    assert "late.jsonl: line 301, column 'text': expected a text, got 3" in done.stderr
+
+
+def test_the_progress_knows_the_total_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch):
+    shown: list[tuple[int, int | None]] = []
+
+    @contextmanager
+    def progress(what: str, unit: str) -> Iterator[Callable[[int, int | None], None]]:
+        yield lambda done, total: shown.append((done, total))
+
+    monkeypatch.setattr(predict, "progress", progress)
+    (home / "two.CSV").write_text("id,text\n1,ant\n\n2,bee\n")
+    argv = ["two.CSV", "--model", "artifacts/train/model", "--output", "two.out.csv"]
+    predict.command.main(argv, standalone_mode=False)
+    assert shown == [(1, 2), (2, 2)]
+    assert (home / "two.out.csv").read_text().count("\n") == 3
+
+
+@pytest.mark.slow
+def test_a_reader_that_has_enough_ends_it_quietly(home: Path):
+    command = f"yes ant | {sys.executable} -m components.predict --model artifacts/train/model"
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", f"({command}; echo ${{PIPESTATUS[1]}} >&2) | head -n 1"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 1 and done.stderr.strip() == "0", done.stderr
 
 
 @pytest.mark.slow
@@ -158,8 +229,6 @@ def test_the_champion_answers_on_the_command_line(home: Path):
     client = registry.connect()
     command = [sys.executable, "-m", "components.predict", "--top-k", "1"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with open("params.yaml", "a") as handle:
-        handle.write("predict: {batch_docs: 2}\n")
 
     def ask() -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -189,6 +258,7 @@ def test_the_output_takes_the_place_of_no_folder_and_not_of_the_input(home: Path
     (folder / "own").write_text("own")
     (home / "link.jsonl").symlink_to(texts)
     for output, code, expected in (
+        ("x" * 300, 3, "cannot be written (File name too long)"),
         (folder, 3, "is a folder"),
         (texts, 2, "is the input"),
         (home / "link.jsonl", 2, "is the input"),

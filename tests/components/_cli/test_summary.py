@@ -30,7 +30,10 @@ METRICS: dict[str, Any] = {
         "blend": f1(0.55, 0.32),
     },
 }
-DECISION = {"verdict": "promoted", "summary": "micro-F1 rose by 0.7 points [0.2, 1.3]."}
+DECISION = {
+    "verdict": "promoted", "summary": "micro-F1 rose by 0.7 points [0.2, 1.3].", "decision_id": "d",
+    "model_name": "m", "rebase": False, "challenger": {"version": "3"}, "rules": [],
+}  # fmt: skip
 
 
 def text_of(decision: dict[str, Any] | None) -> list[str]:
@@ -61,13 +64,19 @@ def test_the_model_what_is_left_without_each_ingredient_and_the_other_losses() -
 def test_a_model_that_is_no_ingredient_is_listed_by_its_name() -> None:
     metrics = {name: METRICS[name] for name in ("model", "baseline", "bce")}
     table = summarize(metrics, None)
-    assert list(table.columns[0].cells) == ["model", "baseline", "with bce"]
+    assert [str(c) for c in table.columns[0].cells] == ["model", "baseline", "with bce"]
 
 
 def test_the_decision_is_below_the_table_word_for_word() -> None:
     line_below = "PROMOTED: micro-F1 rose by 0.7 points [0.2, 1.3]."
     assert text_of(DECISION)[-1].strip() == line_below
     assert line_below not in "\n".join(text_of(None))
+
+
+def test_a_reason_is_no_markup() -> None:
+    reason = "[/red] [bold]too[/bold] many"
+    lines = text_of(DECISION | {"hold": {"when": "now", "who": "Ada", "reason": reason}})
+    assert reason in " ".join(lines)
 
 
 def test_only_the_model_is_bold() -> None:

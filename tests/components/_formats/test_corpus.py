@@ -90,9 +90,9 @@ def test_a_wrong_type_names_the_column_and_both_types(
 @pytest.mark.parametrize(
     ("name", "column", "row"),
     [
-        ("id", ["a", None, "c"], 1),
-        ("text", ["a", "b", None], 2),
-        ("labels", [None, ["x"], None], 0),
+        ("id", ["a", None, "c"], 2),
+        ("text", ["a", "b", None], 3),
+        ("labels", [None, ["x"], None], 1),
     ],
 )
 def test_a_null_names_its_row_and_column(

@@ -32,6 +32,22 @@ def test_what_is_not_ours_is_said_in_one_sentence(tmp_path: Path, content: str, 
     assert "dvc repro" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "lacking"),
+    [
+        ('{"a": 3, "b": {"c": "x"}}', "a"),
+        ('{"a": "x", "b": 3}', "b"),
+        ('{"a": "x", "b": {"c": [], "d": 1}}', "b.c"),
+        ('{"a": null, "b": {}}', "a, b.c"),
+    ],
+)
+def test_values_of_other_types_are_named(tmp_path: Path, content: str, lacking: str) -> None:
+    path = tmp_path / "decision.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=f"it lacks {lacking}. Remove"):
+        read_json(path, keys={"a": str, "b": {"c": (str, int)}})
+
+
 def test_what_is_ours_is_read(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text('{"a": 1, "b": [2]}')

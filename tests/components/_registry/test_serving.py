@@ -74,7 +74,7 @@ def test_threshold_and_top_k_are_inference_parameters(served: Served):
 @pytest.mark.parametrize(
     ("texts", "params", "match"),
     [
-        (["a", None], {}, "Row 1: 'text' is missing"),
+        (["a", None], {}, "Row 2: 'text' is missing"),
         (["a"], {"threshold": 1.5}, "threshold must be between 0 and 1"),
         (["a"], {"top_k": 0}, "top_k must be at least 1"),
     ],

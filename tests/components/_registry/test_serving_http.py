@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.strange_inputs.requests import answers
 from components import register
 from components._formats.json_file import read_json
 from components._registry import client as registry
@@ -118,23 +120,32 @@ def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
     [
         ({"inputs": {"text": ["a"]}, "params": {"top_k": 0}}, "top_k must be at least 1"),
         ({"inputs": {"text": ["a"]}, "params": {"threshold": 2.0}}, "between 0 and 1"),
-        ({"dataframe_records": [{"text": "a"}, {"text": None}]}, "Row 1: 'text' is missing"),
-        ({"inputs": {"words": ["a"]}}, "missing inputs ['text']"),
+        ({"dataframe_records": [{"text": "a"}, {"text": None}]}, "Row 2: 'text' is missing"),
+        ({"inputs": {"words": ["a"]}}, "no column 'text'"),
         ({"words": ["a"]}, "must be a JSON dictionary"),
-        ({"inputs": {"text": [None]}}, "Row 0: 'text' is missing, expected a string"),
-        ({"inputs": {"text": ["a", 3]}}, "Row 1: 'text' is 3, expected"),
-        ({"inputs": {"text": [True]}}, "Row 0: 'text' is true"),
-        ({"inputs": {"text": [float("nan")]}}, "Row 0: 'text' is NaN"),
-        ({"inputs": {"text": [{"a": 1}]}}, "Row 0: 'text' is {"),
-        ({"inputs": {"text": [["a"]]}}, "Row 0: 'text' is ["),
+        ({"inputs": {"text": [None]}}, "Row 1: 'text' is missing, expected a string"),
+        ({"inputs": {"text": ["a", 3]}}, "Row 2: 'text' is 3, expected"),
+        ({"inputs": {"text": [True]}}, "Row 1: 'text' is true"),
+        ({"inputs": {"text": [float("nan")]}}, "Row 1: 'text' is NaN"),
+        ({"inputs": {"text": [{"a": 1}]}}, "Row 1: 'text' is {"),
+        ({"inputs": {"text": [["a"]]}}, "Row 1: 'text' is ["),
         ({"inputs": {"text": []}}, "no text, expected at least one"),
         ({"inputs": []}, "no text, expected at least one"),
         ({"inputs": {"text": ["\ud800"]}}, "lone surrogate"),
-        ({"instances": [{"text": None}]}, "Row 0: 'text' is missing"),
-        ({"dataframe_split": {"columns": ["text"], "data": [["a"], [7]]}}, "Row 1: 'text' is 7"),
+        ({"instances": [{"text": None}]}, "Row 1: 'text' is missing"),
+        ({"dataframe_split": {"columns": ["text"], "data": [["a"], [7]]}}, "Row 2: 'text' is 7"),
         (b'{"inputs": {"text": [' + b"[" * 100_000 + b"]" * 100_000 + b"]}}", "nested too deeply"),
         (b'{"inputs": {"text": [' + b"1" * 5000 + b"]}}", "4300 digits"),
         (b'{"inputs": ', "not valid JSON"),
+        ({"inputs": {"text": ["a"]}, "params": []}, "'params' is [], expected an object"),
+        ({"inputs": {"text": ["a"]}, "params": {"top_k": "3"}}, 'params.top_k is "3", expected'),
+        ({"inputs": {"text": ["a"]}, "params": {"top_k": 10**400}}, "at least 1 and below"),
+        ({"inputs": {"text": ["a"]}, "params": {"top_k": True}}, "params.top_k is true, expected"),
+        ({"inputs": {"text": ["a"]}, "params": {"threshold": float("nan")}}, "between 0 and 1"),
+        ({"inputs": {"text": ["a"]}, "params": {"treshold": 1}}, "Unknown parameter 'treshold'"),
+        ({"inputs": {"text": ["a"] * 10_000}}, "10,000 texts, expected at most 1,000"),
+        ({"inputs": {"text": ["word " * 2_000_000]}}, "bytes, expected at most 8,000,000"),
+        (b" " * 200_000_000, "200,000,000 bytes, expected at most 8,000,000"),
         (b"\xff\xfe{", "not valid JSON"),
     ],
 )
@@ -175,3 +186,25 @@ def test_concurrent_requests_get_their_own_answers(url: str):
     for (_, a), (_, b) in zip(alone, together, strict=True):
         assert a["predictions"][0]["labels"] == b["predictions"][0]["labels"]
         assert a["predictions"][0]["scores"] == pytest.approx(b["predictions"][0]["scores"])
+
+
+def test_no_strange_request_makes_the_server_large_or_silent(url: str):
+    """The benchmark's requests, of many sizes and kinds, one after the other."""
+    log = Path("server.log").read_text()
+    pid = int(re.search(r"Started server process \[(\d+)\]", log)[1])
+    found = list(answers(url, pid))
+    assert [row for row in found if row.wrong] == [] and len(found) > 100
+    refused = {row.name for row in found if row.status == 400}
+    assert {"10,000 texts", "one text of 10 MB", "nested 100,000 deep", "unknown 1"} <= refused
+    assert {"1,000 texts", "one text of 2 MB"}.isdisjoint(refused)
+
+
+def test_csv_of_many_rows_is_refused_too(url: str):
+    body = b"text\n" + b"ant\n" * 5000
+    request = urllib.request.Request(url, body, {"Content-Type": "text/csv"})
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=120)
+    assert caught.value.code == 400 and "5,001 lines" in json.load(caught.value)["message"]
+    request = urllib.request.Request(url, b"text\nant\n", {"Content-Type": "text/csv"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        assert len(json.load(answer)["predictions"]) == 1
