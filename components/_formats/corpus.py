@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -59,7 +60,7 @@ def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
 def _read_table(path: Path) -> pa.Table:
     try:
         names = pq.read_schema(path).names
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, n in Counter(names).items() if n > 1)
         if twice:
             raise DataError(f"{path}: column {twice[0]!r} appears twice; drop or rename one.")
         return pq.read_table(path)
@@ -106,12 +107,15 @@ def _extra(path: Path, name: str, values: pd.Series) -> pa.Array:
 def write_corpus(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` with the types of the contract; the same rows always give the same bytes."""
     fields = [pa.field(name, COLUMNS[name]) for name in COLUMNS if name in frame.columns]
-    extra = [name for name in frame.columns if name not in COLUMNS]
     table = pa.Table.from_pandas(frame[[f.name for f in fields]], pa.schema(fields), False)
-    for name in extra:
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    for name in frame.columns:
+        if name in COLUMNS:
+            continue
         column = _extra(path, name, frame[name])
         # pandas 3 passes text as large_string, older versions as string: the bytes would differ.
         large = pa.types.is_large_string(column.type)
-        table = table.append_column(name, column.cast(pa.string()) if large else column)
+        columns[name] = column.cast(pa.string()) if large else column
+    table = pa.table(columns)  # at once: thousands of columns take minutes one by one
     with written(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")
