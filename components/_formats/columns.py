@@ -30,7 +30,7 @@ def checked_columns(source: str, names: Sequence[str]) -> None:
         raise DataError(f"{source}: column {name!r:.80} appears twice; rename or drop one.")
 
 
-def listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[object]) -> str:
     """The names for a message, the first ones if there are many."""
     shown = ", ".join(f"{name!r:.80}" for name in names[:SHOWN])
     return shown + (f", … ({len(names):,} in all)" if len(names) > SHOWN else "")

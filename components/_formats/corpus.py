@@ -46,7 +46,7 @@ def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
         )
     for name in table.column_names:
         table = _typed(path, table, name)
-    frame = table.to_pandas()
+    frame = _frame(path, table)
     frame["labels"] = [list(labels) for labels in table.column("labels").to_pylist()]
     if not null_labels and pc.list_flatten(table.column("labels")).null_count:
         row = next(i for i, labels in enumerate(frame["labels"]) if None in labels)
@@ -74,6 +74,30 @@ def _read_table(path: Path) -> pa.Table:
         ) from None
 
 
+UNREADABLE = (pa.ArrowException, ValueError, TypeError, KeyError, OverflowError)
+
+
+def _frame(path: Path, table: pa.Table) -> pd.DataFrame:
+    """The table in pandas; other tools write values that Python has no form for."""
+    try:
+        table.validate(full=True)
+        return table.to_pandas()
+    except UNREADABLE:
+        for name in table.column_names:
+            column = table.column(name)
+            try:
+                column.validate(full=True)
+                column.to_pandas()
+            except UNREADABLE as error:
+                reason = " ".join(str(error).split())
+                raise DataError(
+                    f"{path}: column {name!r} ({column.type}) has a value that cannot be read "
+                    f"({reason:.200}), such as a string that is not UTF-8 or a time out of range; "
+                    "convert it and ingest the file again."
+                ) from None
+        raise
+
+
 def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
     """Cast a column of the contract to its type; a required one must have no nulls."""
     if name not in COLUMNS:
@@ -82,7 +106,7 @@ def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
     column, expected = table.column(index), COLUMNS[name]
     try:
         column = column.cast(expected)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except pa.ArrowException:
         raise DataError(
             f"{path}: column {name!r} has type {column.type}, expected {expected}; "
             "convert it and ingest the file again."

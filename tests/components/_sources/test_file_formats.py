@@ -138,7 +138,7 @@ FAULTS = [
     ("onehot", "id,text,a,b\n1,x,1,\n", "row 1.*column 'b': expected 0 or 1, got ''"),
     ("onehot", "id,text\n1,x\n", "no label column"),
     ("onehot", "key,text,a\n1,x,1\n", "no column 'id'"),
-    ("jsonl", J + "{oops\n", "line 2 is not valid JSON"),
+    ("jsonl", J + "{oops\n", "line 2 cannot be read as JSON"),
     ("jsonl", J + "[1]\n", "line 2: expected a JSON object, got list"),
     ("jsonl", J + "\n" + J.replace('["a"]', "null"), r"row 2 \(line 3\), column 'labels'.*null"),
     ("jsonl", J.replace('["a"]', '"a"'), "'labels': expected a list.*--label-separator"),
