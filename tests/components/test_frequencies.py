@@ -57,6 +57,19 @@ def count(folder: Path, **params: Any) -> dict[str, Any]:
     return json.loads((folder / "out" / "frequencies.json").read_text(encoding="utf-8"))
 
 
+def test_a_train_part_without_labels_is_said(tmp_path: Path) -> None:
+    corpus, assignment = inputs(tmp_path, {i: "train" if i == "t5" else "val" for i in DOCS})
+    with pytest.raises(DataError, match="none of the 1 documents of train has a label"):
+        run(
+            corpus=corpus,
+            assignment=assignment,
+            frequencies=tmp_path / "frequencies.json",
+            cooccurrences=tmp_path / "pairs.npz",
+            label_counts=tmp_path / "labels.csv",
+            params=stage_params(Params, "frequencies"),
+        )
+
+
 def test_no_label_runs_in_a_spreadsheet_or_in_the_page_of_the_plots(tmp_path: Path) -> None:
     """The page is DVC's own: rendered as `dvc plots show` does."""
     hostile = ["=cmd|' /C calc'!A0", "</script><script>alert(1)</script>", "<!--<script>"]
