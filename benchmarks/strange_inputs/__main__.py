@@ -27,6 +27,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.strange_inputs import data_side
 from benchmarks.strange_inputs.cases import Case, groups
 
 SECONDS, MOST_OUTPUT = 60, 20_000
@@ -81,6 +82,7 @@ def tried(case: Case, run: Path) -> tuple[str, str]:
         workspace(run, folder)
         for name, content in case.files.items():
             path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             path.write_bytes(content)
         (top / "stdin").write_bytes(case.stdin)
@@ -120,10 +122,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="groups whose name begins so")
     arguments = parser.parse_args()
     run = arguments.run.resolve()
-    for name in ("ingest", "predict", "promote"):  # what they import is there for every case
+    # What they import is there for every case.
+    for name in ("ingest", "validate", "split", "baseline", "predict", "drift", "promote"):
         importlib.import_module(f"components.{name}")
     document = yaml.safe_load((run / "params.yaml").read_text("utf-8"))
-    cases = [case for case in groups(document) if case.group.startswith(arguments.only)]
+    found = [*data_side.cases(), *groups(document)]
+    cases = [case for case in found if case.group.startswith(arguments.only)]
     counts, bad, slowest = Counter[str](), Counter[str](), 0.0
     for case in cases:
         started = time.monotonic()

@@ -81,8 +81,8 @@ def read_allowed(path: Path) -> AllowedLabels:
     for alias, label in aliases.items():
         if label in aliases or (allowed is not None and label not in allowed):
             raise DataError(
-                f"{path}: alias {alias!r:.80} points to {label!r:.80}, which is not an allowed label; "
-                "point it to an allowed one or add the label to 'labels'."
+                f"{path}: alias {alias!r:.80} points to {label!r:.80}, which is not an "
+                "allowed label; point it to an allowed one or add the label to 'labels'."
             )
     return AllowedLabels(allowed, aliases)
 

@@ -100,7 +100,7 @@ def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Par
     """The label names in column order, and the documents of each part.
 
     Raises:
-        DataError: the corpus and the assignment do not name the same documents.
+        DataError: the corpus and the assignment do not name the same documents, or a part is empty.
     """
     frame = read_corpus(corpus)
     assigned = read_assignment(assignment)
@@ -109,6 +109,12 @@ def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Par
         raise DataError(
             f"{assignment} and {corpus} differ in {len(unexpected)} document(s), such as "
             f"{min(unexpected)!r}; run `dvc repro split`, which assigns every document."
+        )
+    empty = [part for part in SPLITS if part not in set(assigned)]
+    if empty:
+        raise DataError(
+            f"{assignment}: {' and '.join(empty)} has no documents; run `dvc repro split`, which "
+            "gives each part some or says why it cannot."
         )
     labels = label_matrix.vocabulary(frame["labels"])
     part_of = frame["id"].map(assigned)

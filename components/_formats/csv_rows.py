@@ -53,10 +53,7 @@ def _checked(source: str, reader: Any, lines: array[int]) -> Iterator[list[str]]
                     raise DataError(
                         f"{source}: row {len(lines)} (line {start}) has {len(row)} cells, expected"
                         f" {len(header)} as in the header; "
-                        + (
-                            other_separator(header)
-                            or "quote texts that contain the separator."
-                        )
+                        + (other_separator(header) or "quote texts that contain the separator.")
                     )
                 yield row
             start = reader.line_num + 1
@@ -75,7 +72,9 @@ def other_separator(header: Sequence[str]) -> str:
     sign = max(number, key=number.__getitem__)
     if number[sign] < len(header):
         return ""
-    return f"the cells seem to be separated by {sign!r}: pass --separator {SIGNS.get(sign, sign)!r}."
+    return (
+        f"the cells seem to be separated by {sign!r}: pass --separator {SIGNS.get(sign, sign)!r}."
+    )
 
 
 def one_character(flag: str, value: str) -> str:

@@ -13,14 +13,16 @@ from typing import IO
 
 from longtail.errors import DataError, ParameterError
 
-
 # How a file begins that is no text, whatever its name: what it is, and what to do.
 FOREIGN: dict[bytes, tuple[str, str]] = {
     rb"\x1f\x8b": ("compressed with gzip", "unpack it with gunzip first"),
     rb"BZh\d1AY": ("compressed with bzip2", "unpack it with bunzip2 first"),
     rb"\xfd7zXZ": ("compressed with xz", "unpack it with unxz first"),
     rb"\x28\xb5\x2f\xfd": ("compressed with zstd", "unpack it with unzstd first"),
-    rb"PK\x03\x04": ("a spreadsheet (.xlsx) or a ZIP archive", "save the sheet as CSV, or unpack it first"),
+    rb"PK\x03\x04": (
+        "a spreadsheet (.xlsx) or a ZIP archive",
+        "save the sheet as CSV, or unpack it first",
+    ),
     rb"\xd0\xcf\x11\xe0": ("a spreadsheet (.xls)", "save the sheet as CSV"),
     rb"PAR1\x15": ("a Parquet file", "read it as `parquet`"),
     rb"%PDF-": ("a PDF", "export its text"),

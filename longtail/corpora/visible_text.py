@@ -12,8 +12,9 @@ _TAG_PART = re.compile(r"""(>)|=\s*(["'])""")
 _TAG_NAME = re.compile(r"</?([a-zA-Z][^\s/>\x00]*)")
 _HIDDEN_ELEMENTS = ("script", "style")
 _INLINE_ELEMENTS = frozenset(
-    "a abbr b bdi bdo cite code em font i kbd mark s small span strong sub sup tt u var wbr".split()
-)
+    ("a", "abbr", "b", "bdi", "bdo", "cite", "code", "em", "font", "i", "kbd", "mark", "s", "small",
+     "span", "strong", "sub", "sup", "tt", "u", "var", "wbr")
+)  # fmt: skip
 _LONG_NUMBER = re.compile(r"&#[0-9]{20,};?")  # far beyond the last character
 
 

@@ -18,13 +18,17 @@ from sklearn.svm import LinearSVC
 from longtail.errors import DataError
 from longtail.evaluation.selection import validation_f1
 from longtail.models.progress import Progress, silent
+from longtail.validation.duplicates import UNSPACED
 
 # Entries times labels below which starting processes takes longer than the fitting.
 SMALL = 1_000_000
 # Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.
 NEVER = -20.0
+# A term is a word of two characters or more. In scripts without spaces between words it is each
+# character, as in the search for near-copies, since a whole sentence is no term that comes again.
+TERM = rf"(?=\w)[{UNSPACED}]|[^\W{UNSPACED}]{{2,}}"
 # float32 halves the memory of the coefficients; liblinear itself computes in float64.
-TFIDF: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
+TFIDF: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32, "token_pattern": TERM}
 
 
 @dataclass(frozen=True)
@@ -62,8 +66,8 @@ def fit_svm(
 ) -> tuple[LinearModel, list[dict[str, float]]]:
     """Fit an SVM for every cost and keep the one that is best on val; deterministic.
 
-    Terms are words in lower case that occur in at least two documents, with sublinear term
-    frequency.
+    Terms are words in lower case (see `TERM`) that occur in at least two documents, with sublinear
+    term frequency.
 
     Args:
         texts: train documents.

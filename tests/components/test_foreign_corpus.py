@@ -66,8 +66,8 @@ def bomb(key: str) -> bytes:
 
 @pytest.mark.parametrize(
     "content",
-    [bomb("labels"), bomb("other"), b"[" * 5000, b"labels: [2026-13-45]", b"labels: [" + b"9" * 5000,
-     b"&a [*a]", b"aliases: {" + b"x" * 900 + b": y}\nlabels: [z]"],
+    [bomb("labels"), bomb("other"), b"[" * 5000, b"labels: [2026-13-45]",
+     b"labels: [" + b"9" * 5000, b"&a [*a]", b"aliases: {" + b"x" * 900 + b": y}\nlabels: [z]"],
 )  # fmt: skip
 def test_labels_yaml_is_refused_in_a_sentence(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "labels.yaml").write_bytes(content)

@@ -58,7 +58,8 @@ def count(folder: Path, **params: Any) -> dict[str, Any]:
 
 
 def test_a_train_part_without_labels_is_said(tmp_path: Path) -> None:
-    corpus, assignment = inputs(tmp_path, {i: "train" if i == "t5" else "val" for i in DOCS})
+    parts = {i: "val" for i in DOCS} | {"t5": "train", "x1": "test"}
+    corpus, assignment = inputs(tmp_path, parts)
     with pytest.raises(DataError, match="none of the 1 documents of train has a label"):
         run(
             corpus=corpus,
@@ -68,6 +69,12 @@ def test_a_train_part_without_labels_is_said(tmp_path: Path) -> None:
             label_counts=tmp_path / "labels.csv",
             params=stage_params(Params, "frequencies"),
         )
+
+
+def test_an_assignment_without_a_part_is_refused(tmp_path: Path) -> None:
+    """The baseline ended in scikit-learn's words."""
+    with pytest.raises(DataError, match="assignment.parquet: val and test has no documents"):
+        read_parts(*inputs(tmp_path, dict.fromkeys(DOCS, "train")))
 
 
 def test_no_label_runs_in_a_spreadsheet_or_in_the_page_of_the_plots(tmp_path: Path) -> None:

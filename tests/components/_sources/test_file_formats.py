@@ -117,7 +117,11 @@ J = '{"id": "1", "text": "x", "labels": ["a"]}\n'
 FAULTS = [
     ("csv", "", "in.csv is empty"),
     ("csv", "\n\n", "only blank lines"),
-    ("csv", "Key;Body;Tags\n1;x;a\n", "no column 'id'.*found: 'Key;Body;Tags'.*pass --separator ';'"),
+    (
+        "csv",
+        "Key;Body;Tags\n1;x;a\n",
+        "no column 'id'.*'Key;Body;Tags'.*pass --separator ';'",
+    ),
     ("csv", "id,text,Labels\n1,x,a\n", "no column 'labels'.*'id', 'text', 'Labels'"),
     ("csv", "id,text,labels,text\n", "column 'text' appears twice"),
     ("csv", ",id,text,labels\n0,1,x,a\n", "column 1 has no name"),

@@ -33,7 +33,9 @@ def tokenizer_of(kind: str) -> PreTrainedTokenizerBase:
         backend = Tokenizer(models.Unigram())
         backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Strip()])
         backend.pre_tokenizer = pre_tokenizers.Metaspace()
-        trainer = trainers.UnigramTrainer(vocab_size=80, unk_token="<unk>", special_tokens=["<unk>"])
+        trainer = trainers.UnigramTrainer(
+            vocab_size=80, unk_token="<unk>", special_tokens=["<unk>"]
+        )
     backend.train_from_iterator(TRAINED_ON, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<unk>", unk_token="<unk>")
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import logit
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
 from longtail.errors import DataError
 from longtail.label_matrix import encode
-from longtail.models.linear import NEVER, fit_svm
+from longtail.models.linear import NEVER, TERM, TFIDF, fit_svm
 from tests.builders.small_project import LABELS, small_corpus
 
 CORPUS = small_corpus(120)
@@ -98,3 +100,16 @@ def test_the_number_of_processes_does_not_change_a_bit() -> None:
     ]
     np.testing.assert_array_equal(models[0].coef, models[1].coef)
     np.testing.assert_array_equal(models[0].intercept, models[1].intercept)
+
+
+def test_sentences_without_spaces_share_terms() -> None:
+    """A Chinese sentence was one word, so two documents shared none."""
+    texts = ["编辑文件。", "编辑图片", "播放音乐", "音乐文件", "a GPU 搭載 x"]
+    vectorizer = TfidfVectorizer(min_df=2, **TFIDF).fit(texts)
+    assert sorted(vectorizer.get_feature_names_out()) == sorted("编辑文件音乐")
+
+
+@given(st.text(alphabet="ab1_ é,.-\n'Ü\u0301"))
+def test_terms_of_other_scripts_are_those_of_scikit_learn(text: str) -> None:
+    usual = TfidfVectorizer().build_analyzer()
+    assert TfidfVectorizer(token_pattern=TERM).build_analyzer()(text) == usual(text)
