@@ -63,7 +63,7 @@ def run(
     if not train.nnz:
         raise DataError(
             f"{assignment}: none of the {train.shape[0]:,} documents of train has a label, so "
-            "there is nothing to learn. Label some of them, or set the column `split` to null, so that "
+            "there is nothing to learn. Label some, or set the column `split` to null, so that "
             "documents with labels can come into train."
         )
     class_freq = class_frequencies(train)
