@@ -46,7 +46,7 @@ ui: $(VENV)/.run ## Start the MLflow UI on http://127.0.0.1:5000
 
 # Two processes: most tests wait for others or use one core.
 test: $(VENV)/.test ## Run the fast tests
-	$(RUN) python -m pytest -q -rs -n 2 --dist loadfile
+	$(RUN) python -m pytest -q -rs -n 2 --dist loadfile --durations=15
 
 # The page tests need a browser and npm (for axe-core), from Debian if apt can install them.
 $(VENV)/.browser: | $(VENV)/.test
@@ -64,7 +64,7 @@ $(VENV)/.postgres: | $(VENV)/.test
 	else echo "PostgreSQL is missing: its tests will be skipped"; fi
 
 test-slow: $(VENV)/.test $(VENV)/.browser $(VENV)/.postgres ## Run the slow tests
-	$(RUN) python -m pytest -q -rs -m slow -n 2 --dist loadfile
+	$(RUN) python -m pytest -q -rs -m slow -n 2 --dist loadfile --durations=15
 
 test-gpu: $(VENV)/.test ## Run the tests that need a CUDA device
 	$(RUN) python -m pytest -q -rs -m gpu

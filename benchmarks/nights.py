@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from components._formats.assignment import Part, read_assignment, read_parts
+from components._formats.assignment import read_assignment, read_parts
 from components._formats.corpus import read_corpus, write_corpus
 from components._frame.pipeline import load_stages
-from components._train import profiles as _profiles
+from components._train import features as _features
 from components._train.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -121,18 +122,18 @@ class Nights:
         labels, parts = read_parts(
             artifacts / "validate/corpus.parquet", artifacts / "split/assignment.parquet"
         )
-        model = _profiles.pretrained(labels, self.train)
+        model = _features.pretrained(labels, self.train)
         texts = self.corpus["text"].tolist()
-        whole = Part(self.corpus["id"].tolist(), texts, parts["train"].targets)
-        known = _profiles.features_of(model, whole, self.train)
+        whole = replace(parts["train"], ids=self.corpus["id"].tolist(), texts=texts)
+        known = _features.features_of(model, whole, self.train)
         row = {text: i for i, text in enumerate(texts)}
-        extract = _profiles.extract_features
-        _profiles.extract_features = lambda _, asked, **__: known[[row[text] for text in asked]]
+        extract = _features.extract_features
+        _features.extract_features = lambda _, asked, **__: known[[row[text] for text in asked]]
         try:
             for part in parts.values():
-                _profiles.features_of(model, part, self.train)
+                _features.features_of(model, part, self.train)
         finally:
-            _profiles.extract_features = extract
+            _features.extract_features = extract
 
     def _command(self, *argv: str, allowed: tuple[int, ...] = (0,)) -> int:
         command = [sys.executable, *argv[1:]]

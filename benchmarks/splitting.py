@@ -165,8 +165,8 @@ def copies(corpus: str, rounds: int) -> None:
     print("|---|---|---|---|---|---|---|---|")
     for name, together in (
         ("groups", groups),
-        ("and exact copies", atoms(ids, groups, found, near=False)),
-        ("and near-copies", atoms(ids, groups, found, near=True)),
+        ("and exact copies", atoms(ids, groups, found._replace(near=None))),
+        ("and near-copies", atoms(ids, groups, found)),
     ):
         reports = []
         for seed in range(rounds):

@@ -26,6 +26,7 @@ from longtail.evaluation.sign_flips import paired_differences
 from longtail.label_matrix import encode, vocabulary
 from longtail.models import linear as baseline
 from longtail.splitting.iterative import iterative_split
+from longtail.splitting.rounds import Plan
 
 LARGE = (45_000, 18_211)
 
@@ -136,10 +137,9 @@ def split_and_score(
     )
     train, val, test = (np.flatnonzero(parts == part) for part in range(3))
     texts = corpus["text"].to_numpy()
-    model, _ = baseline.fit_svm(
-        texts[train], targets[train], texts[val], targets[val], costs=(1.0,)
-    )
-    return val, test, model.scores(texts[val]), model.scores(texts[test])
+    plan = Plan(((train, val),), refit=False)
+    model, on_val, _ = baseline.fit_svm(texts, targets, plan, costs=(1.0,))
+    return val, test, on_val, model.scores(texts[test])
 
 
 def compare_on_test(path: Path, n_seeds: int = 5) -> None:

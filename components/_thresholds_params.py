@@ -16,9 +16,9 @@ class Params(Section):
     )
     value: float = Field(ge=0, le=1, description="the threshold of `fixed`, 0 to 1")
     min_support: int = Field(
-        ge=1, le=MOST_DOCS, description="val documents a label needs for a threshold of its own"
+        ge=1, le=MOST_DOCS, description="held-out documents a label needs for its own"
     )
-    blend: bool = Field(description="blend the SVM into the model, with a weight tuned on val")
+    blend: bool = Field(description="blend the SVM into the model, with a tuned weight")
 
     @property
     def rule(self) -> Rule:

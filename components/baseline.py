@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
+from joblib import cpu_count  # what a container allows
 from pydantic import Field
 
 from components._formats.assignment import Part, read_parts
+from components._formats.learned import learned
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
 from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._frame.progress import progress
-from longtail.models.linear import LinearModel, fit_svm
+from longtail.models.linear import fit_svm
 
 
 class Params(Section):
     costs: list[Annotated[float, Field(ge=1e-6, le=1e4)]] = Field(
-        min_length=1, max_length=100, description="values of the SVM's C tried on val"
+        min_length=1, max_length=100, description="values of the SVM's C tried"
     )
     max_terms: int = Field(ge=1, le=10_000_000, description="most frequent terms kept")
 
@@ -34,30 +36,30 @@ def run(
     params: Params,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
-    train, val = parts["train"], parts["val"]
+    docs, plan = found = learned(parts)
     with progress("SVM", "classifiers") as show:
-        fitted, tried = fit_svm(
-            train.texts,
-            train.targets,
-            val.texts,
-            val.targets,
+        fitted, scores, tried = fit_svm(
+            docs.texts,
+            docs.targets,
+            plan,
             costs=params.costs,
             max_terms=params.max_terms,
-            n_jobs=os.cpu_count() or 1,
+            n_jobs=cpu_count(),
             progress=show,
         )
     write_linear(model, labels, fitted)
-    _write(val_scores, labels, val, fitted)
-    _write(test_scores, labels, parts["test"], fitted)
+    test = parts["test"]
+    _write(val_scores, labels, found.scored, scores)
+    _write(test_scores, labels, test, fitted.scores(test.texts))
     best = max(tried, key=lambda row: row["mean_f1"])
     return (
-        f"C = {best['C']:g} ({len(tried)} tried), {len(fitted.terms):,} terms, val micro/macro F1 "
-        f"{100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"
+        f"C = {best['C']:g} ({len(tried)} tried), {len(fitted.terms):,} terms, held-out micro/"
+        f"macro F1 {100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"
     )
 
 
-def _write(path: Path, labels: list[str], part: Part, model: LinearModel) -> None:
-    write_scores(path, Scores(part.ids, labels, model.scores(part.texts), part.targets))
+def _write(path: Path, labels: list[str], part: Part, scores: np.ndarray) -> None:
+    write_scores(path, Scores(part.ids, labels, scores, part.targets))
 
 
 if __name__ == "__main__":

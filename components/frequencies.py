@@ -14,6 +14,7 @@ from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import MOST_DOCS, Section
+from longtail.errors import DataError
 from longtail.frequency import (
     FREQUENCY_GROUPS,
     class_frequencies,
@@ -63,6 +64,12 @@ def run(
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     train = parts["train"].targets
+    if not train.nnz:
+        raise DataError(
+            f"{assignment}: none of the {train.shape[0]:,} documents of train has a label, so "
+            "there is nothing to learn. Label some, or set the column `split` to null, so that "
+            "documents with labels can come into train."
+        )
     class_freq = class_frequencies(train)
     head, tail = params.head, params.tail
     if head is None or tail is None:

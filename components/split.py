@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from components._formats.assignment import write_assignment
-from components._formats.corpus import read_corpus
+from components._formats.corpus import FOLD, read_corpus
 from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.params import Section, Seed
@@ -18,12 +18,15 @@ from longtail import label_matrix
 from longtail.errors import DataError
 from longtail.splitting import iterative as splitting
 from longtail.splitting.atoms import Copies, atoms
+from longtail.splitting.folds import MOST, cross_folds
 from longtail.splitting.quality import quality
 from longtail.splitting.refresh import refresh
+from longtail.splitting.rounds import NONE
 from longtail.validation.duplicates import duplicate_groups, near_duplicate_pairs, text_keys
 
-# The reference needs a dense matrix; above this size it takes more time than it is worth.
-REFERENCE_BYTES = 64 << 20
+# The reference needs a dense matrix and goes through all label pairs of each document in Python;
+# above these sizes it takes more time than it is worth.
+REFERENCE_BYTES, REFERENCE_PAIRS = 64 << 20, 1_000_000
 VAL, TEST = splitting.SPLITS.index("val"), splitting.SPLITS.index("test")
 
 
@@ -54,6 +57,16 @@ class Params(Section):
     refresh: float = Field(
         ge=0, le=1, description="share of test that retires when documents arrive, 0 to 1"
     )
+    folds: int = Field(
+        ge=0, le=MOST, description="of train and val, for cross-fitting; 0: choose on val alone"
+    )
+
+    @field_validator("folds")
+    @classmethod
+    def _several(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("one fold leaves nothing to learn from; use 0, or 2 to 20")
+        return folds
 
 
 def run(*, corpus: Input, assignment: Output, split_report: Output, params: Params) -> str:
@@ -61,9 +74,10 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
     labels = label_matrix.vocabulary(frame["labels"])
     targets = label_matrix.encode(frame["labels"].tolist(), labels)
     ids = frame["id"].tolist()
-    copies = find_copies(ids, frame["text"].tolist(), params.near_similarity)
+    similarity = params.near_similarity if params.near_copies else None
+    copies = find_copies(ids, frame["text"].tolist(), similarity)
     groups = frame["group"].tolist() if "group" in frame else None
-    together = atoms(ids, groups, copies, near=params.near_copies)
+    together = atoms(ids, groups, copies)
     shares = list(params.fractions.model_dump().values())
     refreshed = refresh(
         targets,
@@ -76,23 +90,41 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
     )
     fixed, shares = val_from_train(refreshed.fixed, shares, together)
     parts = _assign(ids, targets, together, fixed, shares, params)
-    _check_no_part_is_empty(parts, fixed, together)
+    _check_no_part_is_empty(parts, frozen_parts(frame), together)
+    folds = cross_folds(
+        targets,
+        parts != TEST,
+        params.folds,
+        ids=ids,
+        groups=together,
+        fixed=_given_folds(frame),
+        seed=params.seed,
+    )
     report = {
         "method": params.method,
         "frozen": int((fixed >= 0).sum() - refreshed.drawn.sum()),
         "retired": int(refreshed.retired.sum()),
         "drawn": int(refreshed.drawn.sum()),
+        "folds": np.bincount(folds[folds >= 0]).tolist(),
         "labels": labels,
         "quality": quality(targets, parts, shares, groups=together, copies=copies, fixed=fixed),
         "reference": _reference(ids, targets, shares, together, copies, params.seed),
     }
     splits = [splitting.SPLITS[part] for part in parts]
-    write_assignment(assignment, ids, splits, together, refreshed.retired.tolist())
+    retired = refreshed.retired.tolist()
+    write_assignment(assignment, ids, splits, together, retired, folds.tolist())
     write_json(report, split_report, indent=1)
-    return _found(parts, report)
+    return _found(parts, report, params.folds)
 
 
-def _found(parts: np.ndarray, report: dict[str, Any]) -> str:
+def _given_folds(frame: pd.DataFrame) -> np.ndarray:
+    """The fold `(n_docs,)` that each document was given before, −1 for the others."""
+    if FOLD not in frame:
+        return np.full(len(frame), NONE, dtype=np.int8)
+    return frame[FOLD].fillna(NONE).to_numpy(dtype=np.int8)
+
+
+def _found(parts: np.ndarray, report: dict[str, Any], n_folds: int) -> str:
     sizes = np.bincount(parts, minlength=len(splitting.SPLITS))
     named = ", ".join(f"{n:,} {name}" for name, n in zip(splitting.SPLITS, sizes, strict=True))
     missing = sum(len(labels) for labels in report["quality"]["missing"].values())
@@ -103,32 +135,48 @@ def _found(parts: np.ndarray, report: dict[str, Any]) -> str:
         for kind, number in report["quality"]["copies_across"].items()
         if any(number.values())
     )
+    few = "; too few documents for folds: everything is chosen on val alone"
     return (
         f"{named} ({report['frozen']:,} frozen{retired}); {missing:,} labels missing from a part"
-        f"{across}"
+        f"{across}{few if n_folds and not report['folds'] else ''}"
     )
 
 
-def _check_no_part_is_empty(parts: np.ndarray, fixed: np.ndarray, together: list[str]) -> None:
+def _check_no_part_is_empty(parts: np.ndarray, frozen: np.ndarray, together: list[str]) -> None:
+    """Say which part is empty, why, and what to do; `frozen` as the column `split` has them."""
     sizes = np.bincount(parts, minlength=len(splitting.SPLITS))
-    empty = [name for name, n in zip(splitting.SPLITS, sizes, strict=True) if not n]
+    empty = " and ".join(name for name, n in zip(splitting.SPLITS, sizes, strict=True) if not n)
     if not empty:
         return
-    free = {name for name, part in zip(together, fixed, strict=True) if part < 0}
-    raise DataError(
-        f"{' and '.join(empty)} would have no document: of {len(parts):,} documents, "
-        f"{int((fixed >= 0).sum()):,} have a frozen part, and the others are {len(free):,} groups "
-        "of documents that belong together (copies, or one value of `group`). Expected at least "
-        "one document in each part; add documents, or remove the column `split` or `group`."
+    n_docs, n_free = len(parts), int((frozen < 0).sum())
+    n_groups = len({name for name, part in zip(together, frozen, strict=True) if part < 0})
+    groups = (
+        f"form only {n_groups:,} group{'s' * (n_groups != 1)}, since those with one value of "
+        "`group`, and copies of a text, stay together"
     )
+    if not n_free:
+        why = f"the column `split` freezes all {n_docs:,} documents, and none of them as {empty}"
+        do = "Set `split` to null for some documents, or add documents without it"
+    elif n_free < n_docs:
+        why = f"{n_docs - n_free:,} of {n_docs:,} documents are frozen, and the others {groups}"
+        do = "Add documents, set `split` to null for some, or make the groups smaller"
+    elif n_groups < n_docs:
+        why = f"the {n_docs:,} documents {groups}"
+        do = "Add documents, or make the groups smaller"
+    else:
+        why = f"there are too few of them ({n_docs:,})"
+        do = "Add documents"
+    raise DataError(f"{empty} would have no documents: {why}. {do}; each part needs one or more.")
 
 
-def find_copies(ids: list[str], texts: list[str], similarity: float) -> Copies:
-    """The exact copies and near-copies, compared as `validate` does."""
+def find_copies(ids: list[str], texts: list[str], similarity: float | None) -> Copies:
+    """The exact copies, and near-copies unless `similarity` is None, compared as by `validate`."""
     order = sorted(range(len(ids)), key=ids.__getitem__)  # which pairs are compared depends on it
     keys = text_keys([texts[row] for row in order])
     exact = np.empty(len(ids), dtype=np.int64)
     exact[order] = duplicate_groups(keys)
+    if similarity is None:
+        return Copies(exact, None)
     return Copies(exact, np.array(order, dtype=np.int64)[near_duplicate_pairs(keys, similarity)])
 
 
@@ -228,7 +276,12 @@ def _reference(
     """The quality of scikit-multilearn's split of all rows, or why it was skipped."""
     try:
         parts = splitting.scikit_multilearn_split(
-            targets, shares, ids=ids, seed=seed, max_bytes=REFERENCE_BYTES
+            targets,
+            shares,
+            ids=ids,
+            seed=seed,
+            max_bytes=REFERENCE_BYTES,
+            max_pairs=REFERENCE_PAIRS,
         )
     except ValueError as error:
         return {"method": "scikit_multilearn", "skipped": str(error)}

@@ -1,4 +1,4 @@
-"""Tune on val what is served: the blend and the thresholds, for every model compared."""
+"""Tune what is served on held-out documents: the blend and the thresholds of every model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from components._formats.assignment import read_assignment
 from components._formats.comparison import COMPARED, losses, without_label_names
 from components._formats.json_file import read_json, write_json
-from components._formats.scores import Scores, read_scores
+from components._formats.scores import Scores, read_scores, scores_of
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._thresholds_params import Params
@@ -37,13 +37,16 @@ def run(
     params: Params,
 ) -> str:
     model, trained = read_scores(val_scores), read_json(summary)
-    _check_only_val(model, assignment, val_scores)
-    baseline = _scores_of(model, baseline_val_scores)
+    _check_no_test(model, assignment, val_scores)
+    baseline = scores_of(baseline_val_scores, model.ids, model.labels)
     rule = params.rule
     compared: Models = {
         "model": (model.scores, rule),
         "baseline": (baseline, replace(rule, blend=False)),
-        **{loss.name: (_scores_of(model, loss / "val"), rule) for loss in losses(comparison)},
+        **{
+            loss.name: (scores_of(loss / "val", model.ids, model.labels), rule)
+            for loss in losses(comparison)
+        },
     }
     variants, without = _without(model, comparison, trained, rule)
     tuned = {
@@ -64,7 +67,7 @@ def run(
     _write_curves(curves, points)
     own = tuned["model"]
     return (
-        f"{params.objective}, {len(tuned)} models; SVM weight {own.blend_weight:g}, val "
+        f"{params.objective}, {len(tuned)} models; SVM weight {own.blend_weight:g}, held-out "
         f"micro/macro F1 {100 * own.val['micro_f1']:.1f}/{100 * own.val['macro_f1']:.1f}"
     )
 
@@ -87,7 +90,7 @@ def _without(
         without["label_names"] = None
         if folder is not None:
             without["label_names"] = folder.name
-            variants[folder.name] = (_scores_of(model, folder / "val"), rule)
+            variants[folder.name] = (scores_of(folder / "val", model.ids, model.labels), rule)
     if rule.blend:
         without["blend"] = "without_blend"
         variants["without_blend"] = (model.scores, replace(rule, blend=False))
@@ -106,23 +109,19 @@ def _record(tuned: Tuned) -> dict[str, Any]:
     }
 
 
-def _check_only_val(model: Scores, assignment: Path, where: Path) -> None:
+def _check_no_test(model: Scores, assignment: Path, where: Path) -> None:
     """Make sure that no threshold is tuned on a test document, which would flatter all metrics."""
     parts = read_assignment(assignment)
-    wrong = sorted(set(model.ids) ^ set(parts.index[parts == "val"]))
+    val = set(parts.index[parts == "val"])
+    wrong = set(model.ids) ^ val
+    if wrong:  # cross-fitted, train has its out-of-fold scores, too
+        wrong = set(model.ids) ^ (val | set(parts.index[parts == "train"]))
     if wrong:
         raise DataError(
-            f"{where} and the val part of {assignment} differ, for example in {wrong[0]!r}; "
-            "run `dvc repro`, which scores exactly the val documents."
+            f"{where}: expected the documents of val in {assignment}, or those of train and val; "
+            f"they differ, for example in {min(wrong)!r}. Run `dvc repro`, which scores exactly "
+            "these documents."
         )
-
-
-def _scores_of(model: Scores, where: Path) -> np.ndarray:
-    """The scores in the folder `where`, of the same documents and labels as the model's."""
-    other = read_scores(where)
-    if (model.ids, model.labels) != (other.ids, other.labels):
-        raise DataError(f"{where}: documents or labels differ from the model's; run `dvc repro`.")
-    return other.scores
 
 
 def _write_curves(path: Path, curves: dict[str, dict[str, np.ndarray]]) -> None:

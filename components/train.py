@@ -13,26 +13,23 @@ import transformers
 from components._formats.assignment import Part, read_parts
 from components._formats.comparison import WITHOUT_LABEL_NAMES
 from components._formats.json_file import read_json, write_json
-from components._formats.scores import Scores, read_scores, write_scores
+from components._formats.learned import Learned, learned
+from components._formats.scores import Scores, scores_of, write_scores
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._thresholds_params import Params as ThresholdsParams
 from components._train.choice import Choice
-from components._train.params import Params
-from components._train.profiles import (
-    Parts,
+from components._train.features import device, pretrained
+from components._train.finetuned import finetune_best
+from components._train.heads import (
     Rows,
     Trained,
-    device,
-    features_of,
-    finetune_best,
+    all_features,
     make_losses,
-    pretrained,
     scores_without_label_names,
-    start_head,
     train_heads,
 )
-from longtail.errors import DataError
+from components._train.params import Params
 from longtail.models import classifier
 
 
@@ -52,46 +49,42 @@ def run(
     thresholds: ThresholdsParams,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
+    profile = _profile(params)
+    # Fine-tuning is too long to be done once per fold: train learns, val is scored.
+    found = learned(parts, folds=profile == "head")
+    held_out = {"val": found.scored, "test": parts["test"]}
     counted = read_json(frequencies)
     mu = counted["mu"] if params.mu == "auto" else params.mu
-    losses = make_losses(counted, mu, params)
-    baseline = _baseline(baseline_val_scores, labels, parts["val"])
-    choice = Choice(baseline, parts["val"].targets, thresholds.rule, params)
+    losses = make_losses(mu, params)
+    baseline = scores_of(baseline_val_scores, found.scored.ids, labels)
+    choice = Choice(baseline, found.scored.targets, thresholds.rule, params)
 
     start = pretrained(labels, params)
-    features = {name: features_of(start, part, params) for name, part in parts.items()}
-    start_head(start, features["train"], counted)
-    trained = train_heads(start, features, parts, losses, params, choice)
+    features = all_features(start, parts, found, params)
+    trained = train_heads(start, features, found, losses, params, choice)
     compared = {}
-    if _profile(params) == "finetune":
+    if profile == "finetune":
         trained = finetune_best(trained, losses, parts, params, choice)
     elif params.head.label_names:
         loss = choice.of(trained.served)
         compared[WITHOUT_LABEL_NAMES] = scores_without_label_names(
-            start, loss, losses[loss], features, parts, counted, params
+            loss, losses[loss], features, found, params
         )
     chosen = choice.of(trained.served)
 
     for part, path in (("val", val_scores), ("test", test_scores)):
-        _write_scores(path, labels, parts[part], trained.scores[chosen][part])
-    _write_comparison(comparison, labels, parts, trained.scores | compared)
+        _write_scores(path, labels, held_out[part], trained.scores[chosen][part])
+    _write_comparison(comparison, labels, held_out, trained.scores | compared)
     with written(model) as folder:
         classifier.save(trained.models[chosen], folder)
     _write_history(history, trained.history)
-    tokens = sum(map(len, start.tokenize(parts["train"].texts)))
+    read = found.docs if found.plan.refit else parts["train"]
+    tokens = sum(map(len, start.tokenize(read.texts)))
     facts: dict[str, Any] = {"loss": chosen, "mu": mu, "tokens_per_epoch": tokens}
-    facts |= _circumstances(params)
+    facts |= _circumstances(params) | {"folds": found.n_folds}
     facts["val"] = {name: _val_facts(trained, name, params) for name in trained.served}
     write_json(facts, summary, indent=1)
-    return _found(trained, chosen, params)
-
-
-def _baseline(path: Path, labels: list[str], val: Part) -> np.ndarray:
-    """The baseline's val scores, of the same documents and labels."""
-    scores = read_scores(path)
-    if (scores.ids, scores.labels) != (val.ids, labels):
-        raise DataError(f"{path}: documents or labels differ from the val part's; run `dvc repro`.")
-    return np.asarray(scores.scores)
+    return _found(trained, chosen, params, found)
 
 
 def _profile(params: Params) -> str:
@@ -101,22 +94,22 @@ def _profile(params: Params) -> str:
 
 
 def _val_facts(trained: Trained, loss: str, params: Params) -> dict[str, Any]:
-    """The best epoch, and beside it what decides: F1 as it would be served."""
+    """The epoch that was kept, and beside it what decides: F1 as it would be served."""
     served = trained.served[loss]
-    return trained.best_epoch(loss, params.objective) | {
+    return trained.kept_epoch(loss, params.objective) | {
         "blend_weight": served.blend_weight,
         **{f"served_{name}": value for name, value in served.val.items()},
     }
 
 
-def _found(trained: Trained, chosen: str, params: Params) -> str:
+def _found(trained: Trained, chosen: str, params: Params, found: Learned) -> str:
     own = trained.served[chosen].val
     tried = ", ".join(
         f"{name} {100 * served.val[params.objective]:.1f}"
         for name, served in trained.served.items()
     )
     return (
-        f"{chosen} ({_profile(params)}), served val micro/macro F1 "
+        f"{chosen} ({_profile(params)}), served {found.scored_name} micro/macro F1 "
         f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}; {params.objective}: {tried}"
     )
 
@@ -139,7 +132,7 @@ def _write_scores(path: Path, labels: list[str], part: Part, scores: np.ndarray)
 
 
 def _write_comparison(
-    path: Path, labels: list[str], parts: Parts, scores: dict[str, dict[str, np.ndarray]]
+    path: Path, labels: list[str], parts: dict[str, Part], scores: dict[str, dict[str, np.ndarray]]
 ) -> None:
     """Write a folder of scores per model, including the chosen one: it may be blended later."""
     with written(path) as folder:

@@ -114,7 +114,7 @@ def suggest_mu(targets: sp.csr_matrix, class_freq: np.ndarray) -> float:
     if n.shape != (positives.shape[1],):
         raise DataError(f"class_freq must have shape ({positives.shape[1]},), got {n.shape}.")
     if not positives.nnz:
-        raise DataError("targets has no positive pair, so μ cannot be suggested: set it by hand.")
+        raise DataError("targets has no positive pair, so μ cannot be suggested.")
     counts = n[positives.indices]
     if not (counts > 0).all():
         label = positives.indices[~(counts > 0)][0]

@@ -28,7 +28,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.strange_inputs import requests
+from benchmarks.strange_inputs import data_side, requests
 from benchmarks.strange_inputs.cases import Case, groups
 from components._cli.check import SECTIONS
 from components._frame.launch import guarded
@@ -89,6 +89,7 @@ def tried(case: Case, run: Path) -> tuple[str, str]:
         workspace(run, folder)
         for name, content in case.files.items():
             path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.unlink(missing_ok=True)
             path.write_bytes(content)
         (top / "stdin").write_bytes(case.stdin)
@@ -147,11 +148,13 @@ def main() -> None:
     arguments = parser.parse_args()
     run = arguments.run.resolve()
     # What they import is there for every case.
-    for name in ("components.ingest", "components.promote", *SECTIONS.values()):
+    stages = ("components.split", "components.baseline", "components.validate", "components.ingest")
+    for name in (*stages, "components.promote", *SECTIONS.values()):
         importlib.import_module(name)
     without_weights(BUNDLED)
     document = yaml.safe_load((run / "params.yaml").read_text("utf-8"))
-    cases = [case for case in groups(document) if case.group.startswith(arguments.only)]
+    found = [*data_side.cases(), *groups(document)]
+    cases = [case for case in found if case.group.startswith(arguments.only)]
     counts, bad, slowest = Counter[str](), Counter[str](), 0.0
     for case in cases:
         started = time.monotonic()

@@ -26,7 +26,7 @@ def summarize(
     """A table of micro and macro F1 in percent, overall and per label group.
 
     First the model, then what is left without each of its ingredients, then the model with each of
-    the other losses; all of them tuned on val, and blended if the model is. Below: the decision, a
+    the other losses; all of them tuned alike, and blended if the model is. Below: the decision, a
     hold if there is one, and what `apply` did if it is not what was decided.
     """
     table = Table(title="Test set, F1 in %: micro / macro", title_justify="left")

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from components._formats.columns import listed
 from longtail.errors import DataError
 
 
@@ -35,7 +36,9 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
                 f"expected {', '.join(wanted)}, got {', '.join(table.column_names)}."
             )
         columns = {name: table.column(name).cast(kind) for name, kind in wanted.items()}
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        for column in columns.values():
+            column.validate(full=True)  # other tools write strings that are no UTF-8
+    except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path} is not a readable file of judgments ({error}); expected id (string), "
             "annotator (string) and labels (list of strings). Write it again or remove it."
@@ -57,10 +60,16 @@ def read_allowed(path: Path) -> AllowedLabels:
         return AllowedLabels()
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid YAML in UTF-8: {error}") from None
-    if not isinstance(document, dict) or set(document) - {"labels", "aliases"}:
-        raise DataError(f"{path}: expected only the keys 'labels' and 'aliases', got {document!r}.")
+    # Only keys are shown: a few nested anchors are a value of many megabytes.
+    if not isinstance(document, dict):
+        kind = type(document).__name__
+        raise DataError(f"{path}: expected the keys 'labels' and 'aliases', got a {kind}.")
+    if others := [key for key in document if key not in ("labels", "aliases")]:
+        raise DataError(
+            f"{path}: expected only the keys 'labels' and 'aliases', got {listed(others)}."
+        )
     labels, aliases = document.get("labels"), document.get("aliases") or {}
     if labels is not None and not _strings(labels):
         raise DataError(f"{path}: 'labels' must be a list of strings; quote numbers, yes and no.")
@@ -72,8 +81,8 @@ def read_allowed(path: Path) -> AllowedLabels:
     for alias, label in aliases.items():
         if label in aliases or (allowed is not None and label not in allowed):
             raise DataError(
-                f"{path}: alias {alias!r} points to {label!r}, which is not an allowed label; "
-                "point it to an allowed one or add the label to 'labels'."
+                f"{path}: alias {alias!r:.80} points to {label!r:.80}, which is not an "
+                "allowed label; point it to an allowed one or add the label to 'labels'."
             )
     return AllowedLabels(allowed, aliases)
 

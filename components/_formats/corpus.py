@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from components._frame.files import written
 from longtail.errors import DataError
 
+FOLD = "crossfit_fold"  # as `split`: frozen once it was given
 COLUMNS: dict[str, pa.DataType] = {
     "id": pa.string(),
     "text": pa.string(),
@@ -20,6 +22,7 @@ COLUMNS: dict[str, pa.DataType] = {
     "annotator": pa.string(),
     "annotated_at": pa.timestamp("us"),
     "split": pa.string(),
+    FOLD: pa.int8(),
     "source": pa.string(),
 }
 REQUIRED = ("id", "text", "labels")
@@ -45,7 +48,7 @@ def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
         )
     for name in table.column_names:
         table = _typed(path, table, name)
-    frame = table.to_pandas()
+    frame = _frame(path, table)
     frame["labels"] = [list(labels) for labels in table.column("labels").to_pylist()]
     if not null_labels and pc.list_flatten(table.column("labels")).null_count:
         row = next(i for i, labels in enumerate(frame["labels"], 1) if None in labels)
@@ -59,7 +62,7 @@ def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
 def _read_table(path: Path) -> pa.Table:
     try:
         names = pq.read_schema(path).names
-        twice = sorted({name for name in names if names.count(name) > 1})
+        twice = sorted(name for name, n in Counter(names).items() if n > 1)
         if twice:
             raise DataError(f"{path}: column {twice[0]!r} appears twice; drop or rename one.")
         return pq.read_table(path)
@@ -73,6 +76,30 @@ def _read_table(path: Path) -> pa.Table:
         ) from None
 
 
+UNREADABLE = (pa.ArrowException, ValueError, TypeError, KeyError, OverflowError)
+
+
+def _frame(path: Path, table: pa.Table) -> pd.DataFrame:
+    """The table in pandas; other tools write values that Python has no form for."""
+    try:
+        table.validate(full=True)
+        return table.to_pandas()
+    except UNREADABLE:
+        for name in table.column_names:
+            column = table.column(name)
+            try:
+                column.validate(full=True)
+                column.to_pandas()
+            except UNREADABLE as error:
+                reason = " ".join(str(error).split())
+                raise DataError(
+                    f"{path}: column {name!r} ({column.type}) has a value that cannot be read "
+                    f"({reason:.200}), such as a string that is not UTF-8 or a time out of range; "
+                    "convert it and ingest the file again."
+                ) from None
+        raise
+
+
 def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
     """Cast a column of the contract to its type; a required one must have no nulls."""
     if name not in COLUMNS:
@@ -81,7 +108,7 @@ def _typed(path: Path, table: pa.Table, name: str) -> pa.Table:
     column, expected = table.column(index), COLUMNS[name]
     try:
         column = column.cast(expected)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except pa.ArrowException:
         raise DataError(
             f"{path}: column {name!r} has type {column.type}, expected {expected}; "
             "convert it and ingest the file again."
@@ -106,12 +133,15 @@ def _extra(path: Path, name: str, values: pd.Series) -> pa.Array:
 def write_corpus(frame: pd.DataFrame, path: Path) -> None:
     """Write `frame` with the types of the contract; the same rows always give the same bytes."""
     fields = [pa.field(name, COLUMNS[name]) for name in COLUMNS if name in frame.columns]
-    extra = [name for name in frame.columns if name not in COLUMNS]
     table = pa.Table.from_pandas(frame[[f.name for f in fields]], pa.schema(fields), False)
-    for name in extra:
+    columns = dict(zip(table.column_names, table.columns, strict=True))
+    for name in frame.columns:
+        if name in COLUMNS:
+            continue
         column = _extra(path, name, frame[name])
         # pandas 3 passes text as large_string, older versions as string: the bytes would differ.
         large = pa.types.is_large_string(column.type)
-        table = table.append_column(name, column.cast(pa.string()) if large else column)
+        columns[name] = column.cast(pa.string()) if large else column
+    table = pa.table(columns)  # at once: thousands of columns take minutes one by one
     with written(path) as temporary:
-        pq.write_table(table.replace_schema_metadata(None), temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from components._formats.columns import checked_columns
 from components._formats.text_file import open_text
 from components._frame.suffixes import TABS
 from longtail.errors import DataError, ParameterError
 
 MAX_CELL = 50_000_000  # characters; a longer cell is more likely a stray quote than a text
+SIGNS = {"\t": "tab"}  # separators as they are written on the command line
 
 
 def csv_rows(
@@ -43,14 +45,16 @@ def _checked(source: str, reader: Any, lines: array[int]) -> Iterator[list[str]]
     try:
         for row in reader:
             if header is None and row:
-                header = _checked_header(source, row)
+                header = row
+                checked_columns(source, header)
                 yield header
             elif row and header is not None:
                 lines.append(start)
                 if len(row) != len(header):
                     raise DataError(
                         f"{source}: row {len(lines)} (line {start}) has {len(row)} cells, expected"
-                        f" {len(header)} as in the header; quote texts that contain the separator."
+                        f" {len(header)} as in the header; "
+                        + (other_separator(header) or "quote texts that contain the separator.")
                     )
                 yield row
             start = reader.line_num + 1
@@ -63,13 +67,15 @@ def _checked(source: str, reader: Any, lines: array[int]) -> Iterator[list[str]]
         raise DataError(f"{source} has only blank lines, expected a header and rows.")
 
 
-def _checked_header(source: str, header: list[str]) -> list[str]:
-    for i, name in enumerate(header):
-        if not name.strip():
-            raise DataError(f"{source}: column {i + 1} has no name; give it one or drop it.")
-        if name in header[:i]:
-            raise DataError(f"{source}: column {name!r} appears twice in the header; rename one.")
-    return header
+def other_separator(header: Sequence[str]) -> str:
+    """A sentence on the separator that the header seems to have instead; empty if none."""
+    number = {sign: sum(cell.count(sign) for cell in header) for sign in (",", ";", "\t", "|")}
+    sign = max(number, key=number.__getitem__)
+    if number[sign] < len(header):
+        return ""
+    return (
+        f"the cells seem to be separated by {sign!r}: pass --separator {SIGNS.get(sign, sign)!r}."
+    )
 
 
 def one_character(flag: str, value: str) -> str:

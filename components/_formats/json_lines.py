@@ -29,8 +29,9 @@ def _object(where: str, line: str) -> dict[str, Any]:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
+        reason = str(error).partition(";")[0]  # of Python, whose settings are not the reader's
         raise DataError(
-            f"{where} is not valid JSON ({error}); expected one object per line, such as "
+            f"{where} cannot be read as JSON ({reason}); expected one object per line, such as "
             '{"id": "7", "text": "…", "labels": ["a", "b"]}.'
         ) from None
     if not isinstance(found, dict):

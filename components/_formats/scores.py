@@ -70,3 +70,20 @@ def read_scores(path: Path) -> Scores:
             "is 1). Write them again; `dvc repro` does so for the stages of this pipeline."
         )
     return Scores(index["ids"], index["labels"], scores, targets)
+
+
+def scores_of(path: Path, ids: list[str], labels: list[str]) -> np.ndarray:
+    """The scores `(n_docs, n_labels)` of these documents in a folder that may have more of them.
+
+    Raises:
+        DataError: as `read_scores`, or a document is missing, or the labels are others.
+    """
+    found = read_scores(path)
+    if (found.ids, found.labels) == (ids, labels):
+        return np.asarray(found.scores)
+    at = {name: row for row, name in enumerate(found.ids)}
+    missing = [name for name in ids if name not in at]
+    if missing or found.labels != labels:
+        what = f"has no scores of {missing[0]!r}" if missing else "has other labels"
+        raise DataError(f"{path} {what}, so it is not of the same run; run `dvc repro`.")
+    return np.asarray(found.scores)[[at[name] for name in ids]]

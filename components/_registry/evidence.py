@@ -1,7 +1,7 @@
 """Reads the workspace's results, and keeps with every version what it takes to judge it later.
 
 That evidence is artifacts of the run: the hashed ids of the documents that the model has seen
-(train, and val, which chose its epochs and thresholds), so that they can be left out of a later
+(train and val), so that they can be left out of a later
 test set; those of the whole corpus, so that later documents are known to be new; and a sample of
 test documents with the scores that the pipeline computed. `reference` adds a fourth.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ import pandas as pd
 
 from components._formats.corpus import read_corpus
 from components._formats.json_file import read_json
-from components._formats.scores import Scores, read_scores
+from components._formats.scores import Scores, read_scores, scores_of
 from components._frame.forgotten import digest_of
 from components._registry.client import mlflow  # after the settings that it reads on import
 from components._registry.smoke import TOLERANCE, Sample
@@ -52,7 +52,7 @@ def test_scores() -> tuple[Scores, Scores]:
 
 
 def val_scores() -> Scores:
-    """Validation scores of the registered model, blended as it is served."""
+    """Scores of the held-out documents by the registered model, blended as it is served."""
     return _scores(VAL_SCORES, BASELINE_VAL_SCORES)[0]
 
 
@@ -60,12 +60,11 @@ def _scores(own: Path, other: Path) -> tuple[Scores, Scores]:
     for path in (own, other):
         if not path.exists():
             raise DataError(f"{path} does not exist; run `dvc repro` first.")
-    model, baseline = read_scores(own), read_scores(other)
-    if (model.ids, model.labels) != (baseline.ids, baseline.labels):
-        raise DataError(f"{own} and {other} have different ids or labels; run `dvc repro`.")
+    model = read_scores(own)
+    baseline = replace(model, scores=scores_of(other, model.ids, model.labels))
     weight = read_json(THRESHOLDS)["models"]["model"]["blend_weight"]
     mixed = blend(model.scores, baseline.scores, weight)
-    return Scores(model.ids, model.labels, mixed, model.targets), baseline
+    return replace(model, scores=mixed), baseline
 
 
 def hashed(identifier: str) -> str:

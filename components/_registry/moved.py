@@ -26,18 +26,26 @@ def follow(store: Path) -> None:
         gone = _gone(database, here)
         if not gone:
             return
-        with database:
-            for table, columns in COLUMNS.items():
-                for column in columns:
-                    for old in gone:
-                        database.execute(
-                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                            f"WHERE substr({column}, 1, ?) = ?",
-                            (f"{here}/", len(old) + 1, len(old), old),
-                        )
+        try:
+            _point(database, gone, here)
+        except sqlite3.OperationalError:  # another MLflow's tables, or somebody writes: as it was
+            return
     print(
         f"{store}: the project was moved; its versions are read from {here} now.", file=sys.stderr
     )
+
+
+def _point(database: sqlite3.Connection, gone: list[str], here: Path) -> None:
+    """Replace these folders by `here` in all columns, or in none."""
+    with database:
+        for table, columns in COLUMNS.items():
+            for column in columns:
+                for old in gone:
+                    database.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                        f"WHERE substr({column}, 1, ?) = ?",
+                        (f"{here}/", len(old) + 1, len(old), old),
+                    )
 
 
 def _gone(database: sqlite3.Connection, here: Path) -> list[str]:

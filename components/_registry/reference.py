@@ -88,7 +88,7 @@ def units_of(documents: pd.DataFrame) -> npt.NDArray[np.int64]:
     """Which documents `(n_docs,)` come together: those of a group, and exact copies."""
     keys = text_keys(documents["text"].tolist())
     groups = documents["group"].tolist() if "group" in documents else None
-    copies = Copies(duplicate_groups(keys), np.zeros((0, 2), dtype=np.int64))
+    copies = Copies(duplicate_groups(keys), None)
     rows = [str(row) for row in range(len(documents))]  # an id may be among the new ones again
-    names = atoms(rows, groups, copies, near=False)
+    names = atoms(rows, groups, copies)
     return np.unique(np.array(names), return_inverse=True)[1]

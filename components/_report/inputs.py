@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from components._formats.assignment import read_assignment, read_groups
+from components._formats.assignment import read_assignment, read_folds, read_groups
 from components._formats.corpus import read_corpus
 from components._report.models import Compared
 from longtail.errors import DataError
@@ -73,7 +73,8 @@ def read_evidence(
         )
     if frequencies["labels"] != own.labels:
         raise DataError("frequencies.json and the test scores differ in labels; run `dvc repro`.")
-    train = frame[frame["id"].map(parts) == "train"].reset_index(drop=True)
+    learned = ["train", "val"] if (read_folds(assignment) >= 0).any() else ["train"]
+    train = frame[frame["id"].map(parts).isin(learned)].reset_index(drop=True)
     return Evidence(
         labels=own.labels,
         class_freq=np.asarray(frequencies["class_freq"]),

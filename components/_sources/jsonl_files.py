@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from pathlib import Path
 
+from components._formats.columns import checked_columns
 from components._formats.json_lines import json_objects
 from components._sources.rows import FileFormat, Rows, named, typed
 from components._sources.source import column_option, encoding_option, file_source, option
@@ -16,7 +17,8 @@ def read_jsonl(path: Path, file_format: FileFormat) -> Rows:
     for number, item in json_objects(path, file_format.encoding):
         objects.append(item)
         lines.append(number)
-    names = dict.fromkeys(name for item in objects for name in item)
+    names = list(dict.fromkeys(name for item in objects for name in item))
+    checked_columns(str(path), names)
     columns = {name: [item.get(name) for item in objects] for name in names}
     return typed(named(Rows(str(path), columns, lines), file_format), file_format)
 

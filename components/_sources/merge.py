@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components._formats.corpus import COLUMNS, REQUIRED, SPLITS, read_corpus, write_corpus
+from components._formats.corpus import COLUMNS, FOLD, REQUIRED, SPLITS, read_corpus, write_corpus
 from components._frame.files import written
 from components._sources import origins as origin
 from components._sources.csv_files import table
@@ -59,7 +59,8 @@ def merge(
         DataError: without `update`, a row exists with different content.
     """
     at = {identity: i for i, identity in enumerate(old["id"])}
-    names = [*old, *(name for name in new.columns if name not in old)]
+    # The fold is what `split` gave, never what a delivery says.
+    names = [*old, *(name for name in new.columns if name not in old and name != FOLD)]
     size = len(old["id"])
     merged = {name: list(old.get(name, [None] * size)) for name in names}
     n_added = n_changed = 0
@@ -67,7 +68,7 @@ def merge(
     for k, identity in enumerate(new.columns["id"]):
         if identity in skip:
             continue
-        row = {name: values[k] for name, values in new.columns.items()}
+        row = {name: values[k] for name, values in new.columns.items() if name != FOLD}
         i = at.get(identity)
         if i is None:
             n_added += 1
@@ -117,13 +118,13 @@ def _known(value: Any) -> str | None:
 
 
 def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> tuple[int, int]:
-    """Take the split of old rows from the recorded assignment.
+    """Take the split and the fold of old rows from the recorded assignment.
 
     An empty `split` is filled in; a filled one only changes from test to train, where `split` says
-    that the document retired.
+    that the document retired. The fold is the recorded one: `split` has kept what still held.
 
     Returns:
-        The number of splits filled in, and the number of documents retired.
+        The number of rows whose split or fold was filled in, and the number of documents retired.
     """
     try:
         recorded = pq.ParquetFile(assignment).read().to_pydict()
@@ -138,14 +139,18 @@ def freeze(columns: Columns, old_ids: set[str], assignment: Path) -> tuple[int, 
             f"{assignment}, column 'split': expected {', '.join(SPLITS)}, got {unknown.pop()!r}."
         )
     retired = set(compress(recorded["id"], recorded.get("retired", ())))
+    fold_of = dict(zip(recorded["id"], recorded.get(FOLD, ()), strict=False))
     splits = columns.setdefault("split", [None] * len(columns["id"]))
+    folds = columns.setdefault(FOLD, [None] * len(columns["id"]))
     n_filled = n_retired = 0
     for i, identity in enumerate(columns["id"]):
         if identity not in old_ids or identity not in split_of:
             continue
+        fold = fold_of.get(identity, folds[i])
+        n_filled += splits[i] is None or folds[i] != fold
+        folds[i] = fold
         if splits[i] is None:
             splits[i] = split_of[identity]
-            n_filled += 1
         elif splits[i] == "test" and identity in retired:
             splits[i] = "train"
             n_retired += 1

@@ -11,9 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from components._formats.columns import listed
 from components._formats.corpus import SPLITS
-from components._formats.csv_rows import MAX_CELL
-from longtail.errors import DataError
+from components._formats.csv_rows import MAX_CELL, other_separator
+from longtail.errors import DataError, ParameterError
 
 
 @dataclass(frozen=True)
@@ -74,21 +75,29 @@ def named(
     rows: Rows, file_format: FileFormat, wanted: Sequence[str] = ("id", "text", "labels")
 ) -> Rows:
     """Rename the columns of a file to those of the contract."""
-    columns = dict(rows.columns)
-    for name in wanted:
-        given = getattr(file_format, f"{name}_column")
-        if given not in columns:
+    given = {name: getattr(file_format, f"{name}_column") for name in wanted}
+    for name, column in given.items():
+        if column not in rows.columns:
+            sign = other_separator(list(rows.columns)) if rows.lines is not None else ""
             raise DataError(
-                f"{rows.source}: no column {given!r} for the {name}; columns found: "
-                f"{', '.join(map(repr, rows.columns))}. Name it with --{name}-column"
-                f"{', and check --separator' if len(columns) == 1 else ''}."
+                f"{rows.source}: no column {column!r:.80} for the {name}; columns found: "
+                f"{listed(list(rows.columns))}. "
+                + (sign[:1].upper() + sign[1:] or f"Name it with --{name}-column.")
             )
-        if given != name and name in columns:
+        for other in given:
+            if other != name and given[other] == column:
+                raise ParameterError(
+                    f"--{name}-column and --{other}-column both name {column!r}; each needs a "
+                    "column of its own."
+                )
+    contract = {column: name for name, column in given.items()}
+    for name, column in given.items():
+        if name in rows.columns and name not in contract:
             raise DataError(
-                f"{rows.source}: --{name}-column names {given!r}, but there is also a column "
+                f"{rows.source}: --{name}-column names {column!r}, but there is also a column "
                 f"{name!r}; rename or drop one of them."
             )
-        columns[name] = columns.pop(given)
+    columns = {contract.get(name, name): values for name, values in rows.columns.items()}
     return Rows(rows.source, columns, rows.lines)
 
 

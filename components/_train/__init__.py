@@ -1,1 +1,1 @@
-"""What `train` is made of: its parameters, the profiles, and the choice among losses."""
+"""What `train` is made of: parameters, features, the two profiles, and the choice among losses."""

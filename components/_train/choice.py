@@ -1,4 +1,4 @@
-"""Which loss is taken: the best on val as it would be served, blended and with its thresholds."""
+"""Which loss is taken: the best on held-out documents as it would be served."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from longtail.models.served import Rule, Tuned, tune_served
 
 @dataclass(frozen=True)
 class Choice:
-    """Judges models by their val scores.
+    """Judges models by their scores of held-out documents.
 
     Attributes:
-        baseline: the baseline's val scores `(n_docs, n_labels)`.
-        targets: 0/1 CSR `(n_docs, n_labels)` of val.
+        baseline: the baseline's scores `(n_docs, n_labels)`.
+        targets: 0/1 CSR `(n_docs, n_labels)`.
         rule: how scores become labels.
         params: of `train`; names the loss or the objective that decides on it.
     """
@@ -28,7 +28,7 @@ class Choice:
     params: Params
 
     def served(self, scores: np.ndarray) -> Tuned:
-        """What would be served of a model with these val scores."""
+        """What would be served of a model with these scores."""
         return tune_served(
             scores, self.baseline, self.targets, self.rule, objective=self.params.objective
         )

@@ -16,8 +16,9 @@ class HeadParams(Section):
     label_names: bool = Field(description="one prototype per label, starting from its name")
     learning_rate: float = Field(gt=0, le=1, description="peak of the cosine schedule")
     weight_decay: float = Field(ge=0, le=1, description="of AdamW")
-    epochs: int = Field(ge=1, le=10_000, description="passes over train")
+    epochs: int = Field(ge=1, le=10_000, description="passes over the documents")
     batch_size: int = Field(ge=1, le=1_000_000, description="documents per batch")
+    bf16: bool = Field(description="mixed precision, if the device supports it")
 
 
 class FineTuneParams(Section):
@@ -51,7 +52,7 @@ class Params(Section):
         min_length=1, max_length=1000, description="bundled name, folder, or name on the model hub"
     )
     max_length: int = Field(ge=8, le=8192, description="tokens per text; the rest is cut")
-    loss: str = Field(description="auto: the best of `losses` as served, on val; or a name")
+    loss: str = Field(description="auto: the best of `losses` as served; or a name")
     losses: list[str] = Field(min_length=1, description="candidates of `auto`")
     mu: Annotated[float, Field(ge=-10, le=10)] | Literal["auto"] = Field(
         description="of R-FL and DB; auto: as suggested by `frequencies`"
@@ -60,7 +61,7 @@ class Params(Section):
         description="options per loss, such as db: {kappa: 0.1}"
     )
     objective: Literal["micro_f1", "macro_f1", "mean_f1"] = Field(
-        description="val metric by which loss, epoch and the SVM's weight are chosen"
+        description="held-out metric by which loss and the SVM's weight are chosen"
     )
     seed: Seed = Field(description="of weights, order and dropout")
     head: HeadParams

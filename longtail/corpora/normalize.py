@@ -5,56 +5,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from html.parser import HTMLParser
 
+from longtail.corpora.visible_text import visible_text
 from longtail.errors import unknown_name
 
 _URL = re.compile(r"(?:\bhttps?://|\bwww\.)\S*[^\s.,;:!?)\]}>'\"]", re.IGNORECASE)
 _DIGIT = re.compile(r"\d")
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff\u00ad]")
-_HIDDEN_ELEMENTS = ("script", "style")
-_INLINE_ELEMENT = re.compile(
-    "a|abbr|b|bdi|bdo|cite|code|em|font|i|kbd|mark|s|small|span|strong|sub|sup|tt|u|var|wbr"
-)
-
-
-class _VisibleText(HTMLParser):
-    """Collects the text that a browser would show; all but inline elements separate words."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self.hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        self.hidden += tag in _HIDDEN_ELEMENTS
-        self._part(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.hidden = max(0, self.hidden - (tag in _HIDDEN_ELEMENTS))
-        self._part(tag)
-
-    def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self.parts.append(data)
-
-    def _part(self, tag: str) -> None:
-        if not _INLINE_ELEMENT.fullmatch(tag):
-            self.parts.append("\n")
-
-
-def visible_text(text: str) -> str:
-    """Text without HTML tags, comments, scripts and styles; entities become characters.
-
-    A `<` that does not open a tag stays (`a < b`); `<NAME>` is read as a tag and removed.
-
-    >>> visible_text("<b>R&amp;D</b>: a < b")
-    'R&D: a < b'
-    """
-    parser = _VisibleText()
-    parser.feed(text)
-    parser.close()
-    return "".join(parser.parts)
 
 
 def collapse_whitespace(text: str) -> str:

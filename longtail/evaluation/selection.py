@@ -1,4 +1,4 @@
-"""How candidates (epochs, losses, weights, C of the SVM) are compared: on val, thresholds tuned."""
+"""How candidates (losses, weights, C of the SVM) are compared: held out, thresholds tuned."""
 
 from __future__ import annotations
 

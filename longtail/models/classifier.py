@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from longtail.models.batching import token_budget_batches
+from longtail.models.beginning import beginning
 from longtail.models.progress import no_bars
 
 N_POOLS = 4
@@ -255,7 +256,8 @@ def tokenize(
     """Token ids of each text with the special tokens, truncated to `max_length` tokens."""
     if not texts:
         return []
-    return tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
+    cut = [beginning(tokenizer, text, max_length) for text in texts]
+    return tokenizer(cut, truncation=True, max_length=max_length)["input_ids"]
 
 
 def build(

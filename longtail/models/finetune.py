@@ -28,6 +28,7 @@ from longtail.errors import ParameterError
 from longtail.evaluation.selection import validation_f1
 from longtail.models.batching import TokenBudgetSampler, token_budget_batches
 from longtail.models.classifier import Classifier
+from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, no_bars, silent
 
 
@@ -250,14 +251,6 @@ def _optimizer(model: Classifier, how: FineTuning) -> torch.optim.AdamW:
         )
     ]
     return torch.optim.AdamW(groups, weight_decay=how.weight_decay, fused=True)
-
-
-def computes_bf16() -> bool:
-    """Whether the device computes in bf16 itself; emulated bf16 is slower than float32."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    has = torch.cpu.get_capabilities()
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) -> TrainingArguments:

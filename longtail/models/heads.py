@@ -1,96 +1,257 @@
-"""Trains the head alone, on features computed once by the frozen encoder (linear probing)."""
+"""Trains heads alone, on features computed once by the frozen encoder (linear probing)."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from joblib import Parallel, delayed
 from torch import Tensor, nn
 
 from longtail.evaluation.selection import validation_f1
+from longtail.frequency import class_frequencies
 from longtail.models.classifier import Head
+from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
+from longtail.splitting.rounds import Plan, Rows
+
+# Documents times epochs below which starting processes takes longer than the training.
+SMALL = 20_000
+# Batches per epoch, at least, as long as they have LEAST documents: few documents, many steps.
+BATCHES, LEAST = 32, 8
+MakeLoss = Callable[[np.ndarray, int], nn.Module]
 
 
 @dataclass(frozen=True)
 class HeadTraining:
-    """How a head is trained: AdamW with a cosine schedule; the best epoch on val is kept.
+    """How a head is trained: AdamW with a cosine schedule.
 
     Attributes:
         learning_rate: peak of the schedule.
         weight_decay: AdamW's.
-        epochs: passes over train.
-        batch_size: documents.
-        evaluate_every: epochs from one evaluation on val to the next; the last one always counts.
+        epochs: passes over the documents.
+        batch_size: documents, at most; fewer where an epoch would have fewer than 32 batches.
+        bf16: mixed precision, if the device computes in it.
     """
 
     learning_rate: float
     weight_decay: float
     epochs: int
     batch_size: int
-    evaluate_every: int = 1
+    bf16: bool
+
+    def batch_of(self, n_docs: int) -> int:
+        """Documents per batch where there are so many in all.
+
+        >>> [HeadTraining(1e-3, 0.01, 16, 256, True).batch_of(n) for n in (100, 640, 50_000)]
+        [8, 20, 256]
+        """
+        return min(self.batch_size, max(LEAST, -(-n_docs // BATCHES)))
+
+
+@dataclass(frozen=True)
+class HeadShape:
+    """What a head is made of, see `longtail.models.classifier.Head`.
+
+    Attributes:
+        names: features of the label names `(n_labels, n_features)`; None: no label similarities.
+    """
+
+    hidden: int
+    dropout: float
+    names: np.ndarray | None
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Features `(n_docs, n_features)` and 0/1 CSR targets `(n_docs, n_labels)` of one part."""
+    """Features `(n_docs, n_features)` and 0/1 CSR targets `(n_docs, n_labels)`."""
 
     features: np.ndarray
     targets: sp.csr_matrix
+
+    def at(self, rows: Rows) -> Examples:
+        """Some documents."""
+        return Examples(self.features[rows], self.targets[rows])
+
+
+@dataclass(frozen=True)
+class CrossFitted:
+    """The head of one loss.
+
+    Attributes:
+        head: of the refit, or of the only round.
+        scores: σ(z) `(n_scored, n_labels)` float32 of the documents held out.
+        history: one row per epoch of the first round: `epoch`, `train_loss`, and `micro_f1`,
+            `macro_f1`, `mean_f1` on the documents that it scores.
+    """
+
+    head: Head
+    scores: np.ndarray
+    history: list[dict[str, Any]]
+
+
+def new_head(examples: Examples, shape: HeadShape, seed: int) -> Head:
+    """An untrained head: standardized, starting from label names and label frequencies.
+
+    Args:
+        examples: what it will learn from.
+        shape: what it is made of.
+        seed: of the weights.
+    """
+    torch.manual_seed(seed)
+    n_docs, n_features = examples.features.shape
+    n_labels = examples.targets.shape[1]
+    head = Head(n_features, n_labels, shape.hidden, shape.dropout, shape.names is not None)
+    features = torch.from_numpy(examples.features)
+    head.standardize_by(features)
+    if shape.names is not None:
+        head.name_labels(torch.tensor(shape.names), features)
+    head.start_from_prior(torch.tensor(class_frequencies(examples.targets)), n_docs)
+    return head
+
+
+def cross_fit(
+    examples: Examples,
+    plan: Plan,
+    losses: dict[str, MakeLoss],
+    *,
+    shape: HeadShape,
+    how: HeadTraining,
+    device: str = "cpu",
+    seed: int = 0,
+    n_jobs: int = 1,
+    progress: Progress = silent,
+) -> dict[str, CrossFitted]:
+    """Train the heads of every loss and round; the same seed gives the same weights.
+
+    On a CPU one thread trains a head, so the weights do not depend on the number of cores.
+
+    Args:
+        examples: of train and val.
+        plan: who learns from which of them.
+        losses: by name, what makes the loss of label frequencies `(n_labels,)` and the number of
+            documents that they were counted in.
+        shape: of the heads.
+        how: they are trained.
+        device: `cpu` or `cuda`.
+        seed: of the weights, and of the order of the documents.
+        n_jobs: processes that train heads at the same time, on a CPU.
+        progress: called with the heads trained and in total.
+    """
+    n_docs = len(examples.features)
+    rounds = [*plan.rounds, *([(np.arange(n_docs), np.arange(0))] if plan.refit else [])]
+    jobs = [
+        delayed(_fit)(
+            examples,
+            learned,
+            scored,
+            make,
+            shape,
+            how,
+            device,
+            seed,
+            watched=not at,
+            kept=at == len(rounds) - 1,
+        )  # fmt: skip
+        for make in losses.values()
+        for at, (learned, scored) in enumerate(rounds)
+    ]
+    alone = device != "cpu" or n_docs * how.epochs < SMALL
+    found = []
+    for done in Parallel(1 if alone else n_jobs, return_as="generator")(jobs):
+        found.append(done)
+        progress(len(found), len(jobs))
+    fitted = {}
+    for at, name in enumerate(losses):
+        heads, scores, histories = zip(*found[at * len(rounds) :][: len(rounds)], strict=True)
+        held_out = plan.joined(scores[: len(plan.rounds)])
+        assert heads[-1] is not None
+        fitted[name] = CrossFitted(heads[-1], held_out, histories[0])
+    return fitted
+
+
+def _fit(
+    examples: Examples,
+    learned: Rows,
+    scored: Rows,
+    make_loss: MakeLoss,
+    shape: HeadShape,
+    how: HeadTraining,
+    device: str,
+    seed: int,
+    *,
+    watched: bool,
+    kept: bool,
+) -> tuple[Head | None, np.ndarray, list[dict[str, Any]]]:
+    """One head if it is kept, its scores of the rows held out, and its history."""
+    train, others = examples.at(learned), examples.at(scored)
+    with _one_thread(device):
+        head = new_head(train, shape, seed).to(device)
+        loss = make_loss(class_frequencies(train.targets), len(learned))
+        history = train_head(
+            head, loss, train, how=how, seed=seed, watched=others if watched else None
+        )
+        return head.eval() if kept else None, predict(head, others.features), history
+
+
+@contextmanager
+def _one_thread(device: str) -> Iterator[None]:
+    """Sums of several threads depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if device == "cpu" else threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def train_head(
     head: Head,
     loss: nn.Module,
     train: Examples,
-    val: Examples,
     *,
     how: HeadTraining,
-    objective: str = "mean_f1",
     seed: int = 0,
+    watched: Examples | None = None,
     progress: Progress = silent,
 ) -> list[dict[str, Any]]:
-    """Train `head` in place; it ends with the weights of its best epoch.
-
-    The same seed gives the same weights on the same machine with the same number of threads.
+    """Train `head` in place for all epochs: the schedule ends at 0, so none has to be chosen.
 
     Args:
         head: trained from its current weights.
         loss: maps logits and targets, both `(batch, n_labels)`, to a scalar.
         train: what is learned from.
-        val: what the best epoch is chosen on.
         how: the settings.
-        objective: `micro_f1`, `macro_f1` or `mean_f1` on val.
-        seed: of the order of the documents.
+        seed: of the order of the documents, and of dropout.
+        watched: documents whose F1 is measured after each epoch.
         progress: called with the epochs done and in total.
 
     Returns:
-        The history, one row per evaluated epoch: `epoch`, `train_loss`, and `micro_f1`, `macro_f1`,
-        `mean_f1` on val.
+        The history, one row per epoch: `epoch`, `train_loss`, and of what is watched `micro_f1`,
+        `macro_f1`, `mean_f1`.
     """
     device = next(head.parameters()).device
     loss = loss.to(device)
+    torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
-    n_steps = how.epochs * -(-len(train.features) // how.batch_size)
+    n_steps = how.epochs * -(-len(train.features) // how.batch_of(len(train.features)))
     optimizer = torch.optim.AdamW(
         head.parameters(), lr=how.learning_rate, weight_decay=how.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     history: list[dict[str, Any]] = []
-    best, best_weights = -1.0, copy.deepcopy(head.state_dict())
     for epoch in range(1, how.epochs + 1):
-        mean_loss = _one_epoch(head, loss, train, optimizer, schedule, how.batch_size, generator)
-        if epoch % how.evaluate_every == 0 or epoch == how.epochs:
-            row = validation_f1(predict(head, val.features), val.targets)
-            history.append({"epoch": epoch, "train_loss": mean_loss, **row})
-            if row[objective] > best:
-                best, best_weights = row[objective], copy.deepcopy(head.state_dict())
+        mean_loss = _one_epoch(head, loss, train, optimizer, schedule, how, generator)
+        row: dict[str, Any] = {"epoch": epoch, "train_loss": mean_loss}
+        if watched is not None:
+            row |= validation_f1(predict(head, watched.features), watched.targets)
+        history.append(row)
         progress(epoch, how.epochs)
-    head.load_state_dict(best_weights)
     return history
 
 
@@ -100,17 +261,22 @@ def _one_epoch(
     train: Examples,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    batch_size: int,
+    how: HeadTraining,
     generator: np.random.Generator,
 ) -> float:
     """One pass over `train` in random order, and its mean loss per document."""
     head.train()
+    mixed = torch.autocast(
+        head.mean.device.type, torch.bfloat16, enabled=how.bf16 and computes_bf16()
+    )
     total, order = 0.0, generator.permutation(len(train.features))
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    size = how.batch_of(len(order))
+    for start in range(0, len(order), size):
+        rows = order[start : start + size]
         targets = _tensor(train.targets[rows].toarray(), head)
-        ensemble = head.ensemble(_tensor(train.features[rows], head))
-        value = torch.stack([loss(logits, targets) for logits in ensemble]).mean()
+        with mixed:
+            ensemble = head.ensemble(_tensor(train.features[rows], head))
+        value = torch.stack([loss(logits.float(), targets) for logits in ensemble]).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
@@ -125,7 +291,7 @@ def predict(head: Head, features: np.ndarray, *, batch_size: int = 1024) -> np.n
     head.eval()
     parts = [
         head(_tensor(features[start : start + batch_size], head)).sigmoid().cpu().numpy()
-        for start in range(0, len(features), batch_size)
+        for start in range(0, max(len(features), 1), batch_size)
     ]
     return np.concatenate(parts)
 

@@ -1,8 +1,8 @@
-"""The baseline: TF-IDF and one linear SVM per label, its C tuned on val."""
+"""The baseline: TF-IDF and one linear SVM per label, its C chosen on documents held out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
@@ -18,13 +18,18 @@ from sklearn.svm import LinearSVC
 from longtail.errors import DataError
 from longtail.evaluation.selection import validation_f1
 from longtail.models.progress import Progress, silent
+from longtail.splitting.rounds import Plan
+from longtail.validation.duplicates import UNSPACED
 
-# Entries times labels below which starting processes takes longer than the fitting.
-SMALL = 1_000_000
+# Characters times labels below which starting processes takes longer than the fitting.
+SMALL = 10_000_000
 # Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.
 NEVER = -20.0
+# A term is a word of two characters or more. In scripts without spaces between words it is each
+# character, as in the search for near-copies, since a whole sentence is no term that comes again.
+TERM = rf"(?=\w)[{UNSPACED}]|[^\W{UNSPACED}]{{2,}}"
 # float32 halves the memory of the coefficients; liblinear itself computes in float64.
-TFIDF: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32}
+TFIDF: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32, "token_pattern": TERM}
 
 
 @dataclass(frozen=True)
@@ -51,65 +56,87 @@ class LinearModel:
 def fit_svm(
     texts: Sequence[str],
     targets: sp.csr_matrix,
-    val_texts: Sequence[str],
-    val_targets: sp.csr_matrix,
+    plan: Plan,
     *,
-    costs: Iterable[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
+    costs: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
     max_terms: int = 100_000,
     objective: str = "mean_f1",
     n_jobs: int = 2,
     progress: Progress = silent,
-) -> tuple[LinearModel, list[dict[str, float]]]:
-    """Fit an SVM for every cost and keep the one that is best on val; deterministic.
+) -> tuple[LinearModel, np.ndarray, list[dict[str, float]]]:
+    """Choose the cost in the plan's first round and fit the SVM; deterministic.
 
-    Terms are words in lower case that occur in at least two documents, with sublinear term
-    frequency.
+    Terms are words in lower case (see `TERM`) that occur in at least two of the documents learned
+    from, with sublinear term frequency.
 
     Args:
-        texts: train documents.
+        texts: documents of train and val.
         targets: their labels, 0/1 `(n_docs, n_labels)`.
-        val_texts: val documents.
-        val_targets: their labels, 0/1 `(n_val_docs, n_labels)`.
+        plan: who learns from which of them.
         costs: values of C to try; at least one.
         max_terms: number of terms at most, the most frequent ones.
-        objective: `micro_f1`, `macro_f1` or `mean_f1` on val.
+        objective: `micro_f1`, `macro_f1` or `mean_f1` of the documents that the first round scores.
         n_jobs: processes that fit labels at the same time; the result is the same for any number.
-        progress: called with the hyperplanes done and in total, one per label and cost.
+        progress: called with the hyperplanes done and in total.
 
     Returns:
-        The best model, and one row per cost: `C`, `micro_f1`, `macro_f1`, `mean_f1`.
+        The model, the scores `(n_scored, n_labels)` of `plan.scored`, and one row per cost: `C`,
+        `micro_f1`, `macro_f1`, `mean_f1`.
 
     Raises:
         DataError: no term is left.
     """
+    n_fits, counter = len(costs) + len(plan.rounds) - 1 + plan.refit, count(1)
+
+    def step() -> None:
+        progress(next(counter), n_fits * targets.shape[1])
+
+    # Processes, not threads: liblinear draws from one generator per process, so that threads would
+    # take each other's numbers and give another model each time.
+    small = sum(map(len, texts)) * targets.shape[1] < SMALL
+    with Parallel(1 if small else n_jobs, return_as="generator") as workers:
+
+        def fit(rows: np.ndarray, tried: Sequence[float]) -> Iterator[LinearModel]:
+            mine = [texts[row] for row in rows]
+            return _fitted(mine, targets[rows].tocsc(), tried, max_terms, workers, step)
+
+        (learned, scored), *others = plan.rounds
+        mine, truth = [texts[row] for row in scored], targets[scored]
+        rows, chosen = [], 0
+        for at, (cost, candidate) in enumerate(zip(costs, fit(learned, costs), strict=True)):
+            scores = candidate.scores(mine)
+            rows.append({"C": cost, **validation_f1(scores, truth)})
+            if not at or rows[at][objective] > rows[chosen][objective]:
+                chosen, model, held_out = at, candidate, [scores]
+        for learned, scored in others:
+            [model] = fit(learned, costs[chosen : chosen + 1])
+            held_out.append(model.scores([texts[row] for row in scored]))
+        if plan.refit:
+            [model] = fit(np.arange(len(texts)), costs[chosen : chosen + 1])
+    return model, plan.joined(held_out), rows
+
+
+def _fitted(
+    texts: Sequence[str],
+    columns: sp.csc_matrix,
+    costs: Sequence[float],
+    max_terms: int,
+    workers: Parallel,
+    step: Callable[[], None],
+) -> Iterator[LinearModel]:
+    """A model for each cost."""
     vectorizer = TfidfVectorizer(min_df=2, max_features=max_terms, **TFIDF)
     try:
         x = vectorizer.fit_transform(texts)
     except ValueError as error:
         raise DataError(
-            f"No word occurs in two of the {len(texts)} train texts ({error}), so there is "
+            f"No word occurs in two of the {len(texts)} texts learned from ({error}), so there is "
             "nothing to fit; are the texts empty?"
         ) from None
     terms = vectorizer.get_feature_names_out().tolist()
-    columns, rows, best = targets.tocsc(), [], None
-    costs, counter = list(costs), count(1)
-
-    def step() -> None:
-        progress(next(counter), len(costs) * columns.shape[1])
-
-    # Processes, not threads: liblinear draws from one generator per process, so that threads would
-    # take each other's numbers and give another model each time.
-    small = x.nnz * columns.shape[1] < SMALL
-    with Parallel(1 if small else n_jobs, return_as="generator") as workers:
-        for cost in costs:
-            planes = _hyperplanes(x.astype(np.float64), columns, cost, workers, step)
-            model = LinearModel(terms, vectorizer.idf_, *planes)
-            row = {"C": cost, **validation_f1(model.scores(val_texts), val_targets)}
-            rows.append(row)
-            if best is None or row[objective] > best[0]:
-                best = (row[objective], model)
-    assert best is not None, "costs is empty"
-    return best[1], rows
+    for cost in costs:
+        planes = _hyperplanes(x.astype(np.float64), columns, cost, workers, step)
+        yield LinearModel(terms, vectorizer.idf_, *planes)
 
 
 def _hyperplanes(

@@ -1,4 +1,4 @@
-"""Tunes what is served on val: the baseline's weight in the blend, then the thresholds.
+"""Tunes what is served on held-out documents: the weight of the blend, then the thresholds.
 
 `train` compares losses by it and `thresholds` writes it down, so what is chosen is what is served.
 """
@@ -50,7 +50,7 @@ class Tuned:
     Attributes:
         blend_weight: the baseline's, in [0, 1); 0 without a blend.
         thresholds: `(n_labels,)` float64, of the blended scores.
-        val: `micro_f1`, `macro_f1` and `mean_f1` of the blended scores at the thresholds.
+        val: held out: `micro_f1`, `macro_f1` and `mean_f1` of the blended scores at the thresholds.
     """
 
     blend_weight: float
@@ -66,13 +66,13 @@ def tune_served(
     *,
     objective: str = "mean_f1",
 ) -> Tuned:
-    """Tune weight and thresholds of one model, as `rule` says, and measure the result on val.
+    """Tune weight and thresholds of one model, as `rule` says, and measure the result.
 
     The weight is the one with the best `objective` at the thresholds that the rule gives its blend.
 
     Args:
-        model: σ(z) `(n_docs, n_labels)` of val.
-        baseline: σ(margin) `(n_docs, n_labels)` of val.
+        model: σ(z) `(n_docs, n_labels)` of held-out documents.
+        baseline: σ(margin) `(n_docs, n_labels)` of the same.
         targets: 0/1 `(n_docs, n_labels)`.
         rule: how scores become labels.
         objective: `micro_f1`, `macro_f1` or `mean_f1`, which decides on the weight.

@@ -14,6 +14,7 @@ from captum.attr import LayerIntegratedGradients
 from torch import Tensor, nn
 
 from longtail.errors import DataError
+from longtail.models.beginning import beginning
 
 STEPS_AT_ONCE = 16
 
@@ -62,7 +63,7 @@ def attribute(
         DataError: Logits or gradients are not finite.
     """
     encoding = model.tokenizer(
-        text,
+        beginning(model.tokenizer, text, max_length),
         truncation=True,
         max_length=max_length,
         return_offsets_mapping=True,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from longtail.models.beginning import beginning
 from longtail.report import sections
 from longtail.report.attributions import Attribution, Explainable, attribute
 from longtail.report.confusion import confusion_pairs
@@ -153,11 +154,17 @@ def _totals(evidence: Evidence, options: Options) -> dict[str, Any]:
 
 
 def _lengths(texts: pd.Series, model: Explainable, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens of each uncut text, (n_docs,) int, and the name of its length class, (n_docs,) str."""
+    """Tokens of each text, (n_docs,) int, and the name of its length class, (n_docs,) str.
+
+    Of a text beyond `limit`, not all tokens are counted.
+    """
     if not len(texts):
         return np.zeros(0, dtype=int), np.zeros(0, dtype=str)
     encoded = model.tokenizer(
-        list(texts), truncation=False, return_attention_mask=False, verbose=False
+        [beginning(model.tokenizer, text, limit) for text in texts],
+        truncation=False,
+        return_attention_mask=False,
+        verbose=False,
     )
     lengths = np.array([len(ids) for ids in encoded["input_ids"]])
     half = limit // 2  # the names sort from short to long

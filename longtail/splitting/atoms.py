@@ -18,18 +18,17 @@ class Copies(NamedTuple):
     Attributes:
         exact: `(n_docs,)` int, equal for equal texts, −1 for a text that occurs once.
         near: `(n_pairs, 2)` int, documents with nearly the same text; one of equal texts is enough.
+            None if they were not searched for.
     """
 
     exact: np.ndarray
-    near: np.ndarray
+    near: np.ndarray | None
 
 
 def atoms(
     ids: Sequence[str],
     groups: Sequence[Hashable] | None,
     copies: Copies,
-    *,
-    near: bool,
 ) -> list[str]:
     """The atom of each document, named by its smallest id.
 
@@ -40,10 +39,9 @@ def atoms(
         ids: `(n_docs,)` unique.
         groups: as given to `iterative_split`.
         copies: which documents have the same text.
-        near: whether near-copies stay together, too.
 
-    >>> copies = Copies(np.array([-1, 0, 0, -1]), np.array([[2, 3]]))
-    >>> atoms(["a", "b", "c", "d"], ["g", "g", None, None], copies, near=False)
+    >>> copies = Copies(np.array([-1, 0, 0, -1]), None)
+    >>> atoms(["a", "b", "c", "d"], ["g", "g", None, None], copies)
     ['a', 'a', 'a', 'd']
     """
     n_docs = len(ids)
@@ -53,7 +51,7 @@ def atoms(
     edges = [
         np.stack([np.arange(n_docs), n_docs + group], axis=1),
         np.stack([copied, first_copy + copies.exact[copied]], axis=1),
-        copies.near if near else copies.near[:0],
+        *([] if copies.near is None else [copies.near]),
     ]
     start, end = np.concatenate(edges).T
     n_nodes = first_copy + int(copies.exact.max(initial=-1)) + 1
@@ -74,20 +72,22 @@ def copies_across(part: np.ndarray, copies: Copies, k: int) -> dict[str, np.ndar
         k: number of parts.
 
     Returns:
-        `exact` and `near` copies, each `(k,)` int.
+        `exact` copies and, if they were searched for, `near` ones, each `(k,)` int.
     """
     alone = copies.exact < 0
     text = copies.exact.copy()
     text[alone] = copies.exact.max(initial=-1) + 1 + np.arange(alone.sum())
     present = np.zeros((int(text.max(initial=-1)) + 1, k), dtype=bool)
     present[text, part] = True
-    close = np.zeros_like(present)
-    a, b = text[copies.near].T
-    np.logical_or.at(close, a, present[b])
-    np.logical_or.at(close, b, present[a])
 
     def count(where: np.ndarray) -> np.ndarray:
         elsewhere = where[text].sum(axis=1) > where[text, part]
         return np.bincount(part[elsewhere], minlength=k)
 
+    if copies.near is None:
+        return {"exact": count(present)}
+    close = np.zeros_like(present)
+    a, b = text[copies.near].T
+    np.logical_or.at(close, a, present[b])
+    np.logical_or.at(close, b, present[a])
     return {"exact": count(present), "near": count(close)}

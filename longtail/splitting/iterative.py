@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "val", "test")  # codes 0, 1, 2
 
+MOST_PAIRED = 100  # labels of a document whose pairs are looked at
+REPAIR_WORK = 4_000_000  # steps of the repair times labels per atom, at most: bounds its time
 SWEEPS = 30  # of the exchange, at most; it stops when fewer than one atom in 1,000 moves
 
 
@@ -95,6 +97,7 @@ def scikit_multilearn_split(
     ids: Sequence[str] | None = None,
     seed: int = 0,
     max_bytes: int = 4 * 2**30,
+    max_pairs: int = 20_000_000,
 ) -> np.ndarray:
     """Split with scikit-multilearn's own `iterative_train_test_split`, made deterministic.
 
@@ -109,12 +112,13 @@ def scikit_multilearn_split(
         ids: see `iterative_split`.
         seed: of the row order and of NumPy's global state.
         max_bytes: largest size of the dense int64 matrix that the library works on.
+        max_pairs: most label pairs, summed over the documents, that it goes through.
 
     Returns:
         The part of each document, `(n_docs,)` int8.
 
     Raises:
-        ParameterError: wrong fractions or seed, or the dense matrix would exceed `max_bytes`.
+        ParameterError: wrong fractions or seed, or more than `max_bytes` or `max_pairs`.
         DataError: wrong labels or ids.
     """
     from skmultilearn.model_selection import iterative_train_test_split
@@ -129,6 +133,13 @@ def scikit_multilearn_split(
             f"documents x {n_labels} labels, more than the {max_bytes / 2**30:.1f} GiB allowed; "
             "use iterative_split."
         )
+    per_doc = np.diff(labels.indptr).astype(np.int64)
+    pairs = int((per_doc * (per_doc - 1) // 2).sum())
+    if pairs > max_pairs:
+        raise ParameterError(
+            f"scikit-multilearn goes through all label pairs of each document, {pairs:,} here, "
+            f"more than the {max_pairs:,} allowed; use iterative_split."
+        )
     rows = np.argsort(split_input.hashes(ids, n_docs, seed), kind="stable")[:, None]
     dense = labels[rows[:, 0]].toarray().astype(np.int64)
     assignment = np.zeros(n_docs, np.int8)
@@ -136,7 +147,7 @@ def scikit_multilearn_split(
     try:
         np.random.seed(seed % 2**32)
         for j in range(len(shares) - 1, 0, -1):
-            if shares[j] > 0 and len(rows):
+            if shares[j] > 0 and len(rows) > 1:  # the library cannot split a single document
                 share = shares[j] / shares[: j + 1].sum()
                 rows, dense, part, _ = iterative_train_test_split(rows, dense, share)
                 assignment[part[:, 0]] = j
@@ -148,15 +159,17 @@ def scikit_multilearn_split(
 def label_pairs(labels: sp.csr_matrix, min_docs: int = 1) -> sp.csr_matrix:
     """Documents by unordered label pairs, 0/1 CSR `(n_docs, n_pairs)` int32, pairs in sorted order.
 
-    Pairs with fewer than `min_docs` documents are left out.
+    Left out are pairs with fewer than `min_docs` documents, and those of documents with more than
+    `MOST_PAIRED` labels, which have half a million of them at 1,000 labels.
 
     >>> label_pairs(sp.csr_matrix([[1, 1, 0], [1, 1, 1]])).toarray().tolist()
     [[1, 0, 0], [1, 1, 1]]
     """
     n_docs, n_labels = labels.shape
-    end = np.repeat(labels.indptr[1:], np.diff(labels.indptr))
-    row = np.repeat(np.arange(n_docs, dtype=np.int32), np.diff(labels.indptr))
-    position = np.arange(labels.nnz)
+    per_doc = np.diff(labels.indptr)
+    end = np.repeat(labels.indptr[1:], per_doc)
+    row = np.repeat(np.arange(n_docs, dtype=np.int32), per_doc)
+    position = np.flatnonzero(np.repeat(per_doc, per_doc) <= MOST_PAIRED)
     rows, keys, distance = [], [], 0
     while len(position):
         distance += 1
@@ -277,7 +290,9 @@ def _solve(table: loops.Table, colptr: np.ndarray, rows: np.ndarray) -> None:
         loops.balance(table, -table.need.size, True, -1, trail)
     loops.refine(table, SWEEPS, 1.0)
     by_rarity = np.argsort(table.holders.sum(axis=1), kind="stable")
-    loops.repair(table, colptr, rows, by_rarity, 200 + 20 * int(table.missing[0]))
+    per_atom = max(1, len(table.indices) // len(table.part))
+    steps = min(200 + 20 * int(table.missing[0]), REPAIR_WORK // per_atom)
+    loops.repair(table, colptr, rows, by_rarity, steps)
     loops.balance(table, 0, False, -1, trail)
 
 

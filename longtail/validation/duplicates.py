@@ -14,11 +14,11 @@ SHINGLE = 3  # words
 BANDS, ROWS = 16, 8  # two texts that share 80 % of their shingles meet with probability 0.947
 _PRIME = np.uint64((1 << 31) - 1)
 # Scripts that write no spaces between words: Thai, Lao, Myanmar, Khmer, kana, and Han.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
-_WORD = re.compile(f"[{_UNSPACED}]|[^ {_UNSPACED}]+")
+_WORD = re.compile(f"[{UNSPACED}]|[^ {UNSPACED}]+")
 
 
 def text_keys(texts: Sequence[str]) -> list[str]:

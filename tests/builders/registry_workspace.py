@@ -18,7 +18,7 @@ import yaml
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from components._formats.corpus import write_corpus
+from components._formats.corpus import FOLD, write_corpus
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
 from components._registry.worker import Answer, ServedError
@@ -26,6 +26,7 @@ from longtail.label_matrix import encode
 from longtail.models import classifier
 from longtail.models.blending import blend
 from longtail.models.linear import fit_svm
+from longtail.splitting.rounds import make_plan
 from longtail.thresholds import tune
 from tests.builders.paths import ROOT
 
@@ -134,17 +135,19 @@ def build(
         noisy[:, column] = rng.permutation(noisy[:, column])
     model = tiny_classifier(labels)
     fit(model, texts["train"], noisy)
-    svm, _ = fit_svm(
-        texts["train"], targets[rows["train"]], texts["val"], targets[rows["val"]], n_jobs=1
-    )
+    learned = np.concatenate([rows["train"], rows["val"]])
+    plan = make_plan(np.full(len(learned), -1), np.arange(len(learned)) >= len(rows["train"]))
+    svm, _, _ = fit_svm(texts["train"] + texts["val"], targets[learned], plan, n_jobs=1)
     val = blend(model.scores(texts["val"]), svm.scores(texts["val"]), blend_weight)
     thresholds = tune(val, targets[rows["val"]])
     base = tune(svm.scores(texts["val"]), targets[rows["val"]])
     write_corpus(frame, folder / "artifacts/validate/corpus.parquet")
     (folder / "artifacts/split").mkdir(parents=True)
-    assignment = pd.DataFrame(
-        {"id": frame["id"], "split": parts, "group": frame["id"]}
-    ).sort_values("id")
+    assignment = (
+        pd.DataFrame({"id": frame["id"], "split": parts, "group": frame["id"], FOLD: pd.NA})
+        .astype({FOLD: "Int8"})
+        .sort_values("id")
+    )
     assignment.to_parquet(folder / "artifacts/split/assignment.parquet", index=False)
     classifier.save(model, folder / "artifacts/train/model")
     for part in ("val", "test"):

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from components._formats.corpus import write_corpus
+from components._formats.corpus import FOLD, write_corpus
 from components._formats.scores import Scores, write_scores
 from longtail import label_matrix
 from longtail.frequency import class_frequencies, cooccurrence, frequency_groups, statistics
@@ -109,7 +109,9 @@ def write_inputs(
         for part in ("train", "val", "test")
     }
     write_corpus(frame, paths["corpus"])
-    assignment = pd.DataFrame({"id": frame["id"], "split": parts, "group": frame["id"]})
+    assignment = pd.DataFrame(
+        {"id": frame["id"], "split": parts, "group": frame["id"], FOLD: pd.NA}
+    ).astype({FOLD: "Int8"})
     assignment.sort_values("id").to_parquet(paths["assignment"], index=False)
     write_counts(paths, labels, targets)
     ids = frame["id"][parts == "test"].tolist()

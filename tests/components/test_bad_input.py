@@ -201,7 +201,7 @@ def test_a_null_in_a_list_of_labels_is_refused_after_validation(project, capsys)
     rows.at[4, "labels"] = ["label-0", None]
     write_corpus(rows, Path("artifacts/validate/corpus.parquet"))
     assert run_stages(("split",)) == ("split", 3)
-    assert "row 4, column 'labels' has a null in its list" in only_error_line(capsys)
+    assert "row 5, column 'labels' has a null in its list" in only_error_line(capsys)
     frame = read_corpus(Path("artifacts/validate/corpus.parquet"), null_labels=True)
     assert frame.at[4, "labels"] == ["label-0", None]
 

@@ -16,7 +16,7 @@ from dvc_render import VegaRenderer
 from pydantic import ValidationError
 
 from components._formats.assignment import read_parts
-from components._formats.corpus import write_corpus
+from components._formats.corpus import FOLD, write_corpus
 from components.frequencies import Params, _write_plot, run
 from longtail.errors import DataError
 from tests.builders.params import stage_params
@@ -39,7 +39,8 @@ def inputs(folder: Path, assigned: dict[str, str] | None = None) -> tuple[Path, 
     rows = [{"id": i, "text": f"text {i}", "labels": labels} for i, (_, labels) in DOCS.items()]
     write_corpus(pd.DataFrame(rows), folder / "corpus.parquet")
     assigned = assigned or {i: part for i, (part, _) in reversed(DOCS.items())}
-    table = pa.table({"id": list(assigned), "split": list(assigned.values())})
+    no_folds = pa.nulls(len(assigned), pa.int8())
+    table = pa.table({"id": list(assigned), "split": list(assigned.values()), FOLD: no_folds})
     pq.write_table(table, folder / "assignment.parquet")
     return folder / "corpus.parquet", folder / "assignment.parquet"
 
@@ -55,6 +56,26 @@ def count(folder: Path, **params: Any) -> dict[str, Any]:
         params=stage_params(Params, "frequencies", params),
     )
     return json.loads((folder / "out" / "frequencies.json").read_text(encoding="utf-8"))
+
+
+def test_a_train_part_without_labels_is_said(tmp_path: Path) -> None:
+    parts = {i: "val" for i in DOCS} | {"t5": "train", "x1": "test"}
+    corpus, assignment = inputs(tmp_path, parts)
+    with pytest.raises(DataError, match="none of the 1 documents of train has a label"):
+        run(
+            corpus=corpus,
+            assignment=assignment,
+            frequencies=tmp_path / "frequencies.json",
+            cooccurrences=tmp_path / "pairs.npz",
+            label_counts=tmp_path / "labels.csv",
+            params=stage_params(Params, "frequencies"),
+        )
+
+
+def test_an_assignment_without_a_part_is_refused(tmp_path: Path) -> None:
+    """The baseline ended in scikit-learn's words."""
+    with pytest.raises(DataError, match="assignment.parquet: val and test has no documents"):
+        read_parts(*inputs(tmp_path, dict.fromkeys(DOCS, "train")))
 
 
 def test_no_label_runs_in_a_spreadsheet_or_in_the_page_of_the_plots(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from components import ingest as command
 from components._formats.assignment import write_assignment
-from components._formats.corpus import read_corpus
+from components._formats.corpus import FOLD, read_corpus
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import ROOT
 
@@ -37,11 +37,14 @@ def digest() -> str:
     return hashlib.sha256(Path("data/corpus.parquet").read_bytes()).hexdigest()
 
 
-def record_assignment(*, retired: tuple[str, ...] = (), **split_of: str) -> None:
+def record_assignment(
+    *, retired: tuple[str, ...] = (), folds: dict[str, int] | None = None, **split_of: str
+) -> None:
     path = Path("artifacts/split/assignment.parquet")
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     ids, parts = list(split_of), list(split_of.values())
-    write_assignment(path, ids, parts, ids, [identity in retired for identity in ids])
+    given = [(folds or {}).get(identity, -1) for identity in ids]
+    write_assignment(path, ids, parts, ids, [identity in retired for identity in ids], given)
 
 
 def test_a_csv_becomes_the_corpus_sorted_by_id(folder):
@@ -296,3 +299,31 @@ def test_a_full_disk_is_temporary_and_leaves_the_corpus_whole(folder, monkeypatc
 def _full(table, path, **options):
     Path(path).write_bytes(b"half")
     raise OSError(28, "No space left on device")
+
+
+PARTS = {"5": "train", "6": "test", "7": "val"}
+
+
+def test_folds_are_frozen_with_the_split_and_beside_one_that_is_frozen(folder):
+    ingest("csv", "in.csv")
+    record_assignment(**PARTS)
+    assert FOLD not in ingest("csv", "in.csv", "--freeze")
+    record_assignment(**PARTS, folds={"5": 0, "7": 1})  # by a version that has folds
+    assert ingest("csv", "in.csv", "--freeze")[FOLD] == [0, None, 1]
+    before = digest()
+    ingest("csv", "in.csv", "--freeze")
+    assert digest() == before, "a quiet night changes nothing"
+    record_assignment(**PARTS, folds={"5": 3, "7": 2})  # another number of folds
+    assert ingest("csv", "in.csv", "--freeze")[FOLD] == [3, None, 2]
+
+
+@pytest.mark.parametrize("folds", ["0,,7", "0.5,x,300"])
+def test_a_delivery_does_not_say_the_fold(folder, folds):
+    """And one that is delivered again is still the same."""
+    rows = zip("567", folds.split(","), strict=True)
+    lines = "".join(f"{identity},text {identity},a,{fold}\n" for identity, fold in rows)
+    Path("folds.csv").write_text(f"id,text,labels,{FOLD}\n{lines}", encoding="utf-8")
+    assert FOLD not in ingest("csv", "folds.csv")
+    record_assignment(**PARTS, folds={"5": 4, "7": 1})
+    assert ingest("csv", "folds.csv", "--freeze")[FOLD] == [4, None, 1]
+    assert ingest("csv", "folds.csv")[FOLD] == [4, None, 1]

@@ -65,7 +65,7 @@ def test_stdin_has_one_text_per_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("a.jsonl", b'{"text": "a \\ud800 b"}\n', r"line 1, column 'text': half of a character"),
         ("a.jsonl", b'{"text": "a", "id": "\\udfff"}\n', r"line 1, column 'id': half of a char"),
         ("a.csv", "text\nGrüße\n".encode("latin-1"), "is not utf-8; pass the file's encoding"),
-        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 is not valid JSON"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 cannot be read as JSON"),
         ("a.jsonl", b'{"text": "a"}\n[1]\n', "line 2: expected a JSON object"),
         ("a.jsonl", b'{"text": null}\n', "line 1, column 'text': expected a text, got None"),
         ("a.parquet", b"PAR1 but no more", "not a readable Parquet file"),

@@ -16,8 +16,8 @@ import yaml
 from pydantic import ValidationError
 
 from components import ingest, validate
-from components._formats.assignment import read_groups
-from components._formats.corpus import write_corpus
+from components._formats.assignment import read_folds, read_groups
+from components._formats.corpus import FOLD, write_corpus
 from components._frame.component import stage_command
 from components._frame.pipeline import load_stages
 from components.split import Params, run
@@ -54,7 +54,7 @@ def split(folder: Path, frame: pd.DataFrame, **params: Any) -> tuple[pd.Series, 
         params=stage_params(Params, "split", params),
     )
     table = pq.read_table(folder / "out" / "assignment.parquet")
-    assert table.column_names == ["id", "split", "group", "retired"]
+    assert table.column_names == ["id", "split", "group", "retired", "crossfit_fold"]
     report = json.loads((folder / "out" / "split.json").read_text(encoding="utf-8"))
     return table.to_pandas().set_index("id")["split"], report
 
@@ -92,15 +92,26 @@ def test_all_rows_frozen_change_nothing(tmp_path: Path, method: str) -> None:
     assert parts.tolist() == frozen and report["frozen"] == N_DOCS
 
 
-@pytest.mark.parametrize("columns", [{"group": "g"}, {"split": "train"}, {"text": "one text"}])
-def test_an_empty_part_is_said_with_its_cause(tmp_path: Path, columns: dict[str, str]) -> None:
-    frame = corpus(**columns)
-    if "split" in columns:
-        frame.loc[0, "split"] = "val"
-    with pytest.raises(DataError, match=r"test would have no document: of 100 documents") as caught:
-        split(tmp_path, frame)
-    free = 0 if "split" in columns else 1
-    assert f"the others are {free} groups" in str(caught.value)
+EMPTY = {
+    "few": ({}, 2, "val and test|val|test", "there are too few of them (2)"),
+    "one group": ({"group": "g"}, 100, "val and test", "form only 1 group, since"),
+    "copies": ({"text": "one text"}, 100, "val and test", "the 100 documents form only 1 group"),
+    "train": ({"split": "train"}, 100, "test", "freezes all 100 documents, and none of them as"),
+    "test": ({"split": "test"}, 100, "train and val", "freezes all 100 documents"),
+    "one is free": ({"split": ["train"] * 99 + [None]}, 100, "val|val and test",
+                    "99 of 100 documents are frozen, and the others form only 1 group"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["iterative", "scikit_multilearn"])
+@pytest.mark.parametrize("case", EMPTY)
+def test_an_empty_part_is_said_with_its_cause(tmp_path: Path, case: str, method: str) -> None:
+    columns, n_docs, part, cause = EMPTY[case]
+    if method == "scikit_multilearn" and case in ("one group", "copies"):
+        return  # it knows no groups
+    with pytest.raises(DataError, match=f"^({part}) would have no documents: ") as caught:
+        split(tmp_path, corpus(**columns)[:n_docs], method=method)
+    assert cause in str(caught.value) and "Add documents" in str(caught.value).replace("add", "Add")
 
 
 def test_an_empty_split_column_counts_as_none(tmp_path: Path) -> None:
@@ -173,7 +184,7 @@ def test_the_library_method_leaves_frozen_rows_and_splits_the_rest(tmp_path: Pat
 def test_the_report_compares_our_split_with_the_librarys(tmp_path: Path) -> None:
     frame = corpus()
     parts, report = split(tmp_path, frame)
-    facts = {"method", "frozen", "retired", "drawn", "labels", "quality", "reference"}
+    facts = {"method", "frozen", "retired", "drawn", "folds", "labels", "quality", "reference"}
     assert set(report) == facts
     assert report["labels"] == ["common", "half", "rare"]
     assert report["method"] == "iterative" and report["frozen"] == 0
@@ -275,7 +286,7 @@ def test_copies_stay_together_and_near_copies_by_a_setting(tmp_path: Path) -> No
     table = read_groups(tmp_path / "out" / "assignment.parquet")
     assert table.to_dict() == {i: i if i[2] == "c" else f"{i[:2]}a" for i in frame["id"]}
     across = report["quality"]["copies_across"]
-    assert not any(across["exact"].values()) and across["near"]["test"] > 0
+    assert not any(across["exact"].values()) and "near" not in across
     # From 1.0 on nothing but an exact copy of the word triples is a near-copy.
     parts, report = split(tmp_path, frame, near_similarity=1.0)
     assert not any(report["quality"]["copies_across"]["near"].values())
@@ -416,3 +427,44 @@ def test_nights_with_a_refresh(
     quiet = [Path(name).read_bytes() for name in files]
     night(delivery(4, 40))  # the same delivery again
     assert [Path(name).read_bytes() for name in files] == quiet
+
+
+def folds_of(folder: Path) -> pd.Series:
+    return read_folds(folder / "out" / "assignment.parquet")
+
+
+def test_train_and_val_get_folds_and_copies_share_one(tmp_path: Path) -> None:
+    frame = copied()
+    parts, report = split(tmp_path, frame)
+    folds, atoms = folds_of(tmp_path), read_groups(tmp_path / "out" / "assignment.parquet")
+    assert (folds[parts == "test"] == -1).all()
+    assert set(folds[parts != "test"]) == set(range(5))
+    assert (folds.groupby(atoms).nunique() == 1).all()
+    assert report["folds"] == folds[folds >= 0].value_counts().sort_index().tolist()
+    split(tmp_path, frame, folds=0)
+    assert (folds_of(tmp_path) == -1).all()
+
+
+def test_a_fold_that_was_given_stays(tmp_path: Path) -> None:
+    frame = corpus()
+    parts, _ = split(tmp_path, frame[:-30])
+    first = folds_of(tmp_path)
+    frame["split"] = frame["id"].map(parts)
+    frame[FOLD] = frame["id"].map(first.where(first >= 0)).astype("Int8")
+    split(tmp_path, frame)
+    second = folds_of(tmp_path)
+    pd.testing.assert_series_equal(second[first.index], first)
+    assert (second >= 0).sum() > (first >= 0).sum()
+
+
+def test_too_few_documents_have_no_folds_and_it_is_said(tmp_path: Path) -> None:
+    write_corpus(corpus()[:6].assign(split=["train", "train", "val", "val", "test", "test"]),
+                 tmp_path / "corpus.parquet")  # fmt: skip
+    said = run(
+        corpus=tmp_path / "corpus.parquet",
+        assignment=tmp_path / "out" / "assignment.parquet",
+        split_report=tmp_path / "out" / "split.json",
+        params=stage_params(Params, "split", {}),
+    )
+    assert said.endswith("too few documents for folds: everything is chosen on val alone")
+    assert (folds_of(tmp_path) == -1).all()

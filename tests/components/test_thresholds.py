@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,10 +217,10 @@ def test_a_test_document_among_the_val_scores_is_refused(stage: Stage) -> None:
     stage.put("val", replace(MODEL, ids=ids))
     stage.put("baseline", replace(BASELINE, ids=ids))
     message = stage.refusal()
-    assert f"{stage.folder / 'val'} and the val part of " in message
-    assert "differ, for example in 'v59'; run `dvc repro`" in message
+    assert message.startswith(f"{stage.folder / 'val'}: expected the documents of val in ")
+    assert "they differ, for example in 't0'. Run `dvc repro`" in message
     stage.assign({name: "val" for name in IDS[:-1]} | {"x0": "test"})
-    assert "differ, for example in 'x0'; run `dvc repro`" in stage.refusal()
+    assert "they differ, for example in 'x0'. Run `dvc repro`" in stage.refusal()
 
 
 def test_a_val_document_without_scores_is_refused(stage: Stage) -> None:
@@ -227,17 +228,40 @@ def test_a_val_document_without_scores_is_refused(stage: Stage) -> None:
     assert "differ, for example in 'v99'" in stage.refusal()
 
 
+def test_out_of_fold_scores_of_train_and_val_are_tuned_on(stage: Stage) -> None:
+    """The baseline may have more documents, in another order: its own are found by their ids."""
+    stage.assign({name: "val" if at % 3 else "train" for at, name in enumerate(IDS)})
+    order = np.random.default_rng(0).permutation(N_DOCS)
+    other = replace(
+        BASELINE,
+        ids=[IDS[at] for at in order],
+        scores=BASELINE.scores[order],
+        targets=BASELINE.targets[order],
+    )
+    expected = stage.run(blend=True)
+    stage.put("baseline", other)
+    assert stage.run(blend=True) == expected
+    shutil.rmtree(stage.folder / "out")
+    stage.assign({name: "val" if at % 3 else "train" for at, name in enumerate(IDS)} | {"t": "val"})
+    assert "differ, for example in 't'" in stage.refusal()
+
+
 @pytest.mark.parametrize("name", ["baseline", "comparison/bce/val"])
 @pytest.mark.parametrize(
-    "change", [{"ids": IDS[::-1]}, {"labels": ["a", "b", "d"]}, {"labels": ["b", "a", "c"]}]
+    ("change", "message"),
+    [
+        ({"ids": ["w", *IDS[1:]]}, "has no scores of 'v00'"),
+        ({"labels": ["a", "b", "d"]}, "has other labels"),
+        ({"labels": ["b", "a", "c"]}, "has other labels"),
+    ],
 )
 def test_rows_or_columns_unlike_the_models_are_refused(
-    stage: Stage, name: str, change: dict[str, list[str]]
+    stage: Stage, name: str, change: dict[str, list[str]], message: str
 ) -> None:
     """The same shape in another order would silently give wrong results."""
     stage.put(name, replace(BCE, **change))
     assert stage.refusal() == (
-        f"{stage.folder / name}: documents or labels differ from the model's; run `dvc repro`."
+        f"{stage.folder / name} {message}, so it is not of the same run; run `dvc repro`."
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from components._formats.corpus import write_corpus
+from components._formats.corpus import FOLD, write_corpus
 from components._formats.scores import Scores, read_scores, write_scores
 from components._thresholds_params import Params as ThresholdsParams
 from components._train.params import Params
@@ -41,7 +41,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     corpus = small_corpus(120)
     write_corpus(corpus, tmp_path / "corpus.parquet")
     split = [PARTS[0 if i % 5 < 3 else i % 5 - 2] for i in range(len(corpus))]
-    table = pa.table({"id": corpus["id"].tolist(), "split": split})
+    folds = pa.nulls(len(corpus), pa.int8())
+    table = pa.table({"id": corpus["id"].tolist(), "split": split, FOLD: folds})
     pq.write_table(table, tmp_path / "assignment.parquet")
     train = corpus["labels"][[part == "train" for part in split]]
     counted = {
@@ -63,12 +64,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         profile: str,
         head_epochs: int,
         loss: str = "db",
+        losses: tuple[str, ...] = ("db",),
         loss_options: dict[str, Any] | None = None,
         thresholds: dict[str, Any] | None = None,
         **finetune: Any,
     ) -> Path:
         section["head"]["epochs"] = head_epochs
-        section["loss"] = loss
+        section.update(loss=loss, losses=list(losses))
         out = tmp_path / name
         run(
             corpus=tmp_path / "corpus.parquet",
@@ -149,10 +151,10 @@ def test_fine_tuning_is_kept_only_if_val_improves(stage):
 
 
 def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
-    """The heads rank DB before BCE; fine-tuning improves BCE, so BCE is what `auto` saves."""
-    unblended = {"blend": False}
-    headed = stage("headed", "head", 15, loss="auto", thresholds=unblended)
-    assert facts_of(headed)["loss"] == "db"
+    """The heads rank ZLPR before BCE; fine-tuning improves BCE, so BCE is what `auto` saves."""
+    unblended, losses = {"blend": False}, ("zlpr",)
+    headed = stage("headed", "head", 15, "auto", losses, thresholds=unblended)
+    assert facts_of(headed)["loss"] == "zlpr"
     truth = {row.text: row.labels for row in small_corpus(120).itertuples()}
 
     def tuned(start, name, loss, parts, params):
@@ -165,18 +167,18 @@ def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
         row = {"micro_f1": 0.0, "macro_f1": 0.0, "mean_f1": 0.0}
         return model, [{"loss": name, "profile": "finetune", "epoch": 1, **row}]
 
-    monkeypatch.setattr("components._train.profiles.finetune", tuned)
+    monkeypatch.setattr("components._train.finetuned.finetune", tuned)
     found = {}
-    for loss in ("auto", "db"):
-        out = stage(loss, "finetune", 15, loss=loss, thresholds=unblended)
+    for loss in ("auto", "zlpr"):
+        out = stage(loss, "finetune", 15, loss, losses, thresholds=unblended)
         found[loss] = facts_of(out)["loss"]
         assert {n: v["profile"] for n, v in facts_of(out)["val"].items()} == {
-            "db": "head",
+            "zlpr": "head",
             "bce": "finetune",
         }
         of_loss = read_scores(out / "comparison" / found[loss] / "test").scores
         np.testing.assert_array_equal(read_scores(out / "test_scores").scores, of_loss)
-    assert found == {"auto": "bce", "db": "db"}
+    assert found == {"auto": "bce", "zlpr": "zlpr"}
 
 
 @pytest.mark.parametrize("tuning", [{"objective": "global"}, {"objective": "per_label"}])
@@ -214,10 +216,32 @@ def test_the_chosen_head_is_trained_without_label_names_too(stage):
     assert sorted(p.name for p in (tuned / "comparison").iterdir()) == ["bce", "db"]
 
 
+def test_with_folds_train_and_val_are_scored_out_of_fold(stage, tmp_path):
+    """And val is learned from, so the model differs; fine-tuning keeps to train and val."""
+    alone = stage("alone", "head", 15)
+    path = tmp_path / "assignment.parquet"
+    table = pq.read_table(path)
+    learned = [part != "test" for part in table["split"].to_pylist()]
+    folds = [i % 3 if free else None for i, free in enumerate(learned)]
+    column = table.column_names.index(FOLD)
+    pq.write_table(table.set_column(column, FOLD, pa.array(folds, pa.int8())), path)
+    corpus = small_corpus(120)
+    write_scores(tmp_path / "baseline", baseline_scores(corpus[learned], noise=3.0))
+    out = stage("folds", "head", 15)
+    scored = read_scores(out / "val_scores")
+    assert sorted(scored.ids) == sorted(corpus["id"][learned])
+    assert (facts_of(out)["folds"], facts_of(alone)["folds"]) == (3, 0)
+    assert np.abs(scores_of(out) - scores_of(alone)).max() > 1e-3
+    tuned = stage("tuned", "finetune", 2)
+    assert sorted(read_scores(tuned / "val_scores").ids) == sorted(
+        read_scores(alone / "val_scores").ids
+    )
+
+
 def test_baseline_scores_of_other_documents_are_refused(stage, tmp_path):
     scores = read_scores(tmp_path / "baseline")
-    write_scores(tmp_path / "baseline", replace(scores, ids=scores.ids[::-1]))
-    with pytest.raises(DataError, match="baseline: documents or labels differ from the val part"):
+    write_scores(tmp_path / "baseline", replace(scores, ids=[*scores.ids[1:], "another"]))
+    with pytest.raises(DataError, match="baseline has no scores of .*run `dvc repro`"):
         stage("out", "head", 2)
 
 

@@ -207,7 +207,7 @@ def test_faults_of_form_leave_findings_too(stage: Stage, content: bytes | None, 
         ("aliases: {x: y, y: z}", "'y', which is not an allowed label"),
         ("label: [a]", "expected only the keys"),
         ("labels: [a", "is not valid YAML"),
-        ("- a", "expected only the keys"),
+        ("- a", "expected the keys 'labels' and 'aliases', got a list"),
     ],
 )
 def test_an_invalid_label_list_is_refused(stage: Stage, text: str, match: str) -> None:

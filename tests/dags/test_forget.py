@@ -67,7 +67,9 @@ def night(repo: Path, key: str, source: Path | None = None) -> tuple[ws.Workspac
             assignment = checkout.folder / "artifacts" / "split" / "assignment.parquet"
             assignment.parent.mkdir(exist_ok=True)
             ids = read_corpus(corpus)["id"].tolist()
-            write_assignment(assignment, ids, ["test"] * len(ids), ids, [False] * len(ids))
+            write_assignment(
+                assignment, ids, ["test"] * len(ids), ids, [False] * len(ids), [-1] * len(ids)
+            )
         real(checkout.folder, *argv[1:])
     stages = load_stages(repo / "dvc.yaml")
     if ws.stale_stages(checkout, stages, False, None):

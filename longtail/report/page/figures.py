@@ -228,7 +228,7 @@ def reliability(figure: Figure, details: Details) -> bool:
 
 
 def history(figure: Figure, details: Details) -> bool:
-    """F1 on val by epoch, one line per loss; dashed for fine-tuning."""
+    """F1 on documents held out by epoch, one line per loss; dashed for fine-tuning."""
     columns, rows = details["history"].get("columns", []), details["history"].get("rows", [])
     if not {"loss", "profile", "epoch", "macro_f1", "micro_f1"} <= set(columns) or not rows:
         return False
@@ -247,7 +247,7 @@ def history(figure: Figure, details: Details) -> bool:
                 linestyle="--" if tuned else "-",
                 label=f"{loss}, fine-tuned" if tuned else str(loss),
             )
-        axes.set_title(f"{TITLES[metric]} on val", fontsize=9, color=INK)
+        axes.set_title(f"{TITLES[metric]} on held-out documents", fontsize=9, color=INK)
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     _legend(figure)

@@ -7,19 +7,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from components._formats.assignment import read_assignment, read_groups, write_assignment
+from components._formats.assignment import (
+    read_assignment,
+    read_folds,
+    read_groups,
+    write_assignment,
+)
 from longtail.errors import DataError
 
 
 def test_what_is_written_is_read_sorted_by_id(tmp_path: Path) -> None:
     path = tmp_path / "assignment.parquet"
-    write_assignment(
-        path, ["b", "c", "a"], ["test", "val", "train"], ["b", "a", "a"], [False, False, True]
-    )
+    parts, groups, retired = ["test", "val", "train"], ["b", "a", "a"], [False, False, True]
+    write_assignment(path, ["b", "c", "a"], parts, groups, retired, [-1, 3, 0])
     assert read_assignment(path).to_dict() == {"a": "train", "b": "test", "c": "val"}
-    groups = read_groups(path)
-    assert groups.to_dict() == {"a": "a", "b": "b", "c": "a"}
-    assert groups.index.tolist() == ["a", "b", "c"] and groups.name == "group"
+    found = read_groups(path)
+    assert found.to_dict() == {"a": "a", "b": "b", "c": "a"}
+    assert found.index.tolist() == ["a", "b", "c"] and found.name == "group"
+    assert read_folds(path).to_dict() == {"a": 0, "b": -1, "c": 3}
     assert pd.read_parquet(path)["retired"].tolist() == [True, False, False]
 
 

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.special import expit
 
-from components._formats.corpus import write_corpus
+from components._formats.corpus import FOLD, write_corpus
 from components._formats.linear import read_linear, write_linear
 from components._formats.model import load_model
 from components._formats.scores import read_scores
@@ -37,7 +37,9 @@ def write_inputs(folder: Path, texts: list[str] | None = None) -> tuple[Path, Pa
         frame["text"] = texts
     write_corpus(frame, folder / "corpus.parquet")
     part = ["train"] * 18 + ["val"] * 6 + ["test"] * 6
-    pq.write_table(pa.table({"id": frame["id"], "split": part}), folder / "assignment.parquet")
+    no_folds = pa.nulls(len(frame), pa.int8())
+    table = pa.table({"id": frame["id"], "split": part, FOLD: no_folds})
+    pq.write_table(table, folder / "assignment.parquet")
     return folder / "corpus.parquet", folder / "assignment.parquet"
 
 
@@ -89,7 +91,7 @@ def test_max_terms_keeps_the_most_frequent_words(tmp_path: Path) -> None:
 
 def test_texts_without_a_common_word_are_bad_data_and_nothing_is_written(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path, [f"single{i}" for i in range(30)])
-    with pytest.raises(DataError, match="No word occurs in two of the 18 train texts"):
+    with pytest.raises(DataError, match="No word occurs in two of the 18 texts learned from"):
         fit(tmp_path, *inputs)
     assert {path.name for path in tmp_path.iterdir()} == {"corpus.parquet", "assignment.parquet"}
 

@@ -98,9 +98,13 @@ def test_a_section_that_is_not_a_mapping_does_not_count_as_empty(
     assert text.splitlines()[1].startswith("  stage: Input should be a valid dictionary")
 
 
-@pytest.mark.parametrize("text", ["other: {}\n", "", "- stage\n", "just words"])
-def test_a_missing_section_is_named(tmp_path: Path, text: str) -> None:
-    assert "has no section 'stage'; add it" in complaint(tmp_path, text)
+def test_a_missing_section_is_named(tmp_path: Path) -> None:
+    assert "has no section 'stage'; add it" in complaint(tmp_path, "other: {}\n")
+
+
+@pytest.mark.parametrize("text", ["", "- stage\n", "just words"])
+def test_a_file_without_sections_is_named(tmp_path: Path, text: str) -> None:
+    assert "params.yaml has no sections, expected one per stage" in complaint(tmp_path, text)
 
 
 @pytest.mark.parametrize("content", [b"stage: {rate: 0.5\n", b"stage: {}  # gr\xfc\xdfe\n"])

@@ -18,8 +18,8 @@ from pydantic import BaseModel
 
 from components._cli import check as check_file
 from components._frame import params as params_file
+from components._train.features import pretrained
 from components._train.params import Params as TrainParams
-from components._train.profiles import pretrained
 from longtail.errors import ParameterError
 from longtail.models import encoder as encoders
 from tests.builders.params import stage_params

@@ -117,7 +117,11 @@ J = '{"id": "1", "text": "x", "labels": ["a"]}\n'
 FAULTS = [
     ("csv", "", "in.csv is empty"),
     ("csv", "\n\n", "only blank lines"),
-    ("csv", "Key;Body;Tags\n1;x;a\n", "no column 'id'.*found: 'Key;Body;Tags'.*--id-column.*--sep"),
+    (
+        "csv",
+        "Key;Body;Tags\n1;x;a\n",
+        "no column 'id'.*'Key;Body;Tags'.*pass --separator ';'",
+    ),
     ("csv", "id,text,Labels\n1,x,a\n", "no column 'labels'.*'id', 'text', 'Labels'"),
     ("csv", "id,text,labels,text\n", "column 'text' appears twice"),
     ("csv", ",id,text,labels\n0,1,x,a\n", "column 1 has no name"),
@@ -138,7 +142,7 @@ FAULTS = [
     ("onehot", "id,text,a,b\n1,x,1,\n", "row 1.*column 'b': expected 0 or 1, got ''"),
     ("onehot", "id,text\n1,x\n", "no label column"),
     ("onehot", "key,text,a\n1,x,1\n", "no column 'id'"),
-    ("jsonl", J + "{oops\n", "line 2 is not valid JSON"),
+    ("jsonl", J + "{oops\n", "line 2 cannot be read as JSON"),
     ("jsonl", J + "[1]\n", "line 2: expected a JSON object, got list"),
     ("jsonl", J + "\n" + J.replace('["a"]', "null"), r"row 2 \(line 3\), column 'labels'.*null"),
     ("jsonl", J.replace('["a"]', '"a"'), "'labels': expected a list.*--label-separator"),

@@ -101,7 +101,7 @@ def test_the_others_keep_their_part_of_the_split(folder: Path) -> None:
     path = Path("artifacts/split/assignment.parquet")
     path.parent.mkdir(parents=True)
     parts = ["train", "test", "test", "val"]
-    write_assignment(path, ["1", "2", "3", "4"], parts, ["1", "2", "3", "4"], [False] * 4)
+    write_assignment(path, ["1", "2", "3", "4"], parts, ["1", "2", "3", "4"], [False] * 4, [-1] * 4)
     ingest("--forget", "gone.txt")
     frame = read_corpus(CORPUS)
     assert dict(zip(frame["id"], frame["split"], strict=True)) == {

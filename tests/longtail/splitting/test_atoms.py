@@ -30,7 +30,7 @@ def relations(draw, max_docs: int = 30):
     return ids, groups, Copies(exact, pairs[pairs[:, 0] < pairs[:, 1]])
 
 
-def searched(ids, groups, copies: Copies, near: bool) -> list[str]:
+def searched(ids, groups, copies: Copies) -> list[str]:
     """The smallest id that can be reached from each document."""
     n_docs = len(ids)
     linked = np.eye(n_docs, dtype=bool)
@@ -38,7 +38,7 @@ def searched(ids, groups, copies: Copies, near: bool) -> list[str]:
         for j in range(n_docs):
             linked[i, j] |= groups[i] is not None and groups[i] == groups[j]
             linked[i, j] |= copies.exact[i] >= 0 and copies.exact[i] == copies.exact[j]
-    for i, j in copies.near if near else ():
+    for i, j in () if copies.near is None else copies.near:
         linked[i, j] = linked[j, i] = True
     for _ in range(n_docs):
         linked = linked @ linked
@@ -49,8 +49,9 @@ def searched(ids, groups, copies: Copies, near: bool) -> list[str]:
 @given(relations(), st.booleans())
 def test_atoms_are_what_can_be_reached(given_, near):
     ids, groups, copies = given_
-    assert atoms(ids, groups, copies, near=near) == searched(ids, groups, copies, near)
-    assert atoms(ids, None, copies, near=near) == searched(ids, [None] * len(ids), copies, near)
+    copies = copies if near else copies._replace(near=None)
+    assert atoms(ids, groups, copies) == searched(ids, groups, copies)
+    assert atoms(ids, None, copies) == searched(ids, [None] * len(ids), copies)
 
 
 @settings(max_examples=100, deadline=None)
@@ -58,7 +59,7 @@ def test_atoms_are_what_can_be_reached(given_, near):
 def test_nothing_crosses_parts_and_sizes_are_within_one_atom(given_, seed, near):
     ids, groups, copies = given_
     labels = sp.csr_matrix(np.random.default_rng(seed).random((len(ids), 4)) < 0.3)
-    together = atoms(ids, groups, copies, near=near)
+    together = atoms(ids, groups, copies if near else copies._replace(near=None))
     part = iterative_split(labels, THREE, ids=ids, groups=together, seed=seed)
     across = copies_across(part, copies, 3)
     assert not across["exact"].any()
@@ -105,15 +106,16 @@ def test_copies_across_by_hand():
 def test_a_chain_of_group_copy_and_near_copy_is_one_atom():
     copies = Copies(np.array([-1, 0, 0, -1, -1]), np.array([[2, 3]]))
     groups = ["g", "g", None, None, None]
-    assert atoms(["e", "d", "c", "b", "a"], groups, copies, near=True) == ["b"] * 4 + ["a"]
-    assert atoms(["e", "d", "c", "b", "a"], groups, copies, near=False) == ["c"] * 3 + ["b", "a"]
-    assert atoms([], None, Copies(np.zeros(0, int), NO_PAIRS), near=True) == []
+    assert atoms(["e", "d", "c", "b", "a"], groups, copies) == ["b"] * 4 + ["a"]
+    alone = copies._replace(near=None)
+    assert atoms(["e", "d", "c", "b", "a"], groups, alone) == ["c"] * 3 + ["b", "a"]
+    assert atoms([], None, Copies(np.zeros(0, int), NO_PAIRS)) == []
 
 
 @pytest.mark.parametrize("frozen_in", [0, 1, 2])
 def test_a_new_copy_joins_the_part_of_the_frozen_one(frozen_in):
     copies = Copies(np.array([0, -1, -1, 0, -1, -1]), NO_PAIRS)
-    together = atoms(list("abcdef"), None, copies, near=True)
+    together = atoms(list("abcdef"), None, copies)
     fixed = np.array([frozen_in, -1, -1, -1, -1, -1])
     part = iterative_split(sp.csr_matrix((6, 1)), THREE, groups=together, fixed=fixed)
     assert part[0] == part[3] == frozen_in

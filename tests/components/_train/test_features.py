@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from components._formats.assignment import Part
-from components._train import profiles
+from components._train import features, finetuned
 from components._train.params import Params
 from longtail import label_matrix
 from longtail.losses import make_loss
@@ -35,32 +35,36 @@ def documents() -> Parts:
     targets = label_matrix.encode(corpus["labels"].tolist(), LABELS)
     ids, texts = corpus["id"].tolist(), corpus["text"].tolist()
     rows = {"train": slice(0, 40), "val": slice(40, 60)}
-    return {name: Part(ids[at], texts[at], targets[at]) for name, at in rows.items()}
+    return {name: part(ids[at], texts[at], targets[at]) for name, at in rows.items()}
+
+
+def part(ids: list[str], texts: list[str], targets: sp.csr_matrix) -> Part:
+    return Part(ids, texts, targets, np.full(len(ids), -1))
 
 
 def test_another_model_in_the_same_folder_has_its_own_features(params, tmp_path) -> None:
     val = documents()["val"]
 
-    def features() -> np.ndarray:
-        return np.array(profiles.features_of(profiles.pretrained(LABELS, params), val, params))
+    def found() -> np.ndarray:
+        return np.array(features.features_of(features.pretrained(LABELS, params), val, params))
 
-    first = features()
+    first = found()
     write_encoder(tmp_path / "encoder", seed=1)
-    second = features()
+    second = found()
     assert np.abs(second - first).max() > 0.01, "the features are those of the replaced model"
     write_encoder(tmp_path / "encoder")
-    np.testing.assert_array_equal(features(), first)
+    np.testing.assert_array_equal(found(), first)
     assert len(list((tmp_path / "cache" / "features").iterdir())) == 2, "the first were kept"
 
 
 def test_the_same_model_in_another_folder_finds_its_features(params, tmp_path, monkeypatch) -> None:
     val = documents()["val"]
-    features = profiles.features_of(profiles.pretrained(LABELS, params), val, params)
+    first = features.features_of(features.pretrained(LABELS, params), val, params)
     write_encoder(tmp_path / "copy")
     moved = params.model_copy(update={"encoder": str(tmp_path / "copy")})
-    monkeypatch.setattr(profiles, "extract_features", None)  # would fail if it were called
-    again = profiles.features_of(profiles.pretrained(LABELS, moved), val, moved)
-    np.testing.assert_array_equal(again, features)
+    monkeypatch.setattr(features, "extract_features", None)  # would fail if it were called
+    again = features.features_of(features.pretrained(LABELS, moved), val, moved)
+    np.testing.assert_array_equal(again, first)
 
 
 @pytest.fixture
@@ -72,12 +76,12 @@ def checkpoints(params: Params, monkeypatch: pytest.MonkeyPatch) -> Callable[...
         asked.append(checkpoints)
         return []
 
-    monkeypatch.setattr(profiles, "fine_tune", fine_tune)
+    monkeypatch.setattr(finetuned, "fine_tune", fine_tune)
 
     def folder(parts: Parts, *, loss: str = "db", **changes: Any) -> Path:
         mine = params.model_copy(update=changes)
-        start = profiles.pretrained(LABELS, mine)
-        profiles.finetune(start, loss, make_loss(loss, [5] * len(LABELS), 40), parts, mine)
+        start = features.pretrained(LABELS, mine)
+        finetuned.finetune(start, loss, make_loss(loss, [5] * len(LABELS), 40), parts, mine)
         return asked[-1]
 
     return folder
@@ -122,8 +126,8 @@ def test_a_document_between_the_parts_is_not_the_same(checkpoints) -> None:
     targets = sp.vstack([train.targets, val.targets]).tocsr()
     texts, ids = train.texts + val.texts, train.ids + val.ids
     moved = {
-        "train": Part(ids[:41], texts[:41], targets[:41]),
-        "val": Part(ids[41:], texts[41:], targets[41:]),
+        "train": part(ids[:41], texts[:41], targets[:41]),
+        "val": part(ids[41:], texts[41:], targets[41:]),
     }
     assert checkpoints(moved) != checkpoints(parts)
 

@@ -1,0 +1,61 @@
+"""The documents that models learn from, train and val, and who of them is scored by which model."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from components._formats.assignment import Part
+from longtail.splitting.rounds import NONE, Plan, Rows, make_plan
+
+
+class Learned(NamedTuple):
+    """Train, then val, as one part; the rows of `plan` are its rows."""
+
+    docs: Part
+    plan: Plan
+
+    @property
+    def n_folds(self) -> int:
+        """Folds that are cross-fitted; 0 if train is learned from and val is scored."""
+        return len(self.plan.rounds) if self.plan.refit else 0
+
+    @property
+    def scored_name(self) -> str:
+        """What the scored documents are called."""
+        return "out-of-fold" if self.plan.refit else "val"
+
+    @property
+    def scored(self) -> Part:
+        """The documents that choices are made on, in the order of their scores."""
+        return rows_of(self.docs, self.plan.scored)
+
+
+def learned(parts: dict[str, Part], *, folds: bool = True) -> Learned:
+    """Train and val of `read_parts`, with the rounds that the folds of `split` give.
+
+    Args:
+        parts: by name.
+        folds: whether the folds are used, if there are any.
+    """
+    train, val = parts["train"], parts["val"]
+    docs = Part(
+        train.ids + val.ids,
+        train.texts + val.texts,
+        sp.vstack([train.targets, val.targets], "csr"),
+        np.concatenate([train.folds, val.folds]),
+    )
+    used = docs.folds if folds else np.full(len(docs.ids), NONE)
+    return Learned(docs, make_plan(used, np.arange(len(docs.ids)) >= len(train.ids)))
+
+
+def rows_of(part: Part, rows: Rows) -> Part:
+    """Some documents of a part."""
+    return Part(
+        [part.ids[row] for row in rows],
+        [part.texts[row] for row in rows],
+        part.targets[rows],
+        part.folds[rows],
+    )

@@ -1,0 +1,98 @@
+"""The profile `finetune`: encoder and head learn together, starting from the head's profile."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from torch import nn
+
+from components._formats.assignment import Part
+from components._formats.comparison import COMPARED
+from components._frame.progress import progress
+from components._frame.scratch import scratch
+from components._train.choice import Choice
+from components._train.heads import Rows, Trained
+from components._train.params import Params
+from longtail.frequency import class_frequencies
+from longtail.models.classifier import Classifier
+from longtail.models.encoder import encoder_digest
+from longtail.models.finetune import Documents, FineTuning, fine_tune
+from longtail.models.heads import MakeLoss
+
+Parts = dict[str, Part]
+SCORED = ("val", "test")
+
+
+def finetune_best(
+    heads: Trained, losses: dict[str, MakeLoss], parts: Parts, params: Params, choice: Choice
+) -> Trained:
+    """Fine-tune the chosen loss and the one it is compared with, starting from their heads.
+
+    A model that would not be served better on val for it is left as it was.
+    """
+    names = list(dict.fromkeys((choice.of(heads.served), COMPARED)))
+    found = replace(
+        heads,
+        models={name: heads.models[name] for name in names},
+        scores={name: heads.scores[name] for name in names},
+        served={name: heads.served[name] for name in names},
+        profiles=dict.fromkeys(names, "head"),
+        history=list(heads.history),
+    )
+    train = parts["train"].targets
+    for name in names:
+        loss = losses[name](class_frequencies(train), train.shape[0])
+        tuned, epochs = finetune(heads.models[name], name, loss, parts, params)
+        scores = {part: tuned.scores(parts[part].texts) for part in SCORED}
+        served = choice.served(scores["val"])
+        if choice.value(served) > choice.value(heads.served[name]):
+            found.models[name], found.scores[name], found.served[name] = tuned, scores, served
+            found.profiles[name] = "finetune"
+        found.history.extend(epochs)
+    return found
+
+
+def finetune(
+    start: Classifier, name: str, loss: nn.Module, parts: Parts, params: Params
+) -> tuple[Classifier, Rows]:
+    """Fine-tune a copy of `start`, resuming where a killed run stopped."""
+    model = copy.copy(start)
+    model._modules = {**start._modules, "head": copy.deepcopy(start.head)}
+    model.encoder = copy.deepcopy(start.encoder)
+    documents = {
+        part: Documents(model.tokenize(parts[part].texts), parts[part].targets)
+        for part in ("train", "val")
+    }
+    facts = {
+        "params": params.model_dump(),
+        "encoder": encoder_digest(start.encoder, start.tokenizer),
+        "loss": name,
+        "labels": model.labels,
+    }
+    texts = [text for part in documents for text in parts[part].texts]
+    # Val too: it decides on the best epoch, and when to stop.
+    targets = [array for part in documents for array in _arrays(parts[part])]
+    checkpoints = scratch("checkpoints", facts, texts, targets)
+    with progress(f"fine-tuning {name}", "steps") as show:
+        rows = fine_tune(
+            model,
+            loss,
+            documents["train"],
+            documents["val"],
+            how=FineTuning(**params.finetune.model_dump()),
+            checkpoints=checkpoints,
+            objective=params.objective,
+            seed=params.seed,
+            progress=show,
+        )
+    shutil.rmtree(checkpoints)
+    return model, [{"loss": name, "profile": "finetune", **row} for row in rows]
+
+
+def _arrays(part: Part) -> Iterator[np.ndarray]:
+    """All of the part's targets; its number of documents is in the length of `indptr`."""
+    yield from (part.targets.indptr, part.targets.indices, part.targets.data)

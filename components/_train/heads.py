@@ -1,0 +1,162 @@
+"""The heads on the frozen encoder: one model per loss, cross-fitted."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count  # what a container allows
+from torch import nn
+
+from components._formats.assignment import Part
+from components._formats.comparison import COMPARED
+from components._formats.learned import Learned
+from components._frame.progress import progress
+from components._train.choice import Choice
+from components._train.features import device, features_of
+from components._train.params import Params
+from longtail.losses import loss_options, make_loss
+from longtail.models.classifier import Classifier, Head
+from longtail.models.features import name_features
+from longtail.models.heads import (
+    CrossFitted,
+    Examples,
+    HeadShape,
+    HeadTraining,
+    MakeLoss,
+    cross_fit,
+    predict,
+)
+from longtail.models.served import Tuned
+
+Rows = list[dict[str, Any]]
+Scores = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One model per loss.
+
+    Attributes:
+        models: loss to model.
+        scores: loss to `val` (the documents held out) and `test`, each `(n_docs, n_labels)`.
+        served: loss to what would be served of it, with its F1 on the documents held out.
+        profiles: loss to the profile whose model was kept.
+        history: one row per loss, profile and epoch.
+    """
+
+    models: dict[str, Classifier]
+    scores: dict[str, Scores]
+    served: dict[str, Tuned]
+    profiles: dict[str, str]
+    history: Rows
+
+    def kept_epoch(self, loss: str, objective: str) -> dict[str, Any]:
+        """The row of the epoch whose weights were kept: a head's last, else the best."""
+        kept = (loss, self.profiles[loss])
+        rows = [row for row in self.history if (row["loss"], row["profile"]) == kept]
+        if self.profiles[loss] == "head":
+            return rows[-1]
+        return max(rows, key=lambda row: row[objective])
+
+
+@dataclass(frozen=True)
+class Features:
+    """What heads learn from and are tested on: features, targets, and those of the label names."""
+
+    learned: Examples
+    test: np.ndarray
+    names: np.ndarray
+
+
+def all_features(
+    start: Classifier, parts: dict[str, Part], found: Learned, params: Params
+) -> Features:
+    """Features of all documents and label names, from the cache as far as it has them."""
+    of_part = {name: features_of(start, part, params) for name, part in parts.items()}
+    both = np.concatenate([of_part["train"], of_part["val"]])
+    return Features(Examples(both, found.docs.targets), of_part["test"], name_features(start))
+
+
+def make_losses(mu: float, params: Params) -> dict[str, MakeLoss]:
+    """What makes the candidate losses, and the one that they are compared with."""
+    names = params.losses if params.loss == "auto" else [params.loss]
+    return {name: partial(_loss, name, mu, params) for name in dict.fromkeys([*names, COMPARED])}
+
+
+def _loss(name: str, mu: float, params: Params, class_freq: np.ndarray, n_docs: int) -> nn.Module:
+    options: dict[str, Any] = {"mu": mu} if "mu" in loss_options(name) else {}
+    options |= params.loss_options.get(name, {})
+    return make_loss(name, class_freq, n_docs, **options)
+
+
+def train_heads(
+    start: Classifier,
+    features: Features,
+    found: Learned,
+    losses: dict[str, MakeLoss],
+    params: Params,
+    choice: Choice,
+) -> Trained:
+    """Train one model per loss, all with the frozen encoder of `start`."""
+    fitted = _cross_fit(features, found, losses, params, features.names, "heads")
+    models = {name: _with_head(start, own.head) for name, own in fitted.items()}
+    scores = {name: _scores(own, features) for name, own in fitted.items()}
+    history = [
+        {"loss": name, "profile": "head", **row}
+        for name, own in fitted.items()
+        for row in own.history
+    ]
+    served = {name: choice.served(by_part["val"]) for name, by_part in scores.items()}
+    return Trained(models, scores, served, dict.fromkeys(models, "head"), history)
+
+
+def _with_head(start: Classifier, head: Head) -> Classifier:
+    """A model that shares the frozen encoder, which is large, but not the head."""
+    model = copy.copy(start)
+    model._modules = {**start._modules, "head": head}
+    return model
+
+
+def _scores(own: CrossFitted, features: Features) -> Scores:
+    return {"val": own.scores, "test": predict(own.head, features.test)}
+
+
+def scores_without_label_names(
+    name: str,
+    loss: MakeLoss,
+    features: Features,
+    found: Learned,
+    params: Params,
+) -> Scores:
+    """The scores of the model that `loss` trains if it is not told the labels' names."""
+    title = f"{name} heads without label names"
+    return _scores(_cross_fit(features, found, {name: loss}, params, None, title)[name], features)
+
+
+def _cross_fit(
+    features: Features,
+    found: Learned,
+    losses: dict[str, MakeLoss],
+    params: Params,
+    names: np.ndarray | None,
+    title: str,
+) -> dict[str, CrossFitted]:
+    own = params.head
+    with progress(title, "heads") as show:
+        return cross_fit(
+            features.learned,
+            found.plan,
+            losses,
+            shape=HeadShape(own.hidden, own.dropout, names if own.label_names else None),
+            how=HeadTraining(
+                own.learning_rate, own.weight_decay, own.epochs, own.batch_size, own.bf16
+            ),
+            device=device(),
+            seed=params.seed,
+            n_jobs=cpu_count(),
+            progress=show,
+        )

@@ -1,0 +1,13 @@
+"""What the device computes in."""
+
+from __future__ import annotations
+
+import torch
+
+
+def computes_bf16() -> bool:
+    """Whether the device computes in bf16 itself; emulated bf16 is slower than float32."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
