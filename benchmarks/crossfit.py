@@ -31,7 +31,7 @@ from components._formats.assignment import Part, read_groups, read_parts
 from components._formats.learned import Learned, learned
 from components._frame.params import load_params
 from components._train.features import pretrained
-from components._train.heads import Features, _cross_fit, all_features, make_losses
+from components._train.heads import Features, all_features, fit_heads, make_losses
 from components._train.params import Params
 from components.baseline import Params as BaselineParams
 from longtail.evaluation.metrics import apply_thresholds
@@ -129,7 +129,7 @@ def rows_of(data: Data, features: Features, found: Learned, params: Params) -> A
     scores = {SVM: (svm, time.time() - started)}
     for name, loss in make_losses(data.mu, params).items():
         started = time.time()
-        own = _cross_fit(features, found, {name: loss}, params, features.names, name)[name]
+        own = fit_heads(features, found, {name: loss}, params, features.names, name)[name]
         scores[name] = ((own.scores, predict(own.head, features.test)), time.time() - started)
     for name, (pair, seconds) in scores.items():
         for objective in OBJECTIVES:

@@ -52,12 +52,13 @@ def run(
     profile = _profile(params)
     # Fine-tuning is too long to be done once per fold: train learns, val is scored.
     found = learned(parts, folds=profile == "head")
-    held_out = {"val": found.scored, "test": parts["test"]}
+    scored = found.scored
+    held_out = {"val": scored, "test": parts["test"]}
     counted = read_json(frequencies)
     mu = counted["mu"] if params.mu == "auto" else params.mu
     losses = make_losses(mu, params)
-    baseline = scores_of(baseline_val_scores, found.scored.ids, labels)
-    choice = Choice(baseline, found.scored.targets, thresholds.rule, params)
+    baseline = scores_of(baseline_val_scores, scored.ids, labels)
+    choice = Choice(baseline, scored.targets, thresholds.rule, params)
 
     start = pretrained(labels, params)
     features = all_features(start, parts, found, params)

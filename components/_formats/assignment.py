@@ -96,7 +96,7 @@ def read_folds(path: Path) -> pd.Series:
 
 
 def _column(path: Path, name: str, null: int | None = None) -> pd.Series:
-    """The column `name`, where `null` stands for nulls; if it is None, there must be none."""
+    """The column `name`, with `null` in place of nulls; if it is None, there must be none."""
     try:
         columns = pq.read_table(path, columns=["id", name]).to_pydict()
         if null is not None:
@@ -144,13 +144,10 @@ def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Par
         )
     labels = label_matrix.vocabulary(frame["labels"])
     part_of = frame["id"].map(assigned)
-    fold_of = frame["id"].map(folds)
-    return labels, {
-        part: _part(frame[part_of == part], labels, fold_of[part_of == part]) for part in SPLITS
-    }
+    return labels, {part: _part(frame[part_of == part], labels, folds) for part in SPLITS}
 
 
 def _part(frame: pd.DataFrame, labels: list[str], folds: pd.Series) -> Part:
     targets = label_matrix.encode(frame["labels"].tolist(), labels)
     ids, texts = frame["id"].tolist(), frame["text"].tolist()
-    return Part(ids, texts, targets, folds.to_numpy(dtype=np.int8))
+    return Part(ids, texts, targets, folds.loc[ids].to_numpy(dtype=np.int8))

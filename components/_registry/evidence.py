@@ -1,9 +1,9 @@
 """Reads the workspace's results, and keeps with every version what it takes to judge it later.
 
 That evidence is artifacts of the run: the hashed ids of the documents that the model has seen
-(train and val), so that they can be left out of a later
-test set; those of the whole corpus, so that later documents are known to be new; and a sample of
-test documents with the scores that the pipeline computed. `reference` adds a fourth.
+(train and val), so that they can be left out of a later test set; those of the whole corpus, so
+that later documents are known to be new; and a sample of test documents with the scores that the
+pipeline computed. `reference` adds a fourth.
 """
 
 from __future__ import annotations

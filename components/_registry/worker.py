@@ -229,8 +229,11 @@ class Checked:
                 body += message.get("body", b"")
             more = message.get("more_body", False)
         look = refusal if any(b"json" in kind for kind in kinds) else too_many_rows
-        reason = f"The request has {size:,} bytes, expected at most {MOST_BYTES:,}."
-        if size > MOST_BYTES or (reason := look(bytes(body)) or ""):
+        if size > MOST_BYTES:
+            reason: str | None = f"The request has {size:,} bytes, expected at most {MOST_BYTES:,}."
+        else:
+            reason = look(bytes(body))
+        if reason:
             answer = json.dumps({"error_code": "BAD_REQUEST", "message": reason}).encode()
             headers = [(b"content-type", b"application/json")]
             await send({"type": "http.response.start", "status": 400, "headers": headers})

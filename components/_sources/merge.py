@@ -60,7 +60,8 @@ def merge(
     """
     at = {identity: i for i, identity in enumerate(old["id"])}
     # The fold is what `split` gave, never what a delivery says.
-    names = [*old, *(name for name in new.columns if name not in old and name != FOLD)]
+    given = {name: values for name, values in new.columns.items() if name != FOLD}
+    names = [*old, *(name for name in given if name not in old)]
     size = len(old["id"])
     merged = {name: list(old.get(name, [None] * size)) for name in names}
     n_added = n_changed = 0
@@ -68,7 +69,7 @@ def merge(
     for k, identity in enumerate(new.columns["id"]):
         if identity in skip:
             continue
-        row = {name: values[k] for name, values in new.columns.items() if name != FOLD}
+        row = {name: values[k] for name, values in given.items()}
         i = at.get(identity)
         if i is None:
             n_added += 1

@@ -15,7 +15,7 @@ from components._formats.comparison import COMPARED
 from components._frame.progress import progress
 from components._frame.scratch import scratch
 from components._train.choice import Choice
-from components._train.heads import Rows, Trained
+from components._train.heads import Rows, Trained, with_head
 from components._train.params import Params
 from longtail.frequency import class_frequencies
 from longtail.models.classifier import Classifier
@@ -60,8 +60,7 @@ def finetune(
     start: Classifier, name: str, loss: nn.Module, parts: Parts, params: Params
 ) -> tuple[Classifier, Rows]:
     """Fine-tune a copy of `start`, resuming where a killed run stopped."""
-    model = copy.copy(start)
-    model._modules = {**start._modules, "head": copy.deepcopy(start.head)}
+    model = with_head(start, copy.deepcopy(start.head))
     model.encoder = copy.deepcopy(start.encoder)
     documents = {
         part: Documents(model.tokenize(parts[part].texts), parts[part].targets)

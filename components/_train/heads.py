@@ -102,8 +102,8 @@ def train_heads(
     choice: Choice,
 ) -> Trained:
     """Train one model per loss, all with the frozen encoder of `start`."""
-    fitted = _cross_fit(features, found, losses, params, features.names, "heads")
-    models = {name: _with_head(start, own.head) for name, own in fitted.items()}
+    fitted = fit_heads(features, found, losses, params, features.names, "heads")
+    models = {name: with_head(start, own.head) for name, own in fitted.items()}
     scores = {name: _scores(own, features) for name, own in fitted.items()}
     history = [
         {"loss": name, "profile": "head", **row}
@@ -114,7 +114,7 @@ def train_heads(
     return Trained(models, scores, served, dict.fromkeys(models, "head"), history)
 
 
-def _with_head(start: Classifier, head: Head) -> Classifier:
+def with_head(start: Classifier, head: Head) -> Classifier:
     """A model that shares the frozen encoder, which is large, but not the head."""
     model = copy.copy(start)
     model._modules = {**start._modules, "head": head}
@@ -134,10 +134,10 @@ def scores_without_label_names(
 ) -> Scores:
     """The scores of the model that `loss` trains if it is not told the labels' names."""
     title = f"{name} heads without label names"
-    return _scores(_cross_fit(features, found, {name: loss}, params, None, title)[name], features)
+    return _scores(fit_heads(features, found, {name: loss}, params, None, title)[name], features)
 
 
-def _cross_fit(
+def fit_heads(
     features: Features,
     found: Learned,
     losses: dict[str, MakeLoss],
@@ -145,6 +145,7 @@ def _cross_fit(
     names: np.ndarray | None,
     title: str,
 ) -> dict[str, CrossFitted]:
+    """The cross-fitted head of each loss; without `names` it is not told the labels' names."""
     own = params.head
     with progress(title, "heads") as show:
         return cross_fit(
@@ -152,9 +153,7 @@ def _cross_fit(
             found.plan,
             losses,
             shape=HeadShape(own.hidden, own.dropout, names if own.label_names else None),
-            how=HeadTraining(
-                own.learning_rate, own.weight_decay, own.epochs, own.batch_size, own.bf16
-            ),
+            how=HeadTraining(**own.model_dump(exclude={"hidden", "dropout", "label_names"})),
             device=device(),
             seed=params.seed,
             n_jobs=cpu_count(),

@@ -157,7 +157,7 @@ def cross_fit(
             seed,
             watched=not at,
             kept=at == len(rounds) - 1,
-        )  # fmt: skip
+        )
         for make in losses.values()
         for at, (learned, scored) in enumerate(rounds)
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +14,7 @@ from components._formats.corpus import write_corpus
 from components._formats.page import write_page
 from tests.builders.params import stage_params
 from tests.builders.report_inputs import corpus, write_inputs
-from tests.components.test_page_browser import CHROMIUM
+from tests.components.conftest import CHROMIUM
 from tests.components.test_report import DECISION, PARAMS, drift, outputs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -113,14 +112,6 @@ def plots(root: Path) -> Path:
         f"<!doctype html><meta charset=utf-8><body>{renderer.generate_html()}", encoding="utf-8"
     )
     return page
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 def seen(browser: sync_api.Browser, page: Path) -> tuple[list[str], set[str], str]:

@@ -13,10 +13,10 @@ import pytest
 from components import report
 from components._formats.page import write_page
 from tests.builders.report_inputs import corpus, write_inputs
+from tests.components.conftest import CHROMIUM
 from tests.components.test_report import DECISION, PARAMS, drift, outputs
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = Path("/usr/bin/chromium")
 AXE = "axe-core@4.14.1"
 pytestmark = [
     pytest.mark.slow,
@@ -32,14 +32,6 @@ def page_file(tmp_path_factory) -> Path:
     report.run(**write_inputs(root / "in", corpus(600, 24)), **out, params=PARAMS)
     write_page(out["details"], out["page"], decision=DECISION, drift=drift())
     return out["page"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(params=["light", "dark"])

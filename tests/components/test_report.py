@@ -499,3 +499,16 @@ def test_a_page_of_many_labels_is_cut_and_says_so(made):
     worst = sorted(errors, key=lambda label: (-errors[label], label))[:5]
     body = Elements(page[page.index('id="label-table"') :]).text
     assert all(label in body for label in worst)
+
+
+def test_no_entity_is_in_what_is_escaped_anyway() -> None:
+    """In `{{ … }}` an entity would be shown as it is written: `&amp;rsquo;`."""
+    templates = sorted((ROOT / "longtail/report/page/templates").glob("*.html"))
+    assert len(templates) > 10
+    found = {
+        file.name: entities
+        for file in templates
+        for shown in re.findall(r"{{.*?}}", file.read_text(encoding="utf-8"), re.DOTALL)
+        if (entities := re.findall(r"&#?\w+;", shown))
+    }
+    assert found == {}
