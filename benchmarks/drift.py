@@ -272,7 +272,8 @@ def power(trials: int, n_draws: int, sizes: list[int]) -> None:
     groups, tested = Groups(material.units), Groups(material.units[material.test_rows])
     lean = material.targets @ rng.normal(size=len(material.labels))
     top = _deciles(material.top, material.top)[0]
-    rows = []
+    columns = ["true PSI", "documents", "labels before", "after", "top score before", "after"]
+    rows: list[list[str]] = []
     for size in TRUE_SIZES:
         labels = _tilt(groups, material.targets, lean, size)
         scores = _tilt(tested, top, -material.top, size)
@@ -291,8 +292,7 @@ def power(trials: int, n_draws: int, sizes: list[int]) -> None:
                 hits[1, 0] += before(material, material.test_rows[new], new)["top_score"]
             shown = [rate(hits[kind, when], trials) for kind in (0, 1) for when in (0, 1)]
             rows.append([str(size), str(n_docs), *shown])
-    columns = ["true PSI", "documents", "labels before", "after", "top score before", "after"]
-    show(f"Shifts found, % of {trials}", columns, rows)
+            show(f"Shifts found, % of {trials}", columns, rows)
 
 
 def main() -> None:
