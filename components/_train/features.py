@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
+from joblib import cpu_count  # what a container allows
 from torch import nn
 
-from components._formats.assignment import Part
-from components._frame.files import written
 from components._frame.progress import progress
 from components._frame.scratch import scratch
+from components._train.feature_store import FeatureStore
 from components._train.params import Params
 from longtail.models import classifier
-from longtail.models.classifier import Classifier
+from longtail.models.classifier import N_POOLS, Classifier
 from longtail.models.encoder import check_length, encoder_digest, load_encoder
 from longtail.models.features import extract_features
+from longtail.models.precision import computes_bf16
+
+# Texts that are computed, then kept: what a killed run loses at most.
+PORTION = 512
 
 
 def device() -> str:
@@ -44,17 +50,32 @@ def pretrained(labels: list[str], params: Params) -> Classifier:
     return model
 
 
-def features_of(model: Classifier, part: Part, params: Params) -> np.ndarray:
-    """The part's features, computed once per content of the encoder, length and texts."""
+def features_of(
+    model: Classifier, texts: Sequence[str], params: Params, *, fast: bool
+) -> np.ndarray:
+    """The features of texts `(n_docs, n_features)`, computed once per text, encoder and length.
+
+    Args:
+        model: its encoder is used.
+        texts: in any order; equal ones are computed once.
+        params: of the stage.
+        fast: in bf16, see `extract_features`; what is served is not.
+    """
+    fast = fast and computes_bf16()
     encoder = encoder_digest(model.encoder, model.tokenizer)
-    facts = {"encoder": encoder, "length": params.max_length}
-    path = scratch("features", facts, part.texts) / "features.npy"
-    if not path.exists():
-        with (
-            written(path) as temporary,
-            temporary.open("wb") as file,
-            progress("features", "documents") as show,
-        ):
-            features = extract_features(model, part.texts, progress=show)
-            np.save(file, features, allow_pickle=False)
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    facts = {"encoder": encoder, "length": params.max_length, "fast": fast}
+    folder, width = scratch("features", facts, ()), N_POOLS * model.encoder.config.hidden_size
+    store = FeatureStore(folder / "features.sqlite", width, np.float16 if fast else np.float32)
+    known = store.known(texts)
+    # The longest first: in a batch of similar lengths little is padding.
+    new = sorted({text for text in texts if text not in known}, key=len, reverse=True)
+    n_known = len(texts) - len(new)
+    print(f"features: {n_known:,} from the cache, {len(new):,} to compute", flush=True)
+    with progress("features", "documents") as show:
+        for start in range(0, len(new), PORTION):
+            portion = new[start : start + PORTION]
+            computed = extract_features(model, portion, fast=fast, n_jobs=cpu_count())
+            store.put(portion, computed)
+            known |= zip(portion, computed.astype(store.dtype), strict=True)
+            show(start + len(portion), len(new))
+    return np.array([known[text] for text in texts], dtype=np.float32).reshape(-1, width)

@@ -76,9 +76,10 @@ def all_features(
     start: Classifier, parts: dict[str, Part], found: Learned, params: Params
 ) -> Features:
     """Features of all documents and label names, from the cache as far as it has them."""
-    of_part = {name: features_of(start, part, params) for name, part in parts.items()}
-    both = np.concatenate([of_part["train"], of_part["val"]])
-    return Features(Examples(both, found.docs.targets), of_part["test"], name_features(start))
+    learned = features_of(start, found.docs.texts, params, fast=params.head.bf16)
+    # As served, so that what is judged is what is served.
+    test = features_of(start, parts["test"].texts, params, fast=False)
+    return Features(Examples(learned, found.docs.targets), test, name_features(start))
 
 
 def make_losses(mu: float, params: Params) -> dict[str, MakeLoss]:

@@ -197,7 +197,8 @@ class Classifier(PreTrainedModel):
         out = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True
         )
-        last, middle = out.last_hidden_state, out.hidden_states[len(out.hidden_states) // 2]
+        states = out.hidden_states
+        last, middle = out.last_hidden_state.float(), states[len(states) // 2].float()
         mask = attention_mask.unsqueeze(-1).to(last.dtype)
         n_tokens = mask.sum(1).clamp_min(1)
         highest = last.masked_fill(mask == 0, torch.finfo(last.dtype).min).amax(1)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from longtail.models.classifier import N_POOLS, Classifier
+from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
+from longtail.models.threads import one_thread
+
+# So few that what a layer computes stays in a core's cache, on a CPU; a GPU wants more at once.
+CPU_TOKENS, GPU_TOKENS = 1024, 16384
 
 
-@torch.inference_mode()
 def extract_features(
     model: Classifier,
     texts: Sequence[str],
     *,
-    batch_tokens: int = 8192,
+    fast: bool = False,
+    batch_tokens: int | None = None,
+    n_jobs: int = 1,
     progress: Progress = silent,
 ) -> np.ndarray:
     """Pooled features of texts.
@@ -25,22 +34,53 @@ def extract_features(
     Args:
         model: its encoder is used; the head is not.
         texts: the documents.
-        batch_tokens: tokens of a batch at most, padding included.
+        fast: in bf16 if the device computes in it, else in float32 as without. Each feature differs
+            by about 1% of its spread.
+        batch_tokens: tokens of a batch at most, padding included; None: what suits the device.
+        n_jobs: threads that compute a batch each, on a CPU; the features do not depend on it.
         progress: called with the documents done and in total.
 
     Returns:
         `(n_docs, 4 · hidden_size)` float32, in the order of `texts`.
     """
     model.eval()
-    token_ids = model.tokenize(texts)
+    if fast and computes_bf16():
+        model = _with_bf16_encoder(model)
+    on_cpu = model.device.type == "cpu"
+    batches = model.batches(
+        model.tokenize(texts), batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
+    )
     width = N_POOLS * model.encoder.config.hidden_size
     features = np.empty((len(texts), width), dtype=np.float32)
     done = 0
-    for rows, input_ids, mask in model.batches(token_ids, batch_tokens):
-        features[rows] = model.features(input_ids, mask).float().cpu().numpy()
+    for rows, found in _computed(model, batches, n_jobs if on_cpu else 1):
+        features[rows] = found
         done += len(rows)
         progress(done, len(texts))
     return features
+
+
+def _with_bf16_encoder(model: Classifier) -> Classifier:
+    fast = copy.copy(model)
+    encoder = copy.deepcopy(model.encoder).to(torch.bfloat16)
+    fast._modules = {**model._modules, "encoder": encoder}
+    return fast
+
+
+def _computed(
+    model: Classifier, batches: Iterator[tuple[np.ndarray, Tensor, Tensor]], n_jobs: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows and features of each batch.
+
+    Threads with a batch each idle less than threads that share one: its layers are small.
+    """
+    with one_thread(model.device.type), ThreadPoolExecutor(n_jobs) as pool:
+        yield from pool.map(lambda batch: (batch[0], _pooled(model, *batch[1:])), batches)
+
+
+@torch.inference_mode()
+def _pooled(model: Classifier, input_ids: Tensor, mask: Tensor) -> np.ndarray:
+    return model.features(input_ids, mask).cpu().numpy()
 
 
 def name_features(model: Classifier) -> np.ndarray:

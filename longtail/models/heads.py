@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +17,7 @@ from longtail.frequency import class_frequencies
 from longtail.models.classifier import Head
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
+from longtail.models.threads import one_thread
 from longtail.splitting.rounds import Plan, Rows
 
 # Documents times epochs below which starting processes takes longer than the training.
@@ -190,24 +190,13 @@ def _fit(
 ) -> tuple[Head | None, np.ndarray, list[dict[str, Any]]]:
     """One head if it is kept, its scores of the rows held out, and its history."""
     train, others = examples.at(learned), examples.at(scored)
-    with _one_thread(device):
+    with one_thread(device):
         head = new_head(train, shape, seed).to(device)
         loss = make_loss(class_frequencies(train.targets), len(learned))
         history = train_head(
             head, loss, train, how=how, seed=seed, watched=others if watched else None
         )
         return head.eval() if kept else None, predict(head, others.features), history
-
-
-@contextmanager
-def _one_thread(device: str) -> Iterator[None]:
-    """Sums of several threads depend on their number."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1 if device == "cpu" else threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def train_head(

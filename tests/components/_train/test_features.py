@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import longtail.models.features
 from components._formats.assignment import Part
 from components._train import features, finetuned
 from components._train.params import Params
 from longtail import label_matrix
 from longtail.losses import make_loss
+from longtail.models.features import extract_features
 from tests.builders.params import stage_params
 from tests.builders.small_project import LABELS, small_corpus, small_params, write_encoder
 
@@ -38,6 +40,10 @@ def documents() -> Parts:
     return {name: part(ids[at], texts[at], targets[at]) for name, at in rows.items()}
 
 
+def features_of(texts: list[str], params: Params, *, fast: bool = False) -> np.ndarray:
+    return features.features_of(features.pretrained(LABELS, params), texts, params, fast=fast)
+
+
 def part(ids: list[str], texts: list[str], targets: sp.csr_matrix) -> Part:
     return Part(ids, texts, targets, np.full(len(ids), -1))
 
@@ -46,7 +52,7 @@ def test_another_model_in_the_same_folder_has_its_own_features(params, tmp_path)
     val = documents()["val"]
 
     def found() -> np.ndarray:
-        return np.array(features.features_of(features.pretrained(LABELS, params), val, params))
+        return features_of(val.texts, params)
 
     first = found()
     write_encoder(tmp_path / "encoder", seed=1)
@@ -59,12 +65,59 @@ def test_another_model_in_the_same_folder_has_its_own_features(params, tmp_path)
 
 def test_the_same_model_in_another_folder_finds_its_features(params, tmp_path, monkeypatch) -> None:
     val = documents()["val"]
-    first = features.features_of(features.pretrained(LABELS, params), val, params)
+    first = features_of(val.texts, params)
     write_encoder(tmp_path / "copy")
     moved = params.model_copy(update={"encoder": str(tmp_path / "copy")})
     monkeypatch.setattr(features, "extract_features", None)  # would fail if it were called
-    again = features.features_of(features.pretrained(LABELS, moved), val, moved)
-    np.testing.assert_array_equal(again, first)
+    np.testing.assert_array_equal(features_of(val.texts, moved), first)
+
+
+def test_only_new_texts_are_computed_and_counted(params, monkeypatch, capsys) -> None:
+    val = documents()["val"]
+    first = features_of(val.texts, params)
+    computed: list[str] = []
+
+    def watched(model: Any, texts: list[str], **options: Any) -> np.ndarray:
+        computed.extend(texts)
+        return extract_features(model, texts, **options)
+
+    monkeypatch.setattr(features, "extract_features", watched)
+    capsys.readouterr()
+    later = ["a new text", *reversed(val.texts), "another", "a new text"]
+    found = features_of(later, params)
+    assert sorted(computed) == ["a new text", "another"]
+    assert "features: 21 from the cache, 2 to compute" in capsys.readouterr().out
+    np.testing.assert_array_equal(found[1 : 1 + len(first)], first[::-1])
+    np.testing.assert_array_equal(found[0], found[-1])
+
+
+def test_a_killed_run_goes_on_where_it_was(params, monkeypatch) -> None:
+    texts = documents()["train"].texts
+    monkeypatch.setattr(features, "PORTION", 10)
+
+    def dies(model: Any, portion: list[str], **options: Any) -> np.ndarray:
+        computed.append(len(portion))
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return extract_features(model, portion, **options)
+
+    computed: list[int] = []
+    monkeypatch.setattr(features, "extract_features", dies)
+    with pytest.raises(KeyboardInterrupt):
+        features_of(texts, params)
+    assert len(features_of(texts, params)) == len(texts)
+    assert sum(computed) == len(set(texts)) + 10, "only the portion that died is computed again"
+
+
+def test_fast_and_exact_features_are_not_confused(params, monkeypatch) -> None:
+    """Wherever bf16 is emulated too, or there would be nothing to confuse."""
+    for module in (features, longtail.models.features):
+        monkeypatch.setattr(module, "computes_bf16", lambda: True)
+    texts = documents()["val"].texts
+    fast, exact = (features_of(texts, params, fast=fast) for fast in (True, False))
+    np.testing.assert_array_equal(features_of(texts, params, fast=True), fast)
+    difference = np.abs(fast - exact) / exact.std()
+    assert 0 < difference.max() < 0.2
 
 
 @pytest.fixture

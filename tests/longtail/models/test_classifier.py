@@ -84,6 +84,7 @@ def test_features_come_in_order_and_progress_counts_the_documents(model):
     assert len(calls) > 2 and done == sorted(set(done)) and done[-1] == len(TEXTS)
     assert {total for _, total in calls} == {len(TEXTS)}
     assert np.array_equal(watched, extract_features(model, TEXTS, batch_tokens=40))
+    assert np.array_equal(watched, extract_features(model, TEXTS, batch_tokens=40, n_jobs=3))
     alone = np.concatenate([extract_features(model, [text]) for text in TEXTS])
     np.testing.assert_allclose(watched, alone, atol=2e-6)
 

@@ -1,0 +1,116 @@
+"""Features that were computed before, by text, in a SQLite file that several runs share."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+# A file with more than this loses a tenth of its texts, those not asked for the longest.
+MOST_BYTES = 10 * 2**30
+PATIENCE_SECONDS = 60.0  # while another run writes
+AT_ONCE = 500  # keys in one query
+TABLE = "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, day INTEGER, vector BLOB)"
+OLDEST_TENTH = """DELETE FROM features WHERE key IN
+    (SELECT key FROM features ORDER BY day LIMIT (SELECT 1 + count(*) / 10 FROM features))"""
+
+
+class FeatureStore:
+    """What is known of texts. It may lose what it was given, but never returns anything else.
+
+    Each vector has a digest, so a damaged one is not believed. A file that is no database is
+    replaced; where it cannot be written, as on a full disk, the run goes on without it.
+
+    Args:
+        path: of the file; its folder exists.
+        width: of the features.
+        dtype: that they are kept in.
+    """
+
+    def __init__(self, path: Path, width: int, dtype: npt.DTypeLike) -> None:
+        self.path, self.width, self.dtype, self.usable = path, width, np.dtype(dtype), True
+
+    def known(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
+        """The features `(width,)` of those texts that were put."""
+        keys = {_key(text): text for text in texts}
+        found: dict[str, np.ndarray] = {}
+
+        def read(file: sqlite3.Connection) -> None:
+            every = list(keys)
+            for start in range(0, len(every), AT_ONCE):
+                some = every[start : start + AT_ONCE]
+                among = f"WHERE key IN ({', '.join('?' * len(some))})"
+                for key, kept in file.execute(f"SELECT key, vector FROM features {among}", some):
+                    vector = self._unpacked(key, kept)
+                    if vector is not None:
+                        found[keys[key]] = vector
+                today = _today()
+                aged = f"UPDATE features SET day = ? {among} AND day < ?"
+                file.execute(aged, [today, *some, today])
+
+        self._within(read)
+        return found
+
+    def put(self, texts: Sequence[str], features: np.ndarray) -> None:
+        """Keep the features `(n_docs, width)` of texts."""
+        keys = [_key(text) for text in texts]
+        vectors = [self._packed(*pair) for pair in zip(keys, features, strict=True)]
+        rows = [(key, _today(), vector) for key, vector in zip(keys, vectors, strict=True)]
+
+        def write(file: sqlite3.Connection) -> None:
+            file.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+            if _used_bytes(file) > MOST_BYTES:
+                file.execute(OLDEST_TENTH)
+
+        self._within(write)
+
+    def _within(self, act: Callable[[sqlite3.Connection], None]) -> None:
+        """Act in one transaction; what fails costs time, not the run."""
+        if not self.usable:
+            return
+        try:
+            with closing(sqlite3.connect(self.path, timeout=PATIENCE_SECONDS)) as file, file:
+                file.execute(TABLE)
+                act(file)
+        except sqlite3.OperationalError as error:
+            self.usable = False
+            print(f"{self.path} cannot be used ({error}); features are computed and not kept.")
+        except sqlite3.DatabaseError as error:
+            for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+                path.unlink(missing_ok=True)
+            print(f"{self.path} was damaged ({error}); it is made anew.")
+
+    def _packed(self, key: bytes, vector: np.ndarray) -> bytes:
+        data = vector.astype(self.dtype).tobytes()
+        return data + _digest(key, data)
+
+    def _unpacked(self, key: bytes, kept: bytes) -> np.ndarray | None:
+        """The vector, unless it is not what was packed."""
+        size = self.width * self.dtype.itemsize
+        if not isinstance(kept, bytes) or kept[size:] != _digest(key, kept[:size]):
+            return None
+        return np.frombuffer(kept[:size], self.dtype)
+
+
+def _key(text: str) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _digest(key: bytes, data: bytes) -> bytes:
+    return hashlib.blake2b(key + data, digest_size=8).digest()
+
+
+def _today() -> int:
+    return int(time.time() // 86_400)
+
+
+def _used_bytes(file: sqlite3.Connection) -> int:
+    asked = ("page_count", "freelist_count", "page_size")
+    pages, free, size = (file.execute(f"PRAGMA {name}").fetchone()[0] for name in asked)
+    return int((pages - free) * size)
