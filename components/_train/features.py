@@ -69,8 +69,7 @@ def features_of(
     known = store.known(texts)
     # The longest first: in a batch of similar lengths little is padding.
     new = sorted({text for text in texts if text not in known}, key=len, reverse=True)
-    n_known = len(texts) - len(new)
-    print(f"features: {n_known:,} from the cache, {len(new):,} to compute", flush=True)
+    print(f"features: {len(known):,} texts in the cache, {len(new):,} to compute", flush=True)
     with progress("features", "documents") as show:
         for start in range(0, len(new), PORTION):
             portion = new[start : start + PORTION]

@@ -86,7 +86,7 @@ def test_only_new_texts_are_computed_and_counted(params, monkeypatch, capsys) ->
     later = ["a new text", *reversed(val.texts), "another", "a new text"]
     found = features_of(later, params)
     assert sorted(computed) == ["a new text", "another"]
-    assert "features: 21 from the cache, 2 to compute" in capsys.readouterr().out
+    assert "features: 20 texts in the cache, 2 to compute" in capsys.readouterr().out
     np.testing.assert_array_equal(found[1 : 1 + len(first)], first[::-1])
     np.testing.assert_array_equal(found[0], found[-1])
 
