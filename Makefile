@@ -17,7 +17,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help run test test-slow test-gpu lint ui clean
+.PHONY: help run test test-slow test-gpu lint ui encoder-base clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ run: $(VENV)/.run ## Run everything, from data to a decision and a report; PROFI
 
 ui: $(VENV)/.run ## Start the MLflow UI on http://127.0.0.1:5000
 	$(RUN) mlflow server --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}" --host 127.0.0.1 --port 5000
+
+encoder-base: | $(BIN)/python ## Fetch an encoder of five times the size, for train.encoder
+	$(BIN)/python scripts/encoder_base.py
 
 # Two processes: most tests wait for others or use one core.
 test: $(VENV)/.test ## Run the fast tests
