@@ -6,8 +6,8 @@ portions (by a hash of the source package). Each night runs the real commands as
 `thresholds`, `register`, `promote decide`, `promote apply`. The models are small (SMALL below), and
 `validate` is left out because the corpus has passed it.
 
-The encoder is frozen, so its features are computed once for all nights and put where `train` looks
-for them. Each night adds a line to `FOLDER/nights.jsonl`; recorded nights are not run again.
+The encoder is frozen, so a night computes the features of its new texts only. Each night adds a
+line to `FOLDER/nights.jsonl`; recorded nights are not run again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +29,9 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from components._formats.assignment import read_assignment, read_parts
+from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus, write_corpus
 from components._frame.pipeline import load_stages
-from components._train import features as _features
-from components._train.params import Params
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "artifacts/validate/corpus.parquet"
@@ -63,7 +60,6 @@ class Nights:
         for stage, values in SMALL.items():
             rules[stage] = _merged(rules[stage], values)
         (folder / "params.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
-        self.train = Params.model_validate(rules["train"])
         self.argv = {stage.name: stage.argv for stage in load_stages(ROOT / "dvc.yaml")}
         self.corpus = read_corpus(CORPUS).drop(columns="split", errors="ignore")
         self.portion = np.array([_portion(group) for group in self.corpus["group"]])
@@ -73,6 +69,7 @@ class Nights:
         done = [json.loads(line) for line in lines]
         for night in range(len(done) + 1, nights + 1):
             done.append(self._night(night))
+            print(f"night {night}: {done[-1]['decision']['verdict']}", flush=True)
             with self.log.open("a", encoding="utf-8") as out:
                 out.write(json.dumps(done[-1]) + "\n")
         return done
@@ -81,8 +78,6 @@ class Nights:
         started, before = time.time(), self._frozen()
         self._arrive(night)
         for stage in STAGES:
-            if stage == "train":
-                self._remember_features()
             self._command(*self.argv[stage])
         self._command("python", "-m", "components.register")
         os.environ["LONGTAIL_LOGICAL_DATE"] = f"night {night}"
@@ -115,25 +110,6 @@ class Nights:
         clean = self.folder / "artifacts/validate/corpus.parquet"
         clean.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.folder / "data/corpus.parquet", clean)
-
-    def _remember_features(self) -> None:
-        """Put tonight's features, out of those of all documents, where `train` looks for them."""
-        artifacts = self.folder / "artifacts"
-        labels, parts = read_parts(
-            artifacts / "validate/corpus.parquet", artifacts / "split/assignment.parquet"
-        )
-        model = _features.pretrained(labels, self.train)
-        texts = self.corpus["text"].tolist()
-        whole = replace(parts["train"], ids=self.corpus["id"].tolist(), texts=texts)
-        known = _features.features_of(model, whole, self.train)
-        row = {text: i for i, text in enumerate(texts)}
-        extract = _features.extract_features
-        _features.extract_features = lambda _, asked, **__: known[[row[text] for text in asked]]
-        try:
-            for part in parts.values():
-                _features.features_of(model, part, self.train)
-        finally:
-            _features.extract_features = extract
 
     def _command(self, *argv: str, allowed: tuple[int, ...] = (0,)) -> int:
         command = [sys.executable, *argv[1:]]
