@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +43,11 @@ def register(params: Params) -> dict[str, Any]:
     key = model_key(artifacts.values(), str(summary.get("profile", "")), params.runtime)
     client = registry.connect()
     with registry.exclusive(params.model_name), registry.reachable():
-        version = registry.by_key(client, params.model_name, key)
+        version = _only_version(client, params.model_name, key)
         reused = version is not None
         if version is None:
-            version = _new_version(client, params, key, artifacts)
+            made = _new_version(client, params, key, artifacts)
+            version = _only_version(client, params.model_name, key) or made
         _challenge(client, version)
     return {
         "name": version.name,
@@ -75,29 +77,31 @@ def _new_version(
         client.create_registered_model(params.model_name)
     model_id = run_log.models(run)[0].model_id
     kept = {name: run.data.tags[name] for name in registry.REQUIRED_TAGS}
-    made = client.create_model_version(
+    return client.create_model_version(
         params.model_name, f"models:/{model_id}", run_id, tags=kept, model_id=model_id
     )
-    return _only_version(client, made, key)
 
 
-def _only_version(client: MlflowClient, made: ModelVersion, key: str) -> ModelVersion:
-    """The first version with this key; the one just made is deleted if it came second.
+def _only_version(client: MlflowClient, name: str, key: str) -> ModelVersion | None:
+    """The version with this key. Of several, the first or one that serves or did; the others go.
 
     The lock does not reach another machine whose cache folder is its own. But the store numbers
-    versions one after another, so whoever gets the later number sees the earlier version.
+    versions one after another, so whoever looks after making one sees the earlier one.
     """
-    same = [
-        version
-        for version in registry.versions(client, made.name)
-        if version.tags.get(registry.KEY) == key and version.status == "READY"
-    ]
-    if not same or registry.number(same[0]) == registry.number(made):
-        return made
-    client.delete_model_version(made.name, str(made.version))
-    if made.run_id != same[0].run_id:
-        client.delete_run(str(made.run_id))
-    return same[0]
+    same = registry.with_key(client, name, key)
+    if len(same) < 2:
+        return same[0] if same else None
+    aliases = client.get_registered_model(name).aliases
+    held = {str(aliases[alias]) for alias in aliases if alias != registry.CHALLENGER}
+    kept = min(same, key=lambda version: registry.number(version) not in held)
+    for version in same:
+        if version is not kept and registry.number(version) not in held:
+            number, run_id = str(version.version), str(version.run_id)
+            # Whoever made it may delete it, too.
+            registry.or_none(partial(client.delete_model_version, name, number))
+            if run_id != kept.run_id:
+                registry.or_none(partial(client.delete_run, run_id))
+    return kept
 
 
 def _finished_run(client: MlflowClient, experiment_id: str, key: str) -> str | None:

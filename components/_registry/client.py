@@ -229,14 +229,13 @@ def versions(client: mlflow.MlflowClient, name: str) -> list[ModelVersion]:
     return sorted(found, key=lambda version: int(version.version))
 
 
-def by_key(client: mlflow.MlflowClient, name: str, key: str) -> ModelVersion | None:
-    """The newest usable version made from the same data, code and parameters."""
-    found = [
+def with_key(client: mlflow.MlflowClient, name: str, key: str) -> list[ModelVersion]:
+    """The usable versions made from this data, code and parameters, oldest first."""
+    return [
         version
         for version in versions(client, name)
         if version.tags.get(KEY) == key and version.status == "READY"
     ]
-    return found[-1] if found else None
 
 
 @contextmanager

@@ -131,6 +131,37 @@ def test_two_at_once_make_one_version_even_without_the_lock(
     one_version(workspace, outer["key"])
 
 
+@pytest.mark.parametrize(("alias", "left"), [(None, "1"), ("champion", "2")])
+def test_a_kill_before_the_second_version_is_deleted_is_mended_by_the_next_try(
+    workspace: mlflow.MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+    alias: str | None,
+    left: str,
+):
+    monkeypatch.setattr(registry, "exclusive", lambda name: nullcontext())
+    log_run, inner = run_log.log_run, []
+
+    def overlapping(*given: Any) -> str:
+        if not inner:
+            inner.append({})
+            inner[0] = register.register(params())
+        return log_run(*given)
+
+    monkeypatch.setattr(run_log, "log_run", overlapping)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(mlflow.MlflowClient, "delete_model_version", killed)
+        register.register(params())
+    both = workspace.search_model_versions("name = 'longtail'")
+    assert [version.version for version in both] == [2, 1], "as the kill left them"
+    if alias is not None:
+        workspace.set_registered_model_alias("longtail", alias, "2")
+    assert register.register(params())["version"] == left
+    (version,) = workspace.search_model_versions("name = 'longtail'")
+    experiment = workspace.get_experiment_by_name("longtail")
+    (run,) = workspace.search_runs([experiment.experiment_id])
+    assert (str(version.version), version.run_id) == (left, run.info.run_id)
+
+
 def test_a_container_reads_its_origin_from_the_environment(
     workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):
