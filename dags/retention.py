@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from airflow.sdk import DAG, Param, get_current_context, task
+from airflow.sdk import DAG, CronTriggerTimetable, Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from dags import _retention, _tools, _workspace, _xcom
@@ -54,8 +54,8 @@ def nights() -> None:
 
 with DAG(
     "retention",
-    schedule="0 12 * * 0",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    # Unpausing removes nothing before the next Sunday.
+    schedule=CronTriggerTimetable("0 12 * * 0", timezone="UTC", run_immediately=timedelta(0)),
     catchup=False,
     max_active_runs=1,
     params={"apply": Param(True, type="boolean", description="Off: only show what would go.")},
