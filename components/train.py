@@ -62,14 +62,16 @@ def run(
 
     start = pretrained(labels, params)
     features = all_features(start, parts, found, params)
-    trained = train_heads(start, features, found, losses, params, choice)
+    # Several heads are not fine-tuned together.
+    mean = profile == "head"
+    trained = train_heads(start, features, found, losses, params, choice, mean=mean)
     compared = {}
     if profile == "finetune":
         trained = finetune_best(trained, losses, parts, params, choice)
     elif params.head.label_names:
         loss = choice.of(trained.served)
         compared[WITHOUT_LABEL_NAMES] = scores_without_label_names(
-            loss, losses[loss], features, found, params
+            loss, losses, features, found, params
         )
     chosen = choice.of(trained.served)
 

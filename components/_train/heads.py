@@ -12,14 +12,14 @@ from joblib import cpu_count  # what a container allows
 from torch import nn
 
 from components._formats.assignment import Part
-from components._formats.comparison import COMPARED
+from components._formats.comparison import COMPARED, MEAN_OF_LOSSES
 from components._formats.learned import Learned
 from components._frame.progress import progress
 from components._train.choice import Choice
 from components._train.features import device, features_of
 from components._train.params import Params
 from longtail.losses import loss_options, make_loss
-from longtail.models.classifier import Classifier, Head
+from longtail.models.classifier import Classifier, Head, Heads
 from longtail.models.features import name_features
 from longtail.models.heads import (
     CrossFitted,
@@ -27,6 +27,7 @@ from longtail.models.heads import (
     HeadShape,
     HeadTraining,
     MakeLoss,
+    averaged,
     cross_fit,
     predict,
 )
@@ -55,11 +56,14 @@ class Trained:
     history: Rows
 
     def kept_epoch(self, loss: str, objective: str) -> dict[str, Any]:
-        """The row of the epoch whose weights were kept: a head's last, else the best."""
+        """The row of the epoch whose weights were kept: a head's last, else the best.
+
+        Empty for several heads, which have not been trained together.
+        """
         kept = (loss, self.profiles[loss])
         rows = [row for row in self.history if (row["loss"], row["profile"]) == kept]
         if self.profiles[loss] == "head":
-            return rows[-1]
+            return rows[-1] if rows else {}
         return max(rows, key=lambda row: row[objective])
 
 
@@ -76,7 +80,9 @@ def all_features(
     start: Classifier, parts: dict[str, Part], found: Learned, params: Params
 ) -> Features:
     """Features of all documents and label names, from the cache as far as it has them."""
-    learned = features_of(start, found.docs.texts, params, fast=params.head.bf16)
+    # Without folds val is compared with fine-tuned models, which score it as they are served.
+    fast = params.head.bf16 and found.n_folds > 0
+    learned = features_of(start, found.docs.texts, params, fast=fast)
     # As served, so that what is judged is what is served.
     test = features_of(start, parts["test"].texts, params, fast=False)
     return Features(Examples(learned, found.docs.targets), test, name_features(start))
@@ -101,9 +107,16 @@ def train_heads(
     losses: dict[str, MakeLoss],
     params: Params,
     choice: Choice,
+    *,
+    mean: bool,
 ) -> Trained:
-    """Train one model per loss, all with the frozen encoder of `start`."""
+    """Train one model per loss, all with the frozen encoder of `start`.
+
+    With `mean` and several candidates there is one more model, which has the heads of all of them.
+    """
     fitted = fit_heads(features, found, losses, params, features.names, "heads")
+    if mean and len(candidates(MEAN_OF_LOSSES, params)) > 1:
+        fitted[MEAN_OF_LOSSES] = averaged([fitted[n] for n in candidates(MEAN_OF_LOSSES, params)])
     models = {name: with_head(start, own.head) for name, own in fitted.items()}
     scores = {name: _scores(own, features) for name, own in fitted.items()}
     history = [
@@ -115,10 +128,19 @@ def train_heads(
     return Trained(models, scores, served, dict.fromkeys(models, "head"), history)
 
 
-def with_head(start: Classifier, head: Head) -> Classifier:
+def candidates(loss: str, params: Params) -> list[str]:
+    """The losses that a model is trained with."""
+    if loss != MEAN_OF_LOSSES:
+        return [loss]
+    return list(dict.fromkeys(params.losses)) if params.loss == "auto" else []
+
+
+def with_head(start: Classifier, head: Head | Heads) -> Classifier:
     """A model that shares the frozen encoder, which is large, but not the head."""
     model = copy.copy(start)
     model._modules = {**start._modules, "head": head}
+    model.config = copy.deepcopy(start.config)
+    model.config.heads = len(head) if isinstance(head, Heads) else 1
     return model
 
 
@@ -127,15 +149,17 @@ def _scores(own: CrossFitted, features: Features) -> Scores:
 
 
 def scores_without_label_names(
-    name: str,
-    loss: MakeLoss,
+    loss: str,
+    losses: dict[str, MakeLoss],
     features: Features,
     found: Learned,
     params: Params,
 ) -> Scores:
     """The scores of the model that `loss` trains if it is not told the labels' names."""
-    title = f"{name} heads without label names"
-    return _scores(fit_heads(features, found, {name: loss}, params, None, title)[name], features)
+    members = {name: losses[name] for name in candidates(loss, params)}
+    title = f"{loss} heads without label names"
+    own = list(fit_heads(features, found, members, params, None, title).values())
+    return _scores(averaged(own) if len(own) > 1 else own[0], features)
 
 
 def fit_heads(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from joblib import Parallel, delayed
+from scipy.special import expit, logit
 from torch import Tensor, nn
 
 from longtail.evaluation.selection import validation_f1
 from longtail.frequency import class_frequencies
-from longtail.models.classifier import Head
+from longtail.models.classifier import Head, Heads
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
 from longtail.models.threads import one_thread
@@ -24,6 +25,7 @@ from longtail.splitting.rounds import Plan, Rows
 SMALL = 20_000
 # Batches per epoch, at least, as long as they have LEAST documents: few documents, many steps.
 BATCHES, LEAST = 32, 8
+EPS = 1e-7  # σ(z) of float32 is 1 from z = 17 on
 MakeLoss = Callable[[np.ndarray, int], nn.Module]
 
 
@@ -81,16 +83,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """The head of one loss.
+    """The head of one loss, or those of several.
 
     Attributes:
         head: of the refit, or of the only round.
         scores: σ(z) `(n_scored, n_labels)` float32 of the documents held out.
         history: one row per epoch of the first round: `epoch`, `train_loss`, and `micro_f1`,
-            `macro_f1`, `mean_f1` on the documents that it scores.
+            `macro_f1`, `mean_f1` on the documents that it scores; none of several heads.
     """
 
-    head: Head
+    head: Head | Heads
     scores: np.ndarray
     history: list[dict[str, Any]]
 
@@ -173,6 +175,14 @@ def cross_fit(
         assert heads[-1] is not None
         fitted[name] = CrossFitted(heads[-1], held_out, histories[0])
     return fitted
+
+
+def averaged(members: Sequence[CrossFitted]) -> CrossFitted:
+    """The heads of several losses as one model, whose logits are the mean of theirs."""
+    clipped = [np.clip(member.scores.astype(float), EPS, 1 - EPS) for member in members]
+    scores = expit(np.mean([logit(scores) for scores in clipped], axis=0))
+    heads = Heads(cast(Head, member.head) for member in members)
+    return CrossFitted(heads, scores.astype(np.float32), [])
 
 
 def _fit(
@@ -275,7 +285,7 @@ def _one_epoch(
 
 
 @torch.inference_mode()
-def predict(head: Head, features: np.ndarray, *, batch_size: int = 1024) -> np.ndarray:
+def predict(head: Head | Heads, features: np.ndarray, *, batch_size: int = 1024) -> np.ndarray:
     """Scores σ(z) `(n_docs, n_labels)` float32 of `features` `(n_docs, n_features)`."""
     head.eval()
     parts = [
@@ -285,5 +295,5 @@ def predict(head: Head, features: np.ndarray, *, batch_size: int = 1024) -> np.n
     return np.concatenate(parts)
 
 
-def _tensor(array: np.ndarray, head: Head) -> Tensor:
-    return torch.tensor(array).to(head.mean)
+def _tensor(array: np.ndarray, head: Head | Heads) -> Tensor:
+    return torch.tensor(array).to(next(head.parameters()))
