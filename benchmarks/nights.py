@@ -60,6 +60,7 @@ class Nights:
         for stage, values in SMALL.items():
             rules[stage] = _merged(rules[stage], values)
         (folder / "params.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
+        shutil.copy(ROOT / "dvc.yaml", folder)
         self.argv = {stage.name: stage.argv for stage in load_stages(ROOT / "dvc.yaml")}
         self.corpus = read_corpus(CORPUS).drop(columns="split", errors="ignore")
         self.portion = np.array([_portion(group) for group in self.corpus["group"]])

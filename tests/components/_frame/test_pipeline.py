@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from components._frame.pipeline import load_stages
+from longtail.errors import ParameterError
 
 
 def row(name: str, *, deps: list[str], **outputs: Any) -> dict[str, Any]:
@@ -75,3 +76,24 @@ def test_a_stage_without_an_image_is_refused_by_name(tmp_path: Path) -> None:
     stages["third"]["meta"] = {}
     with pytest.raises(ValueError, match="stage 'third' has no 'meta.image'; add it."):
         load(tmp_path, stages)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, r"dvc\.yaml does not exist; run this in the project's root folder"),
+        (b"stages: [", "is not YAML"),
+        (b"\xff\xfe\xff", "is not YAML"),
+        (b"", "expected `stages:`"),
+        (b"- stages", "expected `stages:`"),
+        (b"stages: 3", "expected `stages:`"),
+        (b"stages: {train: 3}", "expected `stages:`"),
+        (b"stages: {train: {cmd: python}}", "stage 'train' has no 'desc'"),
+    ],
+)
+def test_a_missing_or_broken_file_is_said(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "dvc.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ParameterError, match=reason):
+        load_stages(path)
