@@ -63,7 +63,7 @@ def run(
     start = pretrained(labels, params)
     features = all_features(start, parts, found, params)
     # Several heads are not fine-tuned together.
-    mean = profile == "head"
+    mean = profile == "head" and params.loss == "auto" and len(set(params.losses)) > 1
     trained = train_heads(start, features, found, losses, params, choice, mean=mean)
     compared = {}
     if profile == "finetune":

@@ -28,7 +28,7 @@ def follow(store: Path) -> None:
             return
         try:
             _point(database, gone, here)
-        except sqlite3.OperationalError:  # another MLflow's tables, or somebody writes: as it was
+        except sqlite3.OperationalError:  # somebody writes: as it was
             return
     print(
         f"{store}: the project was moved; its versions are read from {here} now.", file=sys.stderr
@@ -39,7 +39,8 @@ def _point(database: sqlite3.Connection, gone: list[str], here: Path) -> None:
     """Replace these folders by `here` in all columns, or in none."""
     with database:
         for table, columns in COLUMNS.items():
-            for column in columns:
+            has = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
+            for column in has.intersection(columns):  # an older MLflow has fewer
                 for old in gone:
                     database.execute(
                         f"UPDATE {table} SET {column} = ? || substr({column}, ?) "

@@ -112,11 +112,12 @@ def train_heads(
 ) -> Trained:
     """Train one model per loss, all with the frozen encoder of `start`.
 
-    With `mean` and several candidates there is one more model, which has the heads of all of them.
+    With `mean` there is one more, which has the heads of all candidates.
     """
     fitted = fit_heads(features, found, losses, params, features.names, "heads")
-    if mean and len(candidates(MEAN_OF_LOSSES, params)) > 1:
-        fitted[MEAN_OF_LOSSES] = averaged([fitted[n] for n in candidates(MEAN_OF_LOSSES, params)])
+    if mean:
+        names = members(MEAN_OF_LOSSES, params)
+        fitted[MEAN_OF_LOSSES] = averaged([fitted[name] for name in names])
     models = {name: with_head(start, own.head) for name, own in fitted.items()}
     scores = {name: _scores(own, features) for name, own in fitted.items()}
     history = [
@@ -128,11 +129,9 @@ def train_heads(
     return Trained(models, scores, served, dict.fromkeys(models, "head"), history)
 
 
-def candidates(loss: str, params: Params) -> list[str]:
-    """The losses that a model is trained with."""
-    if loss != MEAN_OF_LOSSES:
-        return [loss]
-    return list(dict.fromkeys(params.losses)) if params.loss == "auto" else []
+def members(loss: str, params: Params) -> list[str]:
+    """The losses that a model's heads are trained with."""
+    return list(dict.fromkeys(params.losses)) if loss == MEAN_OF_LOSSES else [loss]
 
 
 def with_head(start: Classifier, head: Head | Heads) -> Classifier:
@@ -156,9 +155,9 @@ def scores_without_label_names(
     params: Params,
 ) -> Scores:
     """The scores of the model that `loss` trains if it is not told the labels' names."""
-    members = {name: losses[name] for name in candidates(loss, params)}
+    mine = {name: losses[name] for name in members(loss, params)}
     title = f"{loss} heads without label names"
-    own = list(fit_heads(features, found, members, params, None, title).values())
+    own = list(fit_heads(features, found, mine, params, None, title).values())
     return _scores(averaged(own) if len(own) > 1 else own[0], features)
 
 

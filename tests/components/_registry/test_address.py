@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from components import predict, promote, register
 from components._registry import client as registry
 from components._registry.address import check_address
+from components._registry.moved import follow
 from components._registry.outage import explained
 from longtail.errors import ParameterError
 from tests.builders.paths import ROOT
@@ -127,3 +130,26 @@ def test_a_project_that_was_moved_finds_its_versions(
     registered = json.loads(Path("reports/registered.json").read_text())
     assert registered["reused"] is True and not old.exists()
     assert "the project was moved" not in capsys.readouterr().err
+
+
+def test_a_moved_store_of_an_older_mlflow_is_followed(tmp_path: Path):
+    """MLflow 2 has no table of logged models, and 1.30 no storage location of versions."""
+    store, here = tmp_path / "mlflow.db", tmp_path / "mlruns"
+    with closing(sqlite3.connect(store)) as database, database:
+        database.execute("CREATE TABLE experiments (artifact_location TEXT)")
+        database.execute("CREATE TABLE runs (artifact_uri TEXT)")
+        database.execute("CREATE TABLE model_versions (source TEXT)")
+        database.execute("INSERT INTO experiments VALUES ('/gone/mlruns/1')")
+        database.execute("INSERT INTO runs VALUES ('/gone/mlruns/1/abc/artifacts')")
+        database.execute("INSERT INTO model_versions VALUES ('/gone/mlruns/1/abc/artifacts/m')")
+    here.mkdir()
+    follow(store)
+    with closing(sqlite3.connect(store)) as database:
+        found = [
+            database.execute(f"SELECT {column} FROM {table}").fetchone()[0]
+            for table, column in (
+                ("experiments", "artifact_location"), ("runs", "artifact_uri"),
+                ("model_versions", "source"),
+            )
+        ]  # fmt: skip
+    assert found == [f"{here}/1", f"{here}/1/abc/artifacts", f"{here}/1/abc/artifacts/m"]
