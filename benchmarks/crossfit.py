@@ -5,11 +5,11 @@
 
 For each seed, the documents of train and val get five folds; the SVM and each loss are fitted as
 the stages do, with the parameters of params.yaml; beside it without folds, where train learns and
-val is held out. A row is one loss with one threshold objective, blended. `chosen` is the loss with
-the best mean F1 on the documents held out, with weight and thresholds tuned on other fifths of them
-than they are measured on (otherwise thresholds per label would look better than they are). Test is
-looked at once a row. Results go to benchmarks/results/crossfit.jsonl; what is there is not
-repeated. LONGTAIL_CACHE holds the features.
+val is held out. A row is one loss (or the mean of the candidates) with one threshold objective,
+blended. `chosen` is the loss with the best mean F1 on the documents held out, with weight and
+thresholds tuned on other fifths of them than they are measured on (otherwise thresholds per label
+would look better than they are). Test is looked at once a row. Results go to
+benchmarks/results/crossfit.jsonl; what is there is not repeated. LONGTAIL_CACHE holds the features.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from components._formats.assignment import Part, read_groups, read_parts
+from components._formats.comparison import MEAN_OF_LOSSES
 from components._formats.learned import Learned, learned
 from components._frame.params import load_params
 from components._train.features import pretrained
-from components._train.heads import Features, all_features, fit_heads, make_losses
+from components._train.heads import Features, all_features, fit_heads, make_losses, members
 from components._train.params import Params
 from components.baseline import Params as BaselineParams
 from longtail.evaluation.metrics import apply_thresholds
@@ -39,7 +40,7 @@ from longtail.evaluation.selection import f1
 from longtail.frequency import class_frequencies, frequency_groups
 from longtail.losses import suggest_mu
 from longtail.models.blending import blend
-from longtail.models.heads import predict
+from longtail.models.heads import averaged, predict
 from longtail.models.linear import fit_svm
 from longtail.models.served import Rule, tune_served
 from longtail.splitting.folds import cross_folds
@@ -127,15 +128,21 @@ def rows_of(data: Data, features: Features, found: Learned, params: Params) -> A
     )  # fmt: skip
     svm = (out_of_fold, model.scores(data.parts["test"].texts))
     scores = {SVM: (svm, time.time() - started)}
+    fitted, seconds = {}, {}
     for name, loss in make_losses(data.mu, params).items():
         started = time.time()
-        own = fit_heads(features, found, {name: loss}, params, features.names, name)[name]
-        scores[name] = ((own.scores, predict(own.head, features.test)), time.time() - started)
-    for name, (pair, seconds) in scores.items():
+        fitted |= fit_heads(features, found, {name: loss}, params, features.names, name)
+        seconds[name] = time.time() - started
+    names = members(MEAN_OF_LOSSES, params)
+    fitted[MEAN_OF_LOSSES] = averaged([fitted[name] for name in names])
+    seconds[MEAN_OF_LOSSES] = sum(seconds[name] for name in names)
+    for name, own in fitted.items():
+        scores[name] = ((own.scores, predict(own.head, features.test)), seconds[name])
+    for name, (pair, took) in scores.items():
         for objective in OBJECTIVES:
             rule = Rule(objective, 0.5, 1, blend=name != SVM)
             row = judged(data, found, pair, svm, rule)
-            yield {"loss": name, "thresholds": objective, "seconds": round(seconds), **row}
+            yield {"loss": name, "thresholds": objective, "seconds": round(took), **row}
 
 
 def run(name: str, data: Data, seeds: list[int]) -> None:
