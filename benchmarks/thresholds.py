@@ -1,8 +1,9 @@
-"""Thresholds: speed against a grid search, memory at 45,000 x 18,211, per-label against global.
+"""Thresholds: speed against a grid search, memory at 45,000 x 18,211.
 
 python -m benchmarks.thresholds speed
 python -m benchmarks.thresholds memory            # writes 1.6 GB to a temporary folder
-python -m benchmarks.thresholds test CORPUS.parquet
+
+Which rule is the best is a question for `benchmarks.rules`.
 """
 
 from __future__ import annotations
@@ -16,17 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from longtail import thresholds
-from longtail.evaluation.metrics import apply_thresholds, macro_f1, micro_f1
-from longtail.evaluation.sign_flips import paired_differences
-from longtail.label_matrix import encode, vocabulary
-from longtail.models import linear as baseline
-from longtail.splitting.iterative import iterative_split
-from longtail.splitting.rounds import Plan
+from longtail.evaluation.metrics import apply_thresholds, micro_f1
 
 LARGE = (45_000, 18_211)
 
@@ -119,83 +114,15 @@ def memory() -> None:
         subprocess.run(command, check=True)
 
 
-def split_and_score(
-    corpus: pd.DataFrame, targets: sp.csr_matrix, seed: int
-) -> tuple[np.ndarray, ...]:
-    """Val and test rows, and the baseline's scores of both; a frozen test part is kept."""
-    frozen = np.full(len(corpus), -1)
-    if "split" in corpus:
-        frozen[corpus["split"] == "test"] = 2
-    groups = corpus["group"].tolist() if "group" in corpus else None
-    parts = iterative_split(
-        targets,
-        (0.6, 0.2, 0.2),
-        ids=corpus["id"].tolist(),
-        groups=groups,
-        fixed=frozen,
-        seed=seed,
-    )
-    train, val, test = (np.flatnonzero(parts == part) for part in range(3))
-    texts = corpus["text"].to_numpy()
-    plan = Plan(((train, val),), refit=False)
-    model, on_val, _ = baseline.fit_svm(texts, targets, plan, costs=(1.0,))
-    return val, test, on_val, model.scores(texts[test])
-
-
-def compare_on_test(path: Path, n_seeds: int = 5) -> None:
-    corpus = pd.read_parquet(path)
-    labels = vocabulary(corpus["labels"])
-    targets = encode(corpus["labels"].tolist(), labels)
-    print(f"{path.name}: {targets.shape[0]:,} x {targets.shape[1]}, {n_seeds} split seeds, test\n")
-    print("| seed | thresholds | micro-F1 | macro-F1 | micro - global (95%) | macro - global |")
-    print("|---|---|---|---|---|---|")
-    gains: dict[str, list[list[float]]] = {"per_label": [], "SCut": []}
-    for seed in range(n_seeds):
-        val, test, val_scores, test_scores = split_and_score(corpus, targets, seed)
-        own = np.arange(len(labels))
-        found = {
-            name: apply_thresholds(
-                test_scores,
-                thresholds.tune(val_scores, targets[val], objective=objective, groups=own),
-            )
-            for name, objective in (
-                ("global", "global"),
-                ("per_label", "per_label"),
-                ("SCut", "per_group"),
-            )
-        }
-        for name, predicted in found.items():
-            line = f"| {seed} | {name} | {100 * micro_f1(predicted, targets[test]):.2f} "
-            line += f"| {100 * macro_f1(predicted, targets[test]):.2f} |"
-            if name in gains:
-                names = ["micro_f1", "macro_f1"]
-                rows = paired_differences(predicted, found["global"], targets[test], names)["all"]
-                gains[name].append([100 * rows[metric]["difference"] for metric in names])
-                for metric in names:
-                    low, mid, high = (
-                        100 * rows[metric][key] for key in ("low", "difference", "high")
-                    )
-                    line += f" {mid:+.2f} [{low:+.2f}, {high:+.2f}] |"
-            else:
-                line += " | |"
-            print(line, flush=True)
-    for name, values in gains.items():
-        median, low, high = np.median(values, 0), np.min(values, 0), np.max(values, 0)
-        print(
-            f"| median [range] | {name} | | | {median[0]:+.2f} [{low[0]:+.2f}, {high[0]:+.2f}] "
-            f"| {median[1]:+.2f} [{low[1]:+.2f}, {high[1]:+.2f}] |"
-        )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["speed", "memory", "test", "tune-large"])
+    parser.add_argument("part", choices=["speed", "memory", "tune-large"])
     parser.add_argument("path", type=Path, nargs="?")
     arguments = parser.parse_args()
-    if arguments.part in ("test", "tune-large"):
+    if arguments.part == "tune-large":
         if arguments.path is None:
-            parser.error(f"{arguments.part} needs a path")
-        {"test": compare_on_test, "tune-large": tune_large}[arguments.part](arguments.path)
+            parser.error("tune-large needs a path")
+        tune_large(arguments.path)
     else:
         {"speed": speed, "memory": memory}[arguments.part]()
 

@@ -37,7 +37,6 @@ def tune(
     targets: Binary,
     *,
     objective: str = "global",
-    groups: npt.ArrayLike | None = None,
     value: float = 0.5,
     min_support: int = 1,
 ) -> Floats:
@@ -48,11 +47,8 @@ def tune(
         targets: 0/1 `(n_docs, n_labels)`, array or scipy sparse matrix.
         objective: a name in `OBJECTIVES`.
             `global` - the exact micro-F1 optimum, one value for all labels;
-            `per_group` - the same within each group of labels;
             `per_label` - tail-safe, see `_per_label`;
             `fixed` - `value` for every label.
-        groups: `(n_labels,)` int or str, for `per_group` only; a group without a positive gets the
-            global threshold.
         value: the threshold, for `fixed` only.
         min_support: positives that a label needs for a threshold of its own, at least 1; for
             `per_label` only.
@@ -72,7 +68,7 @@ def tune(
         raise unknown_name("threshold objective", objective, OBJECTIVES)
     scores = check_scores(scores)
     truth = binary_csr(targets, "targets", scores.shape)
-    return OBJECTIVES[objective](scores, truth, groups=groups, value=value, min_support=min_support)
+    return OBJECTIVES[objective](scores, truth, value=value, min_support=min_support)
 
 
 def curve(scores: Floats, targets: Binary, *, max_points: int = 200) -> dict[str, Floats]:
@@ -92,7 +88,7 @@ def curve(scores: Floats, targets: Binary, *, max_points: int = 200) -> dict[str
     """
     scores = check_scores(scores)
     truth = binary_csr(targets, "targets", scores.shape)
-    cuts = _thin(pooled_cuts(scores, truth, np.arange(scores.shape[1])), truth.nnz, max_points)
+    cuts = _thin(pooled_cuts(scores, truth), truth.nnz, max_points)
     return {
         "threshold": cuts.threshold,
         "precision": cuts.tp / cuts.n_pred,
@@ -116,31 +112,10 @@ def _thin(cuts: Cuts, n_pos: int, max_points: int) -> Cuts:
     return Cuts(cuts.threshold[kept], cuts.tp[kept], cuts.n_pred[kept])
 
 
-def _best_of(scores: Floats, targets: sp.csr_matrix, columns: npt.NDArray[np.intp]) -> float:
-    cuts = pooled_cuts(scores, targets, columns)
-    return float(cuts.threshold[_last_best(_f1(cuts.tp, cuts.n_pred, int(cuts.tp[0])))])
-
-
 def _global(scores: Floats, targets: sp.csr_matrix, **_: object) -> Floats:
     n_labels = scores.shape[1]
-    return np.full(n_labels, _best_of(scores, targets, np.arange(n_labels)))
-
-
-def _per_group(
-    scores: Floats, targets: sp.csr_matrix, *, groups: npt.ArrayLike | None, **_: object
-) -> Floats:
-    if groups is None:
-        raise ParameterError("Objective 'per_group' needs groups, one per label; got none.")
-    names = np.asarray(groups)
-    if names.shape != (scores.shape[1],):
-        raise ParameterError(f"groups has shape {names.shape}, expected ({scores.shape[1]},).")
-    support = np.bincount(targets.indices, minlength=scores.shape[1])
-    thresholds = _global(scores, targets)
-    for name in np.unique(names):
-        columns = np.flatnonzero(names == name)
-        if support[columns].any():
-            thresholds[columns] = _best_of(scores, targets, columns)
-    return thresholds
+    cuts = pooled_cuts(scores, targets)
+    return np.full(n_labels, cuts.threshold[_last_best(_f1(cuts.tp, cuts.n_pred, targets.nnz))])
 
 
 def _fixed(scores: Floats, targets: sp.csr_matrix, *, value: float, **_: object) -> Floats:
@@ -166,7 +141,7 @@ def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_:
     if min_support < 1:
         raise ParameterError(f"min_support must be at least 1, got {min_support}.")
     n_labels = scores.shape[1]
-    pooled = pooled_cuts(scores, targets, np.arange(n_labels))
+    pooled = pooled_cuts(scores, targets)
     best = _last_best(_f1(pooled.tp, pooled.n_pred, targets.nnz))
     prior = _thin(pooled, targets.nnz, PRIOR_POINTS)
     support = np.bincount(targets.indices, minlength=n_labels)
@@ -216,6 +191,5 @@ def _own_cuts(
 OBJECTIVES: dict[str, Callable[..., Floats]] = {
     "global": _global,
     "per_label": _per_label,
-    "per_group": _per_group,
     "fixed": _fixed,
 }

@@ -124,24 +124,22 @@ def positive_scores(scores: Floats, targets: sp.csr_matrix) -> Floats:
     return found
 
 
-def pooled_cuts(scores: Floats, targets: sp.csr_matrix, columns: npt.NDArray[np.intp]) -> Cuts:
-    """One cut below each distinct score of a positive, over all documents and `columns` together.
+def pooled_cuts(scores: Floats, targets: sp.csr_matrix) -> Cuts:
+    """One cut below each distinct score of a positive, over all documents and labels together.
 
     No other cut can be the best by F1: lowering a threshold past a score that no positive has
     only adds false positives.
 
     Raises:
-        DataError: `columns` hold no positive.
+        DataError: there is no positive.
     """
-    own = targets if len(columns) == targets.shape[1] else targets[:, columns]
-    located = sp.csr_matrix((own.data, columns[own.indices], own.indptr), shape=targets.shape)
-    positives = np.sort(positive_scores(scores, located))
+    positives = np.sort(positive_scores(scores, targets))
     if len(positives) == 0:
         raise DataError("targets hold no positive, so there is nothing to tune a threshold on.")
     candidates = np.unique(positives)
     n_pred = np.zeros(len(candidates), dtype=np.int64)
     below = np.full(len(candidates), -np.inf)
-    for _, block in column_blocks(scores, columns):
+    for _, block in column_blocks(scores, np.arange(scores.shape[1])):
         ordered = np.sort(block, axis=None)
         counted, beneath = _count(ordered, candidates)
         n_pred += counted

@@ -1,9 +1,11 @@
-"""The tables of docs/benchmarks/reuters.md are those that the committed result lines give."""
+"""The tables of the benchmark pages are those that the committed result lines give."""
 
 from __future__ import annotations
 
 import difflib
+from pathlib import Path
 
+from benchmarks import rules
 from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
 
 
@@ -33,3 +35,9 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
             tested.setdefault(key, set()).add(run["rate"])
     assert {(128, "linear", "bce"), (512, "linear", "db")} <= tested.keys()
     assert {key: rates for key, rates in tested.items() if len(rates) > 1} == {}
+
+
+def test_the_page_of_thresholds_shows_the_committed_lines() -> None:
+    page_of_rules = Path(PAGE).with_name("thresholds.md").read_text(encoding="utf-8")
+    shown = page_of_rules.split("<!-- rules -->\n")[1].split("<!-- /rules -->")[0]
+    assert shown == rules.table(), "copy what `python -m benchmarks.rules table` prints"

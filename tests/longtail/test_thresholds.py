@@ -60,21 +60,6 @@ def test_global_equals_exhaustive_search(case):
 
 
 @settings(max_examples=100, deadline=None)
-@given(cases, st.integers(0, 1000))
-def test_each_group_equals_exhaustive_search(case, seed):
-    scores, targets = case
-    groups = np.random.default_rng(seed).integers(0, 2, scores.shape[1]).astype(str)
-    thresholds = tune(scores, targets, objective="per_group", groups=groups)
-    for group in np.unique(groups):
-        columns = groups == group
-        if targets[:, columns].any():
-            part, true = scores[:, columns], targets[:, columns]
-            assert micro_f1(part, true, thresholds[columns]) == exhaustive(part, true)
-        else:
-            assert (thresholds[columns] == tune(scores, targets)[0]).all()
-
-
-@settings(max_examples=100, deadline=None)
 @given(cases)
 def test_comparing_in_the_stored_dtype_changes_no_prediction(case):
     scores, targets = case
@@ -90,10 +75,6 @@ def test_hand_computed():
     targets = np.array([[1, 0], [0, 0], [1, 0]])
     # cut below 0.9: 2*1/(1+2) = 2/3; below 0.5: 2*2/(3+2) = 0.8 <- best, lower ones only add wrong
     assert tune(scores, targets) == pytest.approx([0.45, 0.45])
-    groups = ["a", "b"]
-    # alone, the first label has no score below 0.5; the second has no positive: the global value
-    grouped = tune(scores, targets, objective="per_group", groups=groups)
-    assert grouped == pytest.approx([0.5 - 1e-6, 0.45], abs=1e-12)
     assert (tune(scores, targets, objective="fixed", value=0.25) == 0.25).all()
 
 
@@ -123,17 +104,16 @@ def test_lowest_score_of_all_keeps_a_margin():
     assert scores[0, 0] - 2e-6 < tune(scores, targets)[0] < scores[0, 0]
 
 
-@pytest.mark.parametrize("objective", ["global", "per_label", "per_group"])
+@pytest.mark.parametrize("objective", ["global", "per_label"])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_blocks_and_memory_maps_change_nothing(tmp_path, monkeypatch, objective, dtype):
     scores, targets = problem(1, dtype=dtype)
-    groups = np.arange(7) % 2
-    whole = tune(scores, targets, objective=objective, groups=groups)
+    whole = tune(scores, targets, objective=objective)
     np.save(tmp_path / "scores.npy", scores)
     stored = np.load(tmp_path / "scores.npy", mmap_mode="r")
     monkeypatch.setattr(score_blocks, "BLOCK_BYTES", 2 * 60 * np.dtype(np.float64).itemsize)
     monkeypatch.setattr(score_blocks, "POSITIVES_AT_ONCE", 3)
-    blocked = tune(stored, sp.csr_matrix(targets), objective=objective, groups=groups)
+    blocked = tune(stored, sp.csr_matrix(targets), objective=objective)
     assert (whole == blocked).all()
 
 
@@ -167,7 +147,7 @@ def test_per_label_does_not_chase_a_hopeless_rare_positive():
     scores = np.where(targets, 0.8, 0.2) + rng.uniform(-0.1, 0.1, targets.shape)
     scores[0, 1] = 0.01
     safe = tune(scores, targets, objective="per_label")
-    raw = tune(scores, targets, objective="per_group", groups=[0, 1])
+    raw = [tune(scores[:, [label]], targets[:, [label]])[0] for label in (0, 1)]
     assert (scores[:, 1] >= raw[1]).sum() == 300
     assert (scores[:, 1] >= safe[1]).sum() == 0
     assert micro_f1(scores, targets, safe) > micro_f1(scores, targets, raw) + 0.3
@@ -229,14 +209,14 @@ def test_curve_holds_the_optimum_and_true_values():
     assert len(curve(scores, targets, max_points=10)["f1"]) <= 10
 
 
-@pytest.mark.parametrize("objective", ["global", "per_label", "per_group"])
+@pytest.mark.parametrize("objective", ["global", "per_label"])
 @pytest.mark.parametrize("bad, word", [(np.nan, "NaN"), (np.inf, "infinity")])
 def test_broken_scores_are_rejected_by_name(objective, bad, word):
     scores, targets = problem(0)
     scores[59, 3] = bad
     targets[59, 3] = False
     with pytest.raises(DataError, match=word):
-        tune(scores, targets, objective=objective, groups=np.zeros(7))
+        tune(scores, targets, objective=objective)
 
 
 def test_broken_input_is_rejected():
@@ -251,10 +231,6 @@ def test_broken_input_is_rejected():
         tune(scores, targets * 2)
     with pytest.raises(DataError, match="float array"):
         tune(targets.astype(int), targets)
-    with pytest.raises(ParameterError, match="needs groups"):
-        tune(scores, targets, objective="per_group")
-    with pytest.raises(ParameterError, match="groups has shape"):
-        tune(scores, targets, objective="per_group", groups=[1, 2])
     with pytest.raises(ParameterError, match="min_support"):
         tune(scores, targets, objective="per_label", min_support=0)
     with pytest.raises(ParameterError, match="value must be a finite"):
