@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -79,9 +78,7 @@ def test_three_nights_and_a_backfill(nights: Nights, tmp_path: Path) -> None:
     source = deliver(tmp_path / "in", "one.jsonl", "3\n")
     assert set(STAGES) < ran(nights(FIRST, source=source)[0])
 
-    started = time.monotonic()
     states, output = nights(SECOND, source=source)
-    assert time.monotonic() - started <= 60
     assert ran(states) == {"workspace", "plan", "notify"}
     assert "longtail: unchanged" in output
     assert len(nights.versions()) == 1
