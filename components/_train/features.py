@@ -67,8 +67,9 @@ def features_of(
     folder, width = scratch("features", facts, ()), N_POOLS * model.encoder.config.hidden_size
     store = FeatureStore(folder / "features.sqlite", width, np.float16 if fast else np.float32)
     known = store.known(texts)
-    # The longest first: in a batch of similar lengths little is padding.
-    new = sorted({text for text in texts if text not in known}, key=len, reverse=True)
+    # The longest first: in a batch of similar lengths little is padding. Never in the order of a
+    # set, which is another one in each process: a feature's last digits depend on its batch.
+    new = sorted(dict.fromkeys(t for t in texts if t not in known), key=len, reverse=True)
     print(f"features: {len(known):,} texts in the cache, {len(new):,} to compute", flush=True)
     with progress("features", "documents") as show:
         for start in range(0, len(new), PORTION):

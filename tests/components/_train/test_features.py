@@ -91,6 +91,20 @@ def test_only_new_texts_are_computed_and_counted(params, monkeypatch, capsys) ->
     np.testing.assert_array_equal(found[0], found[-1])
 
 
+def test_texts_are_computed_in_an_order_that_no_process_changes(params, monkeypatch) -> None:
+    """A feature's last digits depend on its batch, and the weights on these."""
+    texts = [f"word{i} word{i % 7}" for i in (*range(40, 10, -1), 20)]
+    computed: list[str] = []
+
+    def watched(model: Any, portion: list[str], **options: Any) -> np.ndarray:
+        computed.extend(portion)
+        return extract_features(model, portion, **options)
+
+    monkeypatch.setattr(features, "extract_features", watched)
+    features_of(["a long text goes first", *texts], params)
+    assert computed == ["a long text goes first", *texts[:-1]]
+
+
 def test_a_killed_run_goes_on_where_it_was(params, monkeypatch) -> None:
     texts = documents()["train"].texts
     monkeypatch.setattr(features, "PORTION", 10)
