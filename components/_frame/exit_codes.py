@@ -11,3 +11,7 @@ class GateNotPassed(Exception):  # noqa: N818 - a decision, not an error
 
 class TemporaryError(Exception):
     """Something external is unavailable for now (tracking server, disk space): retry later."""
+
+
+class ProjectError(ValueError):
+    """A file of the project itself, such as dvc.yaml, is missing or broken."""

@@ -18,6 +18,7 @@ from components._frame.exit_codes import (
     OK,
     TEMPORARY,
     GateNotPassed,
+    ProjectError,
     TemporaryError,
 )
 from longtail.errors import DataError, ParameterError
@@ -30,7 +31,7 @@ CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_w
 
 def exit_code(error: BaseException) -> int:
     """The exit code for an exception; orchestrators retry only 75."""
-    if isinstance(error, ParameterError):
+    if isinstance(error, (ParameterError, ProjectError)):
         return BAD_PARAMETERS
     if isinstance(error, DataError):
         return BAD_DATA

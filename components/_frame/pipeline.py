@@ -1,4 +1,4 @@
-"""Reads `dvc.yaml`, the one table of stages, for orchestrators (no library but PyYAML)."""
+"""Reads `dvc.yaml`, the one table of stages, for orchestrators (stdlib and PyYAML only)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from longtail.errors import ParameterError
+from components._frame.exit_codes import ProjectError
 
 DVC_YAML = Path("dvc.yaml")
 # Before a stage that needs a GPU: without one it stops, and nothing is trained on the CPU unseen.
@@ -49,20 +49,20 @@ def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:
     """The stages of `dvc_yaml` in the order of the file, each with the stages it waits for.
 
     Raises:
-        ParameterError: there is no such file, it has no stages, or one lacks `desc`, `cmd` or
+        ProjectError: there is no such file, it has no stages, or one lacks `desc`, `cmd` or
             `meta.image`.
     """
     try:
         document = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ParameterError(
+        raise ProjectError(
             f"{dvc_yaml.absolute()} does not exist; run this in the project's root folder."
         ) from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParameterError(f"{dvc_yaml} is not YAML: {error}") from None
+        raise ProjectError(f"{dvc_yaml} is not YAML: {error}") from None
     table = document.get("stages") if isinstance(document, dict) else None
     if not isinstance(table, dict) or not all(isinstance(row, dict) for row in table.values()):
-        raise ParameterError(f"{dvc_yaml}: expected `stages:` with a mapping for each stage.")
+        raise ProjectError(f"{dvc_yaml}: expected `stages:` with a mapping for each stage.")
     producers = {out: name for name, row in table.items() for out in _outs(row)}
     return [_stage(name, row, producers) for name, row in table.items()]
 
@@ -82,9 +82,9 @@ def with_upstream(stages: list[Stage], name: str) -> list[Stage]:
 def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:
     for key in ("desc", "cmd", "meta"):
         if key not in row:
-            raise ParameterError(f"dvc.yaml: stage {name!r} has no {key!r}; add it.")
+            raise ProjectError(f"dvc.yaml: stage {name!r} has no {key!r}; add it.")
     if "image" not in row["meta"]:
-        raise ParameterError(f"dvc.yaml: stage {name!r} has no 'meta.image'; add it.")
+        raise ProjectError(f"dvc.yaml: stage {name!r} has no 'meta.image'; add it.")
     deps = tuple(row.get("deps", ()))
     upstream = {
         producer for dep in deps for out, producer in producers.items() if overlap(dep, out)

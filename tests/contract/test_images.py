@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from components._frame.pipeline import load_stages
+from tests.builders.nights import environment
 from tests.builders.paths import ROOT
 
 # What the DAGs run besides the stages of dvc.yaml.
@@ -26,11 +27,11 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 # Hides libraries from the project's own imports; other libraries look for some of them themselves.
 RUN = """
 import builtins, importlib, sys
-genuine = builtins.__import__
+genuine, hidden = builtins.__import__, sys.argv[2].split()
 
 def hiding(name, scope=None, *arguments, **options):
     importer = (scope or {}).get("__name__", "").partition(".")[0]
-    if importer in ("components", "longtail") and name.partition(".")[0] in sys.argv[2].split():
+    if importer in ("components", "dags", "longtail") and name.partition(".")[0] in hidden:
         raise ModuleNotFoundError(f"No module named {name!r} in this image", name=name)
     return genuine(name, scope, *arguments, **options)
 
@@ -64,6 +65,15 @@ def test_components_import_only_what_their_image_has(target: str) -> None:
     assert {"data": "torch", "train": "numba"}[target] in libraries
     argv = [sys.executable, "-c", RUN, " ".join(stages + STEPS[target]), " ".join(libraries)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_scheduler_needs_nothing_of_the_library() -> None:
+    """Airflow's image has `dags` and `components/_frame` alone."""
+    texts = {path.stem: path.read_text("utf-8") for path in (ROOT / "dags").glob("*.py")}
+    modules = [f"dags.{name}" for name, text in texts.items() if "kfp import" not in text]
+    argv = [sys.executable, "-c", RUN, " ".join(modules), "longtail kfp"]
+    done = subprocess.run(argv, cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 

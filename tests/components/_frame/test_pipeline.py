@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from components._frame.exit_codes import BAD_PARAMETERS, ProjectError
+from components._frame.launch import exit_code
 from components._frame.pipeline import load_stages
-from longtail.errors import ParameterError
 
 
 def row(name: str, *, deps: list[str], **outputs: Any) -> dict[str, Any]:
@@ -95,5 +96,6 @@ def test_a_missing_or_broken_file_is_said(tmp_path: Path, content: bytes, reason
     path = tmp_path / "dvc.yaml"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ParameterError, match=reason):
+    with pytest.raises(ProjectError, match=reason) as found:
         load_stages(path)
+    assert exit_code(found.value) == BAD_PARAMETERS
