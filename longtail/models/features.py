@@ -74,7 +74,11 @@ def _computed(
 
     Threads with a batch each idle less than threads that share one: its layers are small.
     """
-    with one_thread(model.device.type), ThreadPoolExecutor(n_jobs) as pool:
+    with (
+        one_thread(model.device.type),
+        # A new thread has its number of threads from the environment until it is told.
+        ThreadPoolExecutor(n_jobs, "", torch.set_num_threads, (torch.get_num_threads(),)) as pool,
+    ):
         yield from pool.map(lambda batch: (batch[0], _pooled(model, *batch[1:])), batches)
 
 
