@@ -88,13 +88,18 @@ def read(corpus: Path, assignment: Path, head: int | None, tail: int | None) -> 
     labels, parts = read_parts(corpus, assignment)
     train = parts["train"].targets
     counts = class_frequencies(train)
-    if head is None or tail is None:  # by share, as `frequencies` does
-        ranked = np.sort(counts)[::-1]
-        head, tail = int(ranked[int(0.2 * len(ranked)) - 1]), int(ranked[-int(0.4 * len(ranked))])
+    if head is None or tail is None:
+        head, tail = cut_offs(counts)
     of_doc = read_groups(assignment)
     ids = parts["train"].ids + parts["val"].ids
     groups = frequency_groups(counts, head=head, tail=tail)
     return Data(labels, parts, of_doc.loc[ids].tolist(), groups, suggest_mu(train, counts))
+
+
+def cut_offs(counts: np.ndarray) -> tuple[int, int]:
+    """HEAD and TAIL by share of the labels, as `frequencies` does by default."""
+    ranked = np.sort(counts)[::-1]
+    return int(ranked[int(0.2 * len(ranked)) - 1]), int(ranked[-int(0.4 * len(ranked))])
 
 
 def judged(data: Data, found: Learned, own: Pair, svm: Pair, rule: Rule) -> dict[str, Any]:

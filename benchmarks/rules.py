@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.crossfit import Data, read
+from benchmarks.crossfit import Data, cut_offs, read
 from benchmarks.rules_tried import RULES, Rule
 from components._formats.assignment import Part, read_groups
 from components._formats.learned import rows_of
@@ -76,8 +76,7 @@ def redrawn(
     parts = {name: rows_of(everything, mine) for name, mine in zip(names, rows, strict=True)}
     train = parts["train"].targets
     counts = class_frequencies(train)
-    ranked = np.sort(counts)[::-1]
-    head, tail = int(ranked[int(0.2 * len(ranked)) - 1]), int(ranked[-int(0.4 * len(ranked))])
+    head, tail = cut_offs(counts)
     values = np.concatenate([features.learned.features, features.test])
     learned_rows = np.concatenate(rows[:2])
     new = Data(

@@ -112,10 +112,12 @@ def test_the_same_inputs_never_make_a_second_version(workspace: mlflow.MlflowCli
     one_version(workspace, first["key"])
 
 
-def test_two_at_once_make_one_version_even_without_the_lock(
-    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
-):
-    """As on two machines whose locks do not meet: one starts while the other logs its run."""
+def register_meanwhile(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """As on two machines whose locks do not meet: one registers while the other logs its run.
+
+    Returns:
+        Filled with what the one got.
+    """
     monkeypatch.setattr(registry, "exclusive", lambda name: nullcontext())
     log_run, inner = run_log.log_run, []
 
@@ -126,6 +128,13 @@ def test_two_at_once_make_one_version_even_without_the_lock(
         return log_run(*given)
 
     monkeypatch.setattr(run_log, "log_run", overlapping)
+    return inner
+
+
+def test_two_at_once_make_one_version_even_without_the_lock(
+    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    inner = register_meanwhile(monkeypatch)
     outer = register.register(params())
     assert not outer["reused"] and outer["version"] == inner[0]["version"] == "1"
     one_version(workspace, outer["key"])
@@ -138,16 +147,7 @@ def test_a_kill_before_the_second_version_is_deleted_is_mended_by_the_next_try(
     alias: str | None,
     left: str,
 ):
-    monkeypatch.setattr(registry, "exclusive", lambda name: nullcontext())
-    log_run, inner = run_log.log_run, []
-
-    def overlapping(*given: Any) -> str:
-        if not inner:
-            inner.append({})
-            inner[0] = register.register(params())
-        return log_run(*given)
-
-    monkeypatch.setattr(run_log, "log_run", overlapping)
+    register_meanwhile(monkeypatch)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(mlflow.MlflowClient, "delete_model_version", killed)
         register.register(params())
