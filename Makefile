@@ -47,34 +47,27 @@ ui: $(VENV)/.run ## Start the MLflow UI on http://127.0.0.1:5000
 encoder-base: | $(BIN)/python ## Fetch an encoder of five times the size, for train.encoder
 	$(BIN)/python scripts/encoder_base.py
 
-# Two processes: most tests wait for others or use one core.
+# More processes than cores: most tests wait for others or use one core. tests/conftest.py orders the files.
+PYTEST := python -m pytest -q -rs --dist loadfile --no-loadscope-reorder --durations=30
+
 test: $(VENV)/.test ## Run the fast tests
-	$(RUN) python -m pytest -q -rs -n 2 --dist loadfile --durations=15
+	$(RUN) $(PYTEST) -n 2
 
-# The page tests need a browser and npm (for axe-core), from Debian if apt can install them.
-$(VENV)/.browser: | $(VENV)/.test
-	@if command -v chromium >/dev/null && command -v npm >/dev/null; then touch $@; \
+# Some slow tests need a browser, npm (for axe-core), PostgreSQL's server (without the cluster that
+# Debian would start for it), or a C compiler (for the clock of the fault campaign).
+$(VENV)/.debian: | $(VENV)/.test
+	@missing=(); need() { if ! command -v $$1 >/dev/null; then missing+=("$${@:2}"); fi; }; \
+	need chromium chromium; need npm npm; need cc gcc libc6-dev; \
+	PATH="$$PATH:$$(echo /usr/lib/postgresql/*/bin)" need postgres postgresql; \
+	if [ $${#missing[@]} = 0 ]; then touch $@; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium npm >/dev/null && touch $@; \
-	else echo "chromium or npm is missing: the page tests will be skipped"; fi
+	  mkdir -p /etc/postgresql-common; \
+	  echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf; \
+	  apt-get update -qq && apt-get install -qq -y --no-install-recommends "$${missing[@]}" >/dev/null && touch $@; \
+	else echo "Not installed: $${missing[*]}. The tests that need them will be skipped."; fi
 
-# The tests of PostgreSQL need its server, without the cluster that Debian would start for it.
-$(VENV)/.postgres: | $(VENV)/.test
-	@if command -v /usr/lib/postgresql/*/bin/postgres postgres >/dev/null; then touch $@; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  mkdir -p /etc/postgresql-common && echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf; \
-	  apt-get update -qq && apt-get install -qq -y --no-install-recommends postgresql >/dev/null && touch $@; \
-	else echo "PostgreSQL is missing: its tests will be skipped"; fi
-
-# The fault campaign sets the clock back with a small library of its own.
-$(VENV)/.compiler: | $(VENV)/.test
-	@if command -v cc >/dev/null; then touch $@; \
-	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev >/dev/null && touch $@; \
-	else echo "A C compiler is missing: the nights with faults will be skipped"; fi
-
-test-slow: $(VENV)/.test $(VENV)/.browser $(VENV)/.postgres $(VENV)/.compiler ## Run the slow tests
-	$(RUN) python -m pytest -q -rs -m slow -n 3 --dist loadfile --durations=15
+test-slow: $(VENV)/.test $(VENV)/.debian ## Run the slow tests
+	$(RUN) $(PYTEST) -m slow -n 3
 
 test-gpu: $(VENV)/.test ## Run the tests that need a CUDA device
 	$(RUN) python -m pytest -q -rs -m gpu

@@ -225,6 +225,7 @@ def stale_stages(
             f"{folder}/data is empty: no data.dvc names data for {workspace.key}; give the run a "
             "source."
         )
+    _put_back(folder, "data.dvc")
     dvc(folder, "add", "data")
     if force or (max_age_days is not None and _age_days(workspace) > max_age_days):
         return [stage.name for stage in stages]
@@ -233,6 +234,14 @@ def stale_stages(
         if stale.intersection(stage.upstream):
             stale.add(stage.name)
     return [stage.name for stage in stages if stage.name in stale]
+
+
+def _put_back(folder: Path, name: str) -> None:
+    """Undo what an earlier try wrote: DVC writes in place, and a kill leaves half a file."""
+    if git(folder, "ls-files", name):
+        git(folder, "checkout", "--", name)
+    else:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _age_days(workspace: Workspace) -> float:
@@ -264,6 +273,7 @@ def record(workspace: Workspace) -> str:
         ToolError: git or DVC failed.
     """
     folder = workspace.folder
+    _put_back(folder, "dvc.lock")
     dvc(folder, "commit", "--force")
     if has_remote(folder):
         dvc(folder, "push")

@@ -13,7 +13,7 @@ import pytest
 
 from components._frame.pipeline import load_stages
 from dags import _workspace as ws
-from dags._tools import ToolError
+from dags._tools import ToolError, dvc
 from tests.builders.nights import run
 
 KEYS = [f"2026-03-0{day}T020000Z" for day in (1, 2, 3, 4)]
@@ -71,6 +71,29 @@ def test_recording_twice_changes_nothing(toy: Path, tmp_path: Path) -> None:
     checkout = night(toy, tmp_path, KEYS[0], "a\n")
     first = ws.commit_of(toy, ws.BRANCH)
     assert ws.record(checkout) == first == ws.commit_of(toy, ws.BRANCH)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dvc.lock", "data.dvc"])
+def test_a_kill_while_dvc_writes_its_files_is_mended_by_the_next_try(
+    toy: Path, tmp_path: Path, name: str
+) -> None:
+    night(toy, tmp_path, KEYS[0], "a\n")
+    checkout = ws.prepare(toy, tmp_path / "killed", KEYS[1])
+    (checkout.folder / "data" / "new.jsonl").write_text("b\n")
+    stages = load_stages(toy / "dvc.yaml")
+    assert ws.stale_stages(checkout, stages, False, None) == [s.name for s in stages]
+    reproduce(checkout)
+    torn = checkout.folder / name
+    if name == "dvc.lock":  # DVC writes it in place, and `record` was killed just then
+        dvc(checkout.folder, "commit", "--force")
+    whole = torn.read_bytes()
+    torn.write_bytes(whole[: len(whole) // 3])
+    if name == "data.dvc":
+        assert ws.stale_stages(checkout, stages, False, None) == [s.name for s in stages]
+    ws.record(checkout)
+    assert torn.read_bytes() == whole
+    assert ws.records(toy) == KEYS[:2]
 
 
 def test_two_runs_at_once_cannot_overwrite_each_other(toy: Path, tmp_path: Path) -> None:
