@@ -107,6 +107,8 @@ def disk_full(world: World, rng: Rng) -> tuple[str, Undo | None]:
 def remote_cut(world: World, rng: Rng) -> tuple[str, Undo | None]:
     """DVC's remote is gone."""
     remote, aside = world.folder / "remote", world.folder / "remote.cut"
+    if aside.exists():
+        return "nothing, it is cut already", None
     remote.rename(aside)
     remote.write_text("cut")  # a file, so that nobody makes the folder anew
 
