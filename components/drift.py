@@ -83,6 +83,8 @@ def run(client: MlflowClient, params: Params, corpus: Path, new: Path | None) ->
         return _nothing(None, f"{name} has no champion yet.")
     number = registry.number(champion)
     given = None if new is None else read_corpus(new)
+    if given is not None and given.empty:
+        raise DataError(f"{new} has no document; drift needs new ones to compare.")
     found = arrival.find(client, champion, read_corpus(corpus), given)
     if found is None:
         reason = "it was registered before versions kept the ids of their documents"

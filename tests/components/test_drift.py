@@ -136,6 +136,11 @@ def test_too_few_documents_of_a_file_are_measured_but_not_judged(home: Path):
     assert (found["alarms"], found["judged"]) == ([], False)
 
 
+def test_a_file_without_a_document_is_an_error(home: Path):
+    with pytest.raises(DataError, match="has no document"):
+        watch(later().iloc[:0])
+
+
 def test_without_a_champion_a_night_says_so_and_a_file_is_an_error(home: Path, capsys):
     registry.connect().delete_registered_model_alias("longtail", "champion")
     found = tonight(later())
