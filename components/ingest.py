@@ -11,7 +11,7 @@ import click
 
 from components._formats.csv_rows import MAX_CELL
 from components._frame.exit_codes import TemporaryError
-from components._frame.files import locked
+from components._frame.files import check_replaceable, locked
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
 from components._sources import merge, origins
@@ -89,6 +89,8 @@ def ingest(
         raise DataError(
             f"{path} does not exist; ingest a corpus first, such as with `longtail ingest auto`."
         )
+    for file in (path, path.with_name(ORIGINS)):
+        check_replaceable(file)
     try:
         with locked(out):
             forgetting = Forgetting(forgotten or out.parent / LIST, forget)

@@ -189,6 +189,14 @@ def test_replace_starts_over_without_old_splits(folder):
     assert corpus == {"id": ["5"], "text": ["other"], "labels": [["a"]]}
 
 
+def test_a_folder_in_place_of_the_corpus_is_left_with_all_that_is_beside_it(folder):
+    (folder / "data/corpus.parquet").mkdir(parents=True)
+    (folder / "data/corpus.parquet/kept").touch()
+    with pytest.raises(DataError, match=r"corpus\.parquet is a folder.*nothing was written"):
+        ingest("csv", "in.csv", "--replace")
+    assert [p.name for p in (folder / "data").rglob("*")] == ["corpus.parquet", "kept"]
+
+
 def test_user_defined_columns_are_kept_when_rows_are_appended(folder):
     Path("a.jsonl").write_text('{"id":"1","text":"x","labels":["a"],"n":3}\n', encoding="utf-8")
     Path("b.jsonl").write_text(
