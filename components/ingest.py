@@ -91,6 +91,10 @@ def ingest(
         )
     for file in (path, path.with_name(ORIGINS)):
         check_replaceable(file)
+    if path.exists() and path.open("rb").read(4) != b"PAR1":
+        raise DataError(
+            f"{path} is no Parquet file, so no corpus; remove it, or pass another --out."
+        )
     try:
         with locked(out):
             forgetting = Forgetting(forgotten or out.parent / LIST, forget)

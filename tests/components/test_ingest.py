@@ -197,6 +197,16 @@ def test_a_folder_in_place_of_the_corpus_is_left_with_all_that_is_beside_it(fold
     assert [p.name for p in (folder / "data").rglob("*")] == ["corpus.parquet", "kept"]
 
 
+@pytest.mark.parametrize("mode", ["--append", "--replace"])
+def test_a_file_that_is_no_corpus_is_left_alone(folder, mode):
+    (folder / "data").mkdir()
+    notes = folder / "data/corpus.parquet"
+    notes.write_text("my notes")
+    with pytest.raises(DataError, match="no Parquet file"):
+        ingest("csv", "in.csv", mode)
+    assert notes.read_text() == "my notes"
+
+
 def test_user_defined_columns_are_kept_when_rows_are_appended(folder):
     Path("a.jsonl").write_text('{"id":"1","text":"x","labels":["a"],"n":3}\n', encoding="utf-8")
     Path("b.jsonl").write_text(
