@@ -47,8 +47,8 @@ ui: $(VENV)/.run ## Start the MLflow UI on http://127.0.0.1:5000
 encoder-base: | $(BIN)/python ## Fetch an encoder of five times the size, for train.encoder
 	$(BIN)/python scripts/encoder_base.py
 
-# More processes than cores: most tests wait for others or use one core. tests/conftest.py orders the files.
-PYTEST := python -m pytest -q -rs --dist loadfile --no-loadscope-reorder --durations=30
+# Several processes, with a thread each: most tests wait for others. tests/conftest.py orders the files.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest -q -rs --dist loadfile --no-loadscope-reorder --durations=30
 
 test: $(VENV)/.test ## Run the fast tests
 	$(RUN) $(PYTEST) -n 2
