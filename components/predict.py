@@ -16,6 +16,7 @@ import click
 import pandas as pd
 from pydantic import Field
 
+from components._formats.columns import listed
 from components._formats.records import RECORDS, Reading
 from components._formats.text_file import checked_file
 from components._frame.files import check_replaceable, written
@@ -54,12 +55,12 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
         if column not in record:
             raise DataError(
                 f"{reading.source}: {place}: no column {column!r}; columns found: "
-                f"{', '.join(map(str, record))}. Name the column with --column."
+                f"{listed(list(record))}. Name the column with --column."
             )
         if not isinstance(record[column], str):
             raise DataError(
                 f"{reading.source}: {place}, column {column!r}: expected a text, "
-                f"got {record[column]!r}."
+                f"got {record[column]!r:.80}."
             )
         name = str(number if record.get("id") is None else record["id"])
         for key, value in (("id", name), (column, record[column])):

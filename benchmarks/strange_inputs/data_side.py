@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from benchmarks.strange_inputs import blobs
 from benchmarks.strange_inputs.cases import Case
+from components._formats.corpus import COLUMNS, FOLD
 
 VALIDATE = ("components.validate", "--data", "in", "--corpus", "out/corpus.parquet",
             "--quarantine", "out/quarantine.parquet", "--findings", "out/findings.json",
@@ -126,6 +127,9 @@ def small() -> Iterator[Case]:
             table = {
                 "id": [f"d{i}" for i in range(len(parts))],
                 "split": pa.array(parts, pa.string()),
+                "group": [f"d{i}" for i in range(len(parts))],
+                "retired": [False] * len(parts),
+                FOLD: pa.nulls(len(parts), COLUMNS[FOLD]),
             }
             files = {"in/corpus.parquet": given,
                      "in/assignment.parquet": blobs.parquet(pa.table(table))}  # fmt: skip

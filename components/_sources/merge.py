@@ -81,7 +81,7 @@ def merge(
         if different and not update:
             found = f", taken in from {origins[identity]}" if identity in origins else ""
             raise DataError(
-                f"{new.where(k)}, column {different[0]!r}: id {identity!r} is already in the "
+                f"{new.where(k)}, column {different[0]!r}: id {identity!r:.80} is already in the "
                 f"corpus with different content{found}. If the new row corrects it, pass --update "
                 "(the nightly run: trigger it with `update`, or set LONGTAIL_UPDATE=true to let "
                 "the later file win every night); else take the row out, or give it a new id."

@@ -126,7 +126,7 @@ def typed(rows: Rows, file_format: FileFormat) -> Rows:
     for i, identity in enumerate(columns["id"]):
         if first.setdefault(identity, i) != i:
             raise DataError(
-                f"{rows.where(i)}, column 'id': {identity!r} also appears in row "
+                f"{rows.where(i)}, column 'id': {identity!r:.80} also appears in row "
                 f"{first[identity] + 1}; ids must be unique."
             )
     return Rows(rows.source, columns, rows.lines)

@@ -146,6 +146,18 @@ def test_an_id_with_different_content_is_refused_by_file_row_and_column(folder):
     assert digest() == before
 
 
+def test_a_long_id_is_shortened_in_messages(folder):
+    rows = [f'{{"id": "{"x" * 10**6}", "text": "{text}", "labels": ["a"]}}' for text in ("1", "2")]
+    (folder / "1.jsonl").write_text(rows[0])
+    (folder / "2.jsonl").write_text(rows[1])
+    (folder / "twice.jsonl").write_text("\n".join(rows))
+    ingest("jsonl", "1.jsonl")
+    for path, what in (("2.jsonl", "already in the corpus"), ("twice.jsonl", "also appears")):
+        with pytest.raises(DataError, match=what) as caught:
+            ingest("jsonl", path)
+        assert len(str(caught.value)) < 1000
+
+
 def test_a_conflict_names_both_files_and_the_way_out(folder):
     ingest("csv", "in.csv")
     Path("second.csv").write_text("id,text,labels\n5,FIVE,b\n", encoding="utf-8")

@@ -43,6 +43,21 @@ def test_every_format_gives_the_same_rows(tmp_path: Path, suffix: str):
     assert list(predict.read_texts(Reading(path), predict.kind_of(path, None), "text")) == ROWS
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.jsonl", json.dumps({"text": ["v" * 10**6]})),
+        ("a.jsonl", json.dumps({"v" * 10**6: "a"})),
+        ("a.csv", ",".join(f"c{i}" for i in range(19_000)) + "\n" + "," * 18_999),
+    ],
+)
+def test_a_message_is_short_whatever_the_input(tmp_path: Path, name: str, content: str):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match="column 'text'") as caught:
+        list(predict.read_texts(Reading(tmp_path / name), name[2:], "text"))
+    assert len(str(caught.value)) < 1500
+
+
 def test_stdin_has_one_text_per_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "in").write_text("one\n\ntwo")
     monkeypatch.setattr(sys, "stdin", (tmp_path / "in").open())
@@ -59,7 +74,7 @@ def test_stdin_has_one_text_per_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         (
             "a.csv",
             b"id,words\n1,x\n",
-            r"row 1 \(line 2\): no column 'text'; columns found: id, words",
+            r"row 1 \(line 2\): no column 'text'; columns found: 'id', 'words'",
         ),
         ("a.csv", b'text\n"unclosed\n', "is not valid CSV"),
         ("a.jsonl", b'{"text": "a \\ud800 b"}\n', r"line 1, column 'text': half of a character"),
