@@ -54,19 +54,19 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
     for number, (place, record) in enumerate(RECORDS[kind](reading), 1):
         if column not in record:
             raise DataError(
-                f"{reading.source}: {place}: no column {column!r}; columns found: "
+                f"{reading.source}: {place}: no column {column!r:.80}; columns found: "
                 f"{listed(list(record))}. Name the column with --column."
             )
         if not isinstance(record[column], str):
             raise DataError(
-                f"{reading.source}: {place}, column {column!r}: expected a text, "
+                f"{reading.source}: {place}, column {column!r:.80}: expected a text, "
                 f"got {record[column]!r:.80}."
             )
         name = str(number if record.get("id") is None else record["id"])
         for key, value in (("id", name), (column, record[column])):
             if any("\ud800" <= sign <= "\udfff" for sign in value):  # JSON lets them through
                 raise DataError(
-                    f"{reading.source}: {place}, column {key!r}: half of a character (a lone "
+                    f"{reading.source}: {place}, column {key!r:.80}: half of a character (a lone "
                     "surrogate), which no encoding can write; export the text again."
                 )
         yield name, record[column]

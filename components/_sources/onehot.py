@@ -87,7 +87,7 @@ def _ones(cells: tuple[str, ...]) -> list[int] | None:
 def _refuse_cell(where: str, row: list[str], header: list[str], at: Sequence[int]) -> None:
     wrong = next(i for i in at if _ones((row[i],)) is None)
     raise DataError(
-        f"{where}, column {header[wrong]!r}: expected 0 or 1, got {row[wrong]!r:.60}. If this "
+        f"{where}, column {header[wrong]!r:.80}: expected 0 or 1, got {row[wrong]!r:.60}. If this "
         "is not a label column, name it with --metadata-columns."
     )
 

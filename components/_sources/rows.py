@@ -87,15 +87,15 @@ def named(
         for other in given:
             if other != name and given[other] == column:
                 raise ParameterError(
-                    f"--{name}-column and --{other}-column both name {column!r}; each needs a "
+                    f"--{name}-column and --{other}-column both name {column!r:.80}; each needs a "
                     "column of its own."
                 )
     contract = {column: name for name, column in given.items()}
     for name, column in given.items():
         if name in rows.columns and name not in contract:
             raise DataError(
-                f"{rows.source}: --{name}-column names {column!r}, but there is also a column "
-                f"{name!r}; rename or drop one of them."
+                f"{rows.source}: --{name}-column names {column!r:.80}, but there is also a column "
+                f"{name!r:.80}; rename or drop one of them."
             )
     columns = {contract.get(name, name): values for name, values in rows.columns.items()}
     return Rows(rows.source, columns, rows.lines)
@@ -112,7 +112,7 @@ def typed(rows: Rows, file_format: FileFormat) -> Rows:
         try:
             _string(name)
         except _Fault as fault:
-            raise DataError(f"{rows.source}: the name of column {name!r} {fault}") from None
+            raise DataError(f"{rows.source}: the name of column {name!r:.80} {fault}") from None
         if name in RESERVED:
             raise DataError(
                 f"{rows.source}: column {name!r} has the name of {RESERVED[name]}, which one of "
@@ -138,7 +138,7 @@ def _column(rows: Rows, name: str, values: list[Any], read: Callable[[Any], Any]
         try:
             found.append(read(value))
         except _Fault as fault:
-            raise DataError(f"{rows.where(i)}, column {name!r}: {fault}") from None
+            raise DataError(f"{rows.where(i)}, column {name!r:.80}: {fault}") from None
     return found
 
 
@@ -148,11 +148,12 @@ def one_type(source: str, name: str, values: list[Any]) -> list[Any]:
         depth = _depth(pa.array(values).type)
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
-            f"{source}, column {name!r}: its values cannot be kept ({error}); convert or drop it."
+            f"{source}, column {name!r:.80}: its values cannot be kept ({error}); convert or drop "
+            "it."
         ) from None
     if depth > MOST_NESTED:
         raise DataError(
-            f"{source}, column {name!r}: a value is nested {depth} deep, expected at most "
+            f"{source}, column {name!r:.80}: a value is nested {depth} deep, expected at most "
             f"{MOST_NESTED}; drop the column, or turn it into text."
         )
     return values

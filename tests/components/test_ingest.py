@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -156,6 +157,18 @@ def test_a_long_id_is_shortened_in_messages(folder):
         with pytest.raises(DataError, match=what) as caught:
             ingest("jsonl", path)
         assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("values", [[{}], [1, "one"]])
+def test_a_long_column_name_is_shortened_in_messages(folder, values):
+    rows = [
+        {"id": f"{i}", "text": "a", "labels": [], "x" * 10**6: value}
+        for i, value in enumerate(values)
+    ]
+    (folder / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match="column 'xxx") as caught:
+        ingest("jsonl", "in.jsonl")
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_conflict_names_both_files_and_the_way_out(folder):
