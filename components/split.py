@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from components._formats.corpus import FOLD, read_corpus
 from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.params import Section, Seed
+from components._frame.scratch import cache_folder
 from longtail import label_matrix
 from longtail.errors import DataError
 from longtail.splitting import iterative as splitting
@@ -70,6 +72,8 @@ class Params(Section):
 
 
 def run(*, corpus: Input, assignment: Output, split_report: Output, params: Params) -> str:
+    # Every checkout shares what one has compiled. Numba is not imported yet, and reads it then.
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "numba"))
     frame = read_corpus(corpus)
     labels = label_matrix.vocabulary(frame["labels"])
     targets = label_matrix.encode(frame["labels"].tolist(), labels)
@@ -198,8 +202,8 @@ def frozen_parts(frame: pd.DataFrame) -> np.ndarray:
     if len(unknown):
         row = unknown.index[0]
         raise DataError(
-            f"Document {frame['id'][row]!r}: split is {unknown[row]!r}, expected train, val, test "
-            "or nothing; fix the source and ingest it again."
+            f"Document {frame['id'][row]!r:.80}: split is {unknown[row]!r:.80}, expected train, "
+            "val, test or nothing; fix the source and ingest it again."
         )
     return frame["split"].map(known).fillna(-1).to_numpy(dtype=np.int8)
 

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from components._formats.columns import listed
 from components._frame.files import written
 from longtail.errors import DataError
 
@@ -44,7 +45,7 @@ def read_corpus(path: Path, *, null_labels: bool = False) -> pd.DataFrame:
     if missing:
         raise DataError(
             f"{path}: column(s) {', '.join(missing)} missing; expected {', '.join(REQUIRED)}, "
-            f"got {', '.join(table.column_names)}. Rebuild it with `longtail ingest`."
+            f"got {listed(table.column_names)}. Rebuild it with `longtail ingest`."
         )
     for name in table.column_names:
         table = _typed(path, table, name)
@@ -64,7 +65,7 @@ def _read_table(path: Path) -> pa.Table:
         names = pq.read_schema(path).names
         twice = sorted(name for name, n in Counter(names).items() if n > 1)
         if twice:
-            raise DataError(f"{path}: column {twice[0]!r} appears twice; drop or rename one.")
+            raise DataError(f"{path}: column {twice[0]!r:.80} appears twice; drop or rename one.")
         return pq.read_table(path)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; create it with `longtail ingest`.") from None
@@ -93,7 +94,7 @@ def _frame(path: Path, table: pa.Table) -> pd.DataFrame:
             except UNREADABLE as error:
                 reason = " ".join(str(error).split())
                 raise DataError(
-                    f"{path}: column {name!r} ({column.type}) has a value that cannot be read "
+                    f"{path}: column {name!r:.80} ({column.type}) has a value that cannot be read "
                     f"({reason:.200}), such as a string that is not UTF-8 or a time out of range; "
                     "convert it and ingest the file again."
                 ) from None
@@ -125,7 +126,7 @@ def _extra(path: Path, name: str, values: pd.Series) -> pa.Array:
         return pa.Array.from_pandas(values)
     except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
         raise DataError(
-            f"{path}: the values of column {name!r} have mixed types "
+            f"{path}: the values of column {name!r:.80} have mixed types "
             f"({' '.join(str(error).split())}); convert or drop it."
         ) from None
 

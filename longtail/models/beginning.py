@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CHARACTERS_PER_TOKEN = 64  # read at first; a usual token has four or five
+MOST_CHARACTERS = 1_000_000  # read of a text
 OPEN_WORDS = 8  # at the cut, which the text after it may change
 
 
@@ -16,9 +17,9 @@ def beginning(tokenizer: PreTrainedTokenizerBase, text: str, n_tokens: int) -> s
 
     Tokenizing takes about 150 bytes of memory per character. Tokens are made of words from left to
     right, so those of words well before the cut are those of the whole text. If there are too few
-    of them (a text of blanks, or a single word of a million letters), more is read, up to all of
-    it. Texts stay whole for a tokenizer that keeps their end, or is written in Python, which does
-    not say its words.
+    of them (a text of blanks, or a single word of a million letters), more is read, up to
+    `MOST_CHARACTERS`, and the rest does not count. Texts stay whole for a tokenizer that keeps
+    their end, or is written in Python, which does not say its words.
 
     Args:
         tokenizer: of the encoder.
@@ -27,6 +28,7 @@ def beginning(tokenizer: PreTrainedTokenizerBase, text: str, n_tokens: int) -> s
     """
     if not tokenizer.is_fast or tokenizer.truncation_side != "right":
         return text
+    text = text[:MOST_CHARACTERS]
     end = CHARACTERS_PER_TOKEN * n_tokens
     while end < len(text):
         encoding = tokenizer(

@@ -29,7 +29,7 @@ def hashes(ids: Sequence[str] | None, n_docs: int, seed: int) -> np.ndarray:
     if len(set(names)) != n_docs:
         seen: set[str] = set()
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore
-        raise DataError(f"`ids` must be unique, but {twice!r} occurs more than once.")
+        raise DataError(f"`ids` must be unique, but {twice!r:.80} occurs more than once.")
     key = str(int(seed)).encode()
     digests = (hashlib.blake2b(i.encode(), digest_size=8, key=key).digest() for i in names)
     return (np.frombuffer(b"".join(digests), ">u8") >> np.uint64(1)).astype(np.int64)

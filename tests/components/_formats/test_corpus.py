@@ -106,8 +106,8 @@ def test_missing_columns_are_listed_with_those_found(tmp_path: Path) -> None:
     path = tmp_path / "corpus.parquet"
     pq.write_table(pa.table({"ID": ["a"], "text": ["t"], "tags": ["x"]}), path)
     assert refusal(path) == (
-        f"{path}: column(s) id, labels missing; expected id, text, labels, got ID, text, tags. "
-        "Rebuild it with `longtail ingest`."
+        f"{path}: column(s) id, labels missing; expected id, text, labels, "
+        "got 'ID', 'text', 'tags'. Rebuild it with `longtail ingest`."
     )
 
 

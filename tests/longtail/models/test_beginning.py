@@ -66,6 +66,12 @@ def test_a_long_text_is_cut(piece: str) -> None:
     assert len(cut) == CHARACTERS_PER_TOKEN * LENGTH and text.startswith(cut)
 
 
+@pytest.mark.parametrize("character", ["x", " "])
+def test_of_a_text_without_words_a_million_characters_are_read(character: str) -> None:
+    text = character * 3_000_000
+    assert beginning(tokenizer_of("wordpiece"), text, LENGTH) == character * 1_000_000
+
+
 def test_a_single_word_and_a_left_cut_stay_whole() -> None:
     tokenizer = tokenizer_of("wordpiece")
     assert beginning(tokenizer, "x" * 10_000, LENGTH) == "x" * 10_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import subprocess
 import sys
@@ -336,19 +337,53 @@ def test_processes_agree(monkeypatch):
 
 def test_compiled_without_a_cache_folder(monkeypatch):
     """A read-only installation compiles in memory instead of failing at import."""
-    import numba
-
     from longtail.splitting import loops
 
-    real = numba.njit
-
-    def no_locator(*args, **options):
-        if options.get("cache"):
-            raise RuntimeError("cannot cache function: no locator available")
-        return real(*args, **options)
-
-    monkeypatch.setattr(numba, "njit", no_locator)
+    monkeypatch.setattr(loops.Implementation, "_locator_classes", [])
     assert loops.compiled(lambda x: x + 1)(2) == 3
+
+
+LOOP = """
+from longtail.splitting.loops import compiled
+
+@compiled
+def successor(x):
+    return x + 1
+"""
+
+
+def compiled_in(folder, source=LOOP):
+    """Call the loop of a module in `folder` and count how often it was found compiled."""
+    folder.mkdir(exist_ok=True)
+    path = folder / "some_loops.py"
+    path.write_text(source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location("some_loops", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.successor(2) == 3
+    return sum(module.successor.stats.cache_hits.values())
+
+
+def test_checkouts_of_the_same_code_share_what_was_compiled(tmp_path, monkeypatch):
+    import numba
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert compiled_in(tmp_path / "monday") == 0
+    assert compiled_in(tmp_path / "tuesday") == 1
+    assert compiled_in(tmp_path / "changed", LOOP + "# in another version\n") == 0
+
+
+@pytest.mark.parametrize("kind", ["*.nbi", "*.nbc"])
+@pytest.mark.parametrize("left", [0, 20])
+def test_a_torn_cache_is_compiled_anew(kind, left, tmp_path, monkeypatch):
+    import numba
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert compiled_in(tmp_path / "monday") == 0
+    (found,) = tmp_path.glob(f"cache/*/{kind}")
+    found.write_bytes(found.read_bytes()[:left])
+    assert compiled_in(tmp_path / "tuesday") == 0
+    assert compiled_in(tmp_path / "wednesday") == 1
 
 
 BAD = {
