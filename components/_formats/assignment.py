@@ -139,7 +139,7 @@ def read_parts(corpus: Path, assignment: Path) -> tuple[list[str], dict[str, Par
     empty = [part for part in SPLITS if part not in set(assigned)]
     if empty:
         raise DataError(
-            f"{assignment}: {' and '.join(empty)} has no documents; run `dvc repro split`, which "
+            f"{assignment}: no documents in {' and '.join(empty)}; run `dvc repro split`, which "
             "gives each part some or says why it cannot."
         )
     labels = label_matrix.vocabulary(frame["labels"])

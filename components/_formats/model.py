@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from longtail.errors import DataError
-from longtail.models import classifier
+
+# Loaded with the first model: transformers takes seconds, and most commands load none.
+if TYPE_CHECKING:
+    from longtail.models import classifier
 
 
 def load_model(folder: Path) -> classifier.Classifier:
@@ -14,6 +18,8 @@ def load_model(folder: Path) -> classifier.Classifier:
     Raises:
         DataError: the folder is not one that `train` wrote.
     """
+    from longtail.models import classifier
+
     try:
         return classifier.load(folder)
     except (OSError, ValueError, KeyError, RuntimeError) as error:

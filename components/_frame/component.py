@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,6 +15,7 @@ import click
 from components._frame.files import locked
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_sections
+from components._frame.pipeline import DVC_YAML, load_stages
 from components._frame.usage import measured
 from longtail.errors import DataError
 
@@ -73,13 +75,35 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
                 f"{_flag(name)}: {paths[name]} does not exist; "
                 "run `dvc repro`, which creates all inputs."
             )
+    outputs = [paths[name] for name in paths_of(run, "output")]
+    _check_folders(outputs)
     with ExitStack() as stack:
-        for folder in sorted({paths[name].parent for name in paths_of(run, "output")}):
+        for folder in sorted({path.parent for path in outputs}):
             stack.enter_context(locked(folder))
-        outputs = [paths[name] for name in paths_of(run, "output")]
         stack.enter_context(measured(stage_name(run), outputs))
         found = run(**paths, **params)
     print(f"{stage_name(run)}: {found}")
+
+
+def _check_folders(outputs: Iterable[Path]) -> None:
+    """Check that no output replaces a folder of the user's own.
+
+    Folders of earlier runs are replaced where `dvc.yaml` says that the pipeline writes them.
+
+    Raises:
+        DataError: one would.
+    """
+    filled = [path for path in outputs if path.is_dir() and any(path.iterdir())]
+    if not filled:
+        return
+    stages = load_stages() if DVC_YAML.exists() else []
+    written = {Path(out) for stage in stages for out in stage.outs}
+    for path in filled:
+        if Path(os.path.relpath(path)) not in written:
+            raise DataError(
+                f"{path} is a folder with files, and {DVC_YAML} does not name it as an output; "
+                "pass a new path, or delete the folder first. Nothing was written."
+            )
 
 
 def main(run: Callable[..., str], argv: list[str] | None = None) -> NoReturn:

@@ -51,7 +51,7 @@ def small_params(folder: Path) -> dict:
     """The project's parameters with the bundled encoder, short training and a short report."""
     params = yaml.safe_load((folder / "params.yaml").read_text())
     params["train"] |= {"losses": ["db"], "profile": "head", "max_length": 32}
-    params["train"]["head"] |= {"hidden": 32, "epochs": 10}
+    params["train"]["head"] |= {"hidden": 32, "epochs": 4}
     params["baseline"]["costs"] = [1.0]
     params["report"] |= {"n_draws": 100, "worst_errors": 2, "attribution_steps": 4}
     params["promote"]["min_sample"] |= {"docs": 20, "positives": 20}

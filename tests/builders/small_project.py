@@ -75,7 +75,7 @@ def small_params(encoder: Path) -> dict[str, Any]:
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     params["train"] |= {"encoder": str(encoder), "profile": "head", "max_length": 32}
     params["train"]["losses"] = ["db"]
-    params["train"]["head"] |= {"hidden": 32, "epochs": 15}
+    params["train"]["head"] |= {"hidden": 32, "epochs": 5}
     params["train"]["finetune"] |= {"epochs": 2, "batch_tokens": 512}
     params["baseline"]["costs"] = [1.0]
     params["report"] |= {"n_draws": 100, "worst_errors": 2, "attribution_steps": 4}

@@ -74,7 +74,7 @@ def test_a_train_part_without_labels_is_said(tmp_path: Path) -> None:
 
 def test_an_assignment_without_a_part_is_refused(tmp_path: Path) -> None:
     """The baseline ended in scikit-learn's words."""
-    with pytest.raises(DataError, match="assignment.parquet: val and test has no documents"):
+    with pytest.raises(DataError, match="assignment.parquet: no documents in val and test"):
         read_parts(*inputs(tmp_path, dict.fromkeys(DOCS, "train")))
 
 

@@ -239,9 +239,11 @@ if __name__ == "__main__":
 """
 
 
-def stage(folder: Path, params: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def stage(
+    folder: Path, params: str, *flags: str, source: str = STAGE
+) -> subprocess.CompletedProcess[str]:
     """Run a toy stage as a real process."""
-    (folder / "toy.py").write_text(STAGE, encoding="utf-8")
+    (folder / "toy.py").write_text(source, encoding="utf-8")
     (folder / "params.yaml").write_text(params, encoding="utf-8")
     return subprocess.run(
         [sys.executable, "toy.py", *flags],
@@ -262,6 +264,37 @@ def test_a_finished_stage_leaves_only_its_output(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "toy: 3 words copied\n", "")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["result.txt"]
     assert (tmp_path / "out" / "result.txt").read_text() == "words"
+
+
+FOLDER_STAGE = STAGE.replace("result_file", "result").replace(
+    "path.write_text", "path.mkdir(); (path / 'new.txt').write_text"
+)
+DECLARED = """stages:
+  toy:
+    desc: a toy
+    cmd: python toy.py
+    outs: [out/model]
+    meta: {image: data}
+"""
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_folder_of_ones_own_is_not_replaced_and_that_of_an_earlier_run_is(
+    declared: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "in.txt").write_text("words")
+    (tmp_path / "dvc.yaml").write_text(DECLARED if declared else "stages: {}")
+    (tmp_path / "out" / "model").mkdir(parents=True)
+    flags = ("--corpus", "in.txt", "--result", str(tmp_path / "out" / "model"))
+    assert stage(tmp_path, "toy: {}", *flags, source=FOLDER_STAGE).returncode == 0  # an empty one
+    (tmp_path / "out" / "model" / "mine.txt").write_text("letters")
+    done = stage(tmp_path, "toy: {}", *flags, source=FOLDER_STAGE)
+    left = {path.name for path in (tmp_path / "out" / "model").iterdir()}
+    if declared:
+        assert (done.returncode, left) == (0, {"new.txt"})
+    else:
+        assert (done.returncode, left) == (3, {"new.txt", "mine.txt"})
+        assert "model is a folder with files, and dvc.yaml does not name it" in done.stderr
 
 
 def test_a_missing_input_is_one_sentence_and_nothing_is_written(tmp_path: Path) -> None:
