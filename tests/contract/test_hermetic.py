@@ -32,7 +32,8 @@ def run_alone(
 
     With `linked`, links to the outputs there are in place already, as in a workspace of a night.
     """
-    inputs = ["params.yaml", *(dep for dep in stage.deps if not is_code(dep))]
+    # dvc.yaml says which folders are the pipeline's to replace; no output depends on it.
+    inputs = ["params.yaml", "dvc.yaml", *(dep for dep in stage.deps if not is_code(dep))]
     for name in inputs:
         copy(inputs_from / name, folder / name)
     before = files_in(folder)
