@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +16,7 @@ PARAMS_FILE = Path("params.yaml")
 # Above what one machine holds: a bound for numbers of documents or labels, so that a slip is told.
 MOST_DOCS = 1_000_000_000
 MOST_SHOWN = 60
+MOST_VALUES = 10_000  # aliases of aliases make gigabytes of a few lines
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy and scikit-learn take
 
@@ -65,11 +67,26 @@ def read_document(path: Path = PARAMS_FILE) -> dict[Any, Any]:
     # A ValueError: no UTF-8, no such date (2026-13-01), or a number of thousands of digits.
     except (yaml.YAMLError, ValueError) as error:
         raise ParameterError(f"{path} is not valid YAML in UTF-8: {error}") from None
+    if any(True for _ in islice(_values(document), MOST_VALUES, None)):
+        raise ParameterError(
+            f"{path} has over {MOST_VALUES:,} values once its aliases (*name) are written out, "
+            "expected a few hundred; remove the aliases."
+        )
     if not isinstance(document, dict):
         raise ParameterError(
             f"{path} has no sections, expected one per stage and command, such as `train:`."
         )
     return document
+
+
+def _values(value: object) -> Iterator[object]:
+    """The value and everything in it, again wherever an alias repeats it."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        yield value
+        if isinstance(value, dict | list):
+            waiting += value.values() if isinstance(value, dict) else value
 
 
 def load_sections(

@@ -128,10 +128,10 @@ def _fitted(
     vectorizer = TfidfVectorizer(min_df=2, max_features=max_terms, **TFIDF)
     try:
         x = vectorizer.fit_transform(texts)
-    except ValueError as error:
+    except ValueError:
         raise DataError(
-            f"No word occurs in two of the {len(texts)} texts learned from ({error}), so there is "
-            "nothing to fit; are the texts empty?"
+            f"No word occurs in two of the {len(texts):,} texts learned from, so there is nothing "
+            "to fit; are there too few, or are they empty?"
         ) from None
     terms = vectorizer.get_feature_names_out().tolist()
     for cost in costs:

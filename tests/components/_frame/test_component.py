@@ -115,6 +115,14 @@ def test_invalid_yaml_is_a_parameter_error(tmp_path: Path, content: bytes) -> No
         load_params("stage", Params, path)
 
 
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 31))
+
+
+@pytest.mark.parametrize("text", [BOMB + "stage: {rate: *a30}", "stage: &a [*a]"])
+def test_aliases_of_aliases_are_refused_at_once(tmp_path: Path, text: str) -> None:
+    assert "over 10,000 values once its aliases" in complaint(tmp_path, text)
+
+
 def test_without_the_file_the_folder_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
