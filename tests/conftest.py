@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,16 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / "build"
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
+@pytest.hookimpl(trylast=True)  # of the tests that will run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with the longest time limits first: begun last, one of them would run alone."""
-    limits: dict[object, float] = {}
+    """Long files first (by their longest time limit, or a minute per test): begun last, one of
+    them would run alone."""
+    limits = Counter[Path]()
+    for item in items:
+        limits[item.path] += 60
     for item in items:
         marker = item.get_closest_marker("timeout")
-        limits[item.path] = max(limits.get(item.path, 0), marker.args[0] if marker else 0)
+        limits[item.path] = max(limits[item.path], marker.args[0] if marker else 0)
     items.sort(key=lambda item: -limits[item.path])
 
 
