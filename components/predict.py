@@ -17,6 +17,7 @@ import pandas as pd
 from pydantic import Field
 
 from components._formats.columns import listed
+from components._formats.csv_rows import other_separator
 from components._formats.records import RECORDS, Reading
 from components._formats.text_file import checked_file
 from components._frame.files import check_replaceable, written
@@ -53,9 +54,11 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
     """
     for number, (place, record) in enumerate(RECORDS[kind](reading), 1):
         if column not in record:
+            sign = other_separator(list(record)) if kind == "csv" else ""
             raise DataError(
                 f"{reading.source}: {place}: no column {column!r:.80}; columns found: "
-                f"{listed(list(record))}. Name the column with --column."
+                f"{listed(list(record))}. "
+                + (sign[:1].upper() + sign[1:] or "Name the column with --column.")
             )
         if not isinstance(record[column], str):
             raise DataError(

@@ -108,6 +108,12 @@ def test_stdin_is_read_in_its_encoding(
             list(predict.read_texts(Reading(None), "csv", "text"))
 
 
+def test_another_separator_is_noticed(tmp_path: Path):
+    (tmp_path / "in.csv").write_text("id;text\n1;some words\n")
+    with pytest.raises(DataError, match="separated by ';': pass --separator ';'"):
+        list(predict.read_texts(Reading(tmp_path / "in.csv"), "csv", "text"))
+
+
 def test_closed_stdin_is_said(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "stdin", None)
     with pytest.raises(DataError, match="stdin is closed"):
