@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -363,6 +364,7 @@ def commands(folder: Path, monkeypatch: pytest.MonkeyPatch, **params: Any) -> Ca
     document = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     document["split"] |= params
     (folder / "params.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    shutil.copy(ROOT / "dvc.yaml", folder)
     argv = {stage.name: stage.argv for stage in load_stages(ROOT / "dvc.yaml")}
 
     def night(frame: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from tests.builders.paths import ROOT
 MAKE = """#!/bin/sh
 case $1 in test) set -- $FAST;; test-slow) set -- $SLOW;; test-containers) set -- $CONTAINERS;;
   lint) exit ${LINT:-0};; docs) exit ${DOCS:-0};; esac
-file=${PYTEST_ADDOPTS#--junitxml=}
+file=${PYTEST_ADDOPTS##*--junitxml=}
 echo "<testsuites><testsuite tests='$1' skipped='$2' failures='0' errors='0'/></testsuites>" > $file
 exit ${3:-0}
 """
