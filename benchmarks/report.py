@@ -23,6 +23,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from components import report
+from components._formats.assignment import write_assignment
 from components._formats.corpus import write_corpus
 from components._frame.params import load_params
 from longtail import label_matrix
@@ -116,9 +117,9 @@ def simulate(root: Path, n_test: int, n_labels: int, per_doc: float, n_train: in
     frame["source"] = rng.choice(["a", "b", "c"], len(lists))
     write_corpus(frame, root / "corpus.parquet")
     parts = ["test"] * n_test + ["train"] * n_train
-    pd.DataFrame({"id": ids, "split": parts, "group": ids}).sort_values("id").to_parquet(
-        root / "assignment.parquet"
-    )
+    folds = [-1] * n_test + [i % 5 for i in range(n_train)]
+    retired = [False] * len(ids)
+    write_assignment(root / "assignment.parquet", ids, parts, ids, retired, folds)
     labels = label_matrix.vocabulary(lists)
     test = label_matrix.encode(lists[:n_test], labels)
     train = label_matrix.encode(lists[n_test:], labels)
