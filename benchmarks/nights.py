@@ -148,13 +148,14 @@ def show(nights: list[dict[str, Any]]) -> Table:
         failed = [
             f"{r['rule']} {r['slice']}" for r in decision["rules"] if r["verdict"] == "failed"
         ]
-        own = decision["challenger"]["metrics"].get("micro_f1", float("nan"))
+        own = decision["challenger"]["metrics"]
+        mean_f1 = (own["micro_f1"] + own["macro_f1"]) / 2  # by which the gate decides
         table.add_row(
             str(night["night"]),
             " / ".join(f"{sizes[part]:,}" for part in ("train", "val", "test")),
             str(night["labels"]),
             f"{100 * gain['champion']:.1f}" if gain else "",
-            f"{100 * gain['challenger']:.1f}" if gain else f"{100 * own:.1f}",
+            f"{100 * (gain['challenger'] if gain else mean_f1):.1f}",
             _difference(gain) if gain and decision["verdict"] != "unchanged" else "",
             decision["verdict"],
             str(champion),
