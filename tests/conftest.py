@@ -18,15 +18,15 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 @pytest.hookimpl(trylast=True)  # of the tests that will run
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first (by their longest time limit, or a minute per test): begun last, one of
-    them would run alone."""
-    limits = Counter[Path]()
+    """Long files first: begun last, one of them would run alone.
+
+    A file counts a minute per test, or its longest time limit if that is more.
+    """
+    seconds = {path: 60 * n for path, n in Counter(item.path for item in items).items()}
     for item in items:
-        limits[item.path] += 60
-    for item in items:
-        marker = item.get_closest_marker("timeout")
-        limits[item.path] = max(limits[item.path], marker.args[0] if marker else 0)
-    items.sort(key=lambda item: -limits[item.path])
+        for marker in item.iter_markers("timeout"):
+            seconds[item.path] = max(seconds[item.path], marker.args[0])
+    items.sort(key=lambda item: -seconds[item.path])
 
 
 @pytest.fixture(autouse=True)

@@ -182,7 +182,7 @@ def _serve(folder: Path, uri: str) -> None:
         import mlflow.pyfunc
 
         sys.meta_path.insert(0, OnlyPacked(folder))
-        # Comparing the requirements takes two seconds, and nobody reads what it says.
+        # Comparing the requirements takes a second, and nobody reads what it says.
         model = mlflow.pyfunc.load_model(str(folder), suppress_warnings=True)
     except Exception as error:
         send({"error": f"{uri} does not load: {type(error).__name__}: {error}"})
