@@ -56,8 +56,9 @@ class Workspace:
 
 
 def record_key(moment: datetime) -> str:
-    """Name of a logical date's record; names sort like dates."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H%M%SZ")
+    """Name of a logical date's record; names sort like dates, and two moments never share one."""
+    fraction = f"-{moment.microsecond:06}" if moment.microsecond else ""
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H%M%SZ}{fraction}"
 
 
 def records(cwd: Path) -> list[str]:

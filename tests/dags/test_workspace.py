@@ -199,6 +199,19 @@ def test_a_run_that_waited_goes_on_from_the_newest_record(toy: Path, tmp_path: P
     assert ws.key_of(toy, moment(3), moment(4)) == KEYS[2]
 
 
+def test_two_runs_of_one_second_both_take_in_what_is_new(toy: Path, tmp_path: Path) -> None:
+    """The second would else pass for a repetition of the first, which takes in nothing."""
+    first, second, scheduled = (
+        datetime(2026, 3, 1, 2, 0, 0, microsecond, tzinfo=UTC) for microsecond in (5, 400_000, 0)
+    )
+    night(toy, tmp_path, ws.key_of(toy, first, first))
+    later = ws.prepare(toy, tmp_path / "second", ws.key_of(toy, second, second))
+    assert ws.wants_new_data(later)
+    assert ws.record_key(scheduled) == KEYS[0] < ws.record_key(first) < ws.record_key(second)
+    assert ws.record_key(second) < ws.record_key(scheduled.replace(second=1))
+    assert ws.key_of(toy, first, second) == ws.record_key(first)  # its second try
+
+
 def test_the_encoder_is_changed_in_the_workspace_only(toy: Path, tmp_path: Path) -> None:
     checkout = ws.prepare(toy, tmp_path / "w", KEYS[0], encoder="bert-base-uncased")
     assert "bert-base-uncased" in (checkout.folder / "params.yaml").read_text()
