@@ -92,10 +92,11 @@ def run(
             record = build(evidence, facts, network, network.config.max_length, options)
         except DataError as error:
             raise DataError(f"{error} Train again: `dvc repro --force train`.") from None
+    drawn = draw(record)
     write_json(record["metrics"], metrics, indent=1)
     write_json(record, details)
-    _write_figures(record, figures)
-    write_page(details, page, markdown)
+    _write_figures(drawn, record, figures)
+    write_page(details, page, markdown, figures=drawn)
     own, other = record["metrics"]["model"], record["metrics"]["baseline"]
     return (
         f"{len(evidence.test):,} test documents, micro/macro F1 "
@@ -104,10 +105,10 @@ def run(
     )
 
 
-def _write_figures(record: Mapping[str, Any], folder: Path) -> None:
+def _write_figures(drawn: Mapping[str, str], record: Mapping[str, Any], folder: Path) -> None:
     with written(folder) as temporary:
         temporary.mkdir()
-        for name, svg in draw(record).items():
+        for name, svg in drawn.items():
             (temporary / f"{name}.svg").write_text(svg, encoding="utf-8")
         for name, rows in csv_tables(record).items():
             with (temporary / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:

@@ -30,6 +30,7 @@ def write_page(
     *,
     decision: Mapping[str, Any] | None = None,
     drift: Mapping[str, Any] | None = None,
+    figures: Mapping[str, str] | None = None,
 ) -> None:
     """Render the report's JSON file as a page and, where a path is given, as Markdown.
 
@@ -39,9 +40,10 @@ def write_page(
         markdown: The Markdown summary to write; None for none.
         decision: The content of `reports/decision.json`, None before there is one.
         drift: The content of `reports/drift.json`, None where drift was not measured.
+        figures: The SVGs that `draw` made of these details; None draws them.
     """
     record = read_json(details, keys=SHAPE)
-    texts = {page: render.page(record, decision, drift, hints=HINTS)}
+    texts = {page: render.page(record, decision, drift, hints=HINTS, figures=figures)}
     if markdown is not None:
         texts[markdown] = render.markdown(record, decision, hints=HINTS)
     for path, text in texts.items():

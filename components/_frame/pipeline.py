@@ -109,5 +109,5 @@ def _outs(row: dict[str, Any]) -> list[str]:
 
 def overlap(dep: str, out: str) -> bool:
     """Whether the paths are equal or one is inside the other."""
-    a, b = PurePosixPath(dep), PurePosixPath(out)
-    return a == b or a in b.parents or b in a.parents
+    a, b = PurePosixPath(dep).parts, PurePosixPath(out).parts
+    return all(x == y for x, y in zip(a, b, strict=False))

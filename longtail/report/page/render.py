@@ -75,6 +75,7 @@ def page(
     *,
     hints: Hints = NO_HINTS,
     max_labels: int = 1000,
+    figures: Mapping[str, str] | None = None,
 ) -> str:
     """The self-contained HTML page; the same arguments always give the same text.
 
@@ -88,6 +89,7 @@ def page(
             `champion` and the `reason` why nothing was measured. None shows nothing.
         hints: What the caller adds.
         max_labels: Rows of the label table; of more labels, those with the most errors are shown.
+        figures: What `figures.draw` made of `details`; None draws them.
     """
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -101,6 +103,7 @@ def page(
     return environment.get_template("page.html").render(
         **FORMATS,
         **_parts(details, decision, drift, max_labels),
+        figures={name: Markup(_themed(svg)) for name, svg in (figures or draw(details)).items()},
         hints=hints,
         css=Markup(css),
         js=Markup(js),
@@ -131,7 +134,6 @@ def _parts(
         "document_slices": view.document_slices(d),
         "groups": FREQUENCY_GROUPS,
         "label_rows": view.label_rows(d, max_labels),
-        "figures": {name: Markup(_themed(svg)) for name, svg in draw(d).items()},
         **view.tables(d),
         "version_facts": view.version_facts(decision),
         "quoted": sorted({str(row) for p in d["confusion"] for row in p["documents"]}, key=int),
