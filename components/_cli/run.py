@@ -14,10 +14,10 @@ import click
 from components import drift, promote, register
 from components._cli.check import check
 from components._cli.summary import show
-from components._frame.exit_codes import TEMPORARY, GateNotPassed, ProjectError
+from components._frame.exit_codes import TEMPORARY, GateNotPassed
 from components._frame.launch import CONTEXT
 from components._frame.on_gpu import check_gpu
-from components._frame.pipeline import load_stages
+from components._frame.pipeline import load_lock, load_stages
 from longtail.errors import DataError, ParameterError
 
 DVC = [sys.executable, "-m", "dvc"]
@@ -38,7 +38,6 @@ CHATTER = (
     "Ran experiment(s)",
     "Experiment results have been applied",
 )
-DVC_LOCK = Path("dvc.lock")
 UNCHANGED = "didn't change, skipping"
 
 
@@ -51,7 +50,7 @@ UNCHANGED = "didn't change, skipping"
 def command(profile: str | None) -> None:
     """Run in one process where that saves imports; a refusal also ends with the summary."""
     check()
-    check_lock()
+    load_lock()  # half of one is told before anything runs
     for stage in load_stages():
         if stage.gpu:
             check_gpu(stage.name)
@@ -68,19 +67,6 @@ def command(profile: str | None) -> None:
         promote.run_decide()
         promote.run_apply()
     show()
-
-
-def check_lock() -> None:
-    """Check that `dvc.lock`, which DVC writes in place, is no half that a kill has left.
-
-    Raises:
-        ProjectError: it ends within a line.
-    """
-    if DVC_LOCK.exists() and not DVC_LOCK.read_bytes().endswith(b"\n"):
-        raise ProjectError(
-            f"{DVC_LOCK.absolute()} ends within a line, as after a kill while DVC wrote it; run "
-            f"`git checkout {DVC_LOCK}`, or delete it if git has none, and run this again."
-        )
 
 
 def watch_champion() -> None:

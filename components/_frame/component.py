@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import typing
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,7 +15,7 @@ import click
 from components._frame.files import locked
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_sections
-from components._frame.pipeline import DVC_YAML, load_stages
+from components._frame.pipeline import DVC_YAML, load_stages, overlap
 from components._frame.usage import measured
 from longtail.errors import DataError
 
@@ -91,19 +91,34 @@ def _check_folders(outputs: Iterable[Path]) -> None:
     Folders of earlier runs are replaced where `dvc.yaml` says that the pipeline writes them.
 
     Raises:
-        DataError: one would.
+        DataError: one would, or one output is another one or inside it.
     """
-    filled = [path for path in outputs if path.is_dir() and any(path.iterdir())]
+    places = [_place(path) for path in outputs]
+    for a, b in combinations(places, 2):
+        if overlap(str(a), str(b)):
+            raise DataError(
+                f"Two outputs are {a} and {b}, so one would replace the other; pass two paths. "
+                "Nothing was written."
+            )
+    try:
+        filled = [path for path in places if path.is_dir() and any(path.iterdir())]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be written: {error.strerror}.") from None
     if not filled:
         return
     stages = load_stages() if DVC_YAML.exists() else []
-    written = {Path(out) for stage in stages for out in stage.outs}
+    written = {_place(Path(out)) for stage in stages for out in stage.outs}
     for path in filled:
-        if Path(os.path.relpath(path)) not in written:
+        if path not in written:
             raise DataError(
                 f"{path} is a folder with files, and {DVC_YAML} does not name it as an output; "
                 "pass a new path, or delete the folder first. Nothing was written."
             )
+
+
+def _place(path: Path) -> Path:
+    """Where the path is, whatever links lead there; a link at its end is itself replaced."""
+    return path.parent.resolve() / path.name
 
 
 def main(run: Callable[..., str], argv: list[str] | None = None) -> NoReturn:

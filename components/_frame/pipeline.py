@@ -1,4 +1,4 @@
-"""Reads `dvc.yaml`, the one table of stages, for orchestrators (stdlib and PyYAML only)."""
+"""Reads `dvc.yaml`, the one table of stages, and `dvc.lock` (stdlib and PyYAML only)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from components._frame.exit_codes import ProjectError
 
-DVC_YAML = Path("dvc.yaml")
+DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")
 # Before a stage that needs a GPU: without one it stops, and nothing is trained on the CPU unseen.
 ON_GPU = ("python", "-m", "components._frame.on_gpu")
 
@@ -65,6 +65,28 @@ def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:
         raise ProjectError(f"{dvc_yaml}: expected `stages:` with a mapping for each stage.")
     producers = {out: name for name, row in table.items() for out in _outs(row)}
     return [_stage(name, row, producers) for name, row in table.items()]
+
+
+def load_lock(dvc_lock: Path = DVC_LOCK) -> dict[str, Any]:
+    """What DVC recorded of each stage when it ran; nothing without the file.
+
+    Raises:
+        ProjectError: it is no whole lock file. DVC writes it in place, and a kill leaves half.
+    """
+    try:
+        text = dvc_lock.read_text(encoding="utf-8")
+        document = yaml.safe_load(text) if text.endswith("\n") else None
+    except FileNotFoundError:
+        return {}
+    except (UnicodeDecodeError, yaml.YAMLError):
+        document = None
+    stages = document.get("stages", {}) if isinstance(document, dict) else None
+    if not isinstance(stages, dict) or not all(isinstance(row, dict) for row in stages.values()):
+        raise ProjectError(
+            f"{dvc_lock.absolute()} is no whole lock file, as after a kill while DVC wrote it; run "
+            f"`git checkout {dvc_lock}`, or delete it if git has none, and run this again."
+        )
+    return stages
 
 
 def with_upstream(stages: list[Stage], name: str) -> list[Stage]:

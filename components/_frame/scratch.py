@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,8 @@ def scratch(
     parent = cache_folder() / kind
     folder = parent / digest.hexdigest()[:32]
     folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)
+    with suppress(OSError):  # a cache that is only read
+        os.utime(folder)
     _delete_old(parent)
     return folder
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from components._frame.pipeline import load_stages, with_upstream
+from components._frame.pipeline import load_lock, load_stages, with_upstream
 
-LOCK, PARAMS = Path("dvc.lock"), Path("params.yaml")
+PARAMS = Path("params.yaml")
 ROOT = Path(__file__).resolve().parents[2]
 SERVING = ROOT / "components" / "_registry" / "serving.py"
 
@@ -41,10 +41,7 @@ def _stages() -> list[str]:
 
 
 def _from_lock() -> list[Any] | None:
-    if not LOCK.exists():
-        return None
-    table: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
-    stages = _stages()
+    table, stages = load_lock(), _stages()
     if any(stage not in table for stage in stages):
         return None
     made = {out["path"] for row in table.values() for out in row.get("outs", ())}

@@ -12,19 +12,17 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 from mlflow.store.artifact.utils.models import get_model_name_and_version
 
+from components._frame.pipeline import load_lock
 from components._registry import client as registry
 from components._registry.client import mlflow  # after the settings that it reads on import
 from components._registry.outage import explained, told
 from longtail.errors import DataError
 
-LOCK = Path("dvc.lock")
 LISTING = "evidence/files.txt"
 PREFIX = "sha256:"  # of the listing; versions of 0.1.0 have another digest, without it
 # MLflow writes it into every version that it downloads, in a local store into the store itself.
@@ -240,10 +238,7 @@ def check_lock(path: Path) -> None:
 
 
 def _recorded(path: Path) -> str | None:
-    if not LOCK.exists():
-        return None
-    lock: dict[str, Any] = yaml.safe_load(LOCK.read_text(encoding="utf-8")) or {}
-    outs = [out for row in lock.get("stages", {}).values() for out in row.get("outs", ())]
+    outs = [out for row in load_lock().values() for out in row.get("outs", ())]
     same = [out["md5"] for out in outs if Path(out["path"]).resolve() == path.resolve()]
     return same[0] if same else None
 

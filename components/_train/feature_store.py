@@ -42,26 +42,26 @@ class FeatureStore:
         found: dict[str, np.ndarray] = {}
 
         def read(file: sqlite3.Connection) -> None:
-            every = list(keys)
-            for start in range(0, len(every), AT_ONCE):
-                some = every[start : start + AT_ONCE]
+            older, today = [], _today()
+            for some in _batches(list(keys)):
                 among = f"WHERE key IN ({', '.join('?' * len(some))})"
-                for key, kept in file.execute(f"SELECT key, vector FROM features {among}", some):
+                rows = file.execute(f"SELECT key, day, vector FROM features {among}", some)
+                for key, day, kept in rows:
                     vector = self._unpacked(key, kept)
                     if vector is not None:
                         found[keys[key]] = vector
-                today = _today()
-                aged = f"UPDATE features SET day = ? {among} AND day < ?"
-                file.execute(aged, [today, *some, today])
+                        older += [key] * (day < today)
+            # Last, and only what changes: a file that cannot be written is still read.
+            aged = "UPDATE features SET day = ? WHERE key = ?"
+            file.executemany(aged, [(today, key) for key in older])
 
         self._within(read)
         return found
 
     def put(self, texts: Sequence[str], features: np.ndarray) -> None:
-        """Keep the features `(n_docs, width)` of texts."""
-        keys = [_key(text) for text in texts]
-        vectors = [self._packed(*pair) for pair in zip(keys, features, strict=True)]
-        rows = [(key, _today(), vector) for key, vector in zip(keys, vectors, strict=True)]
+        """Keep the features `(n_docs, width)` of texts, but for those that are not finite."""
+        pairs = zip(map(_key, texts), features.astype(self.dtype), strict=True)
+        rows = [(key, _today(), _packed(key, row)) for key, row in pairs if np.isfinite(row).all()]
 
         def write(file: sqlite3.Connection) -> None:
             file.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
@@ -78,28 +78,46 @@ class FeatureStore:
             with closing(sqlite3.connect(self.path, timeout=PATIENCE_SECONDS)) as file, file:
                 file.execute(TABLE)
                 act(file)
-        except sqlite3.OperationalError as error:
-            self.usable = False
-            print(f"{self.path} cannot be used ({error}); features are computed and not kept.")
         except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and (
+                error.sqlite_errorcode != sqlite3.SQLITE_ERROR  # such as another table's columns
+            ):
+                self._give_up(error)
+            else:
+                self._replace(error)
+
+    def _replace(self, error: Exception) -> None:
+        try:
             for path in (self.path, self.path.with_name(f"{self.path.name}-journal")):
                 path.unlink(missing_ok=True)
             print(f"{self.path} was damaged ({error}); it is made anew.")
+        except OSError:
+            self._give_up(error)
 
-    def _packed(self, key: bytes, vector: np.ndarray) -> bytes:
-        data = vector.astype(self.dtype).tobytes()
-        return data + _digest(key, data)
+    def _give_up(self, error: Exception) -> None:
+        self.usable = False
+        print(f"{self.path} cannot be used ({error}); features are computed and not kept.")
 
     def _unpacked(self, key: bytes, kept: bytes) -> np.ndarray | None:
         """The vector, unless it is not what was packed."""
         size = self.width * self.dtype.itemsize
         if not isinstance(kept, bytes) or kept[size:] != _digest(key, kept[:size]):
             return None
-        return np.frombuffer(kept[:size], self.dtype)
+        vector = np.frombuffer(kept[:size], self.dtype)
+        return vector if np.isfinite(vector).all() else None
+
+
+def _batches(keys: list[bytes]) -> list[list[bytes]]:
+    return [keys[start : start + AT_ONCE] for start in range(0, len(keys), AT_ONCE)]
 
 
 def _key(text: str) -> bytes:
     return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+def _packed(key: bytes, vector: np.ndarray) -> bytes:
+    data = vector.tobytes()
+    return data + _digest(key, data)
 
 
 def _digest(key: bytes, data: bytes) -> bytes:

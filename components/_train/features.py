@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from joblib import cpu_count  # what a container allows
 from torch import nn
 
@@ -13,6 +16,7 @@ from components._frame.progress import progress
 from components._frame.scratch import scratch
 from components._train.feature_store import FeatureStore
 from components._train.params import Params
+from longtail.errors import DataError
 from longtail.models import classifier
 from longtail.models.classifier import N_POOLS, Classifier
 from longtail.models.encoder import check_length, encoder_digest, load_encoder
@@ -63,7 +67,7 @@ def features_of(
     """
     fast = fast and computes_bf16()
     encoder = encoder_digest(model.encoder, model.tokenizer)
-    facts = {"encoder": encoder, "length": params.max_length, "fast": fast}
+    facts = {"encoder": encoder, "length": params.max_length, "fast": fast, "code": _code_digest()}
     folder, width = scratch("features", facts, ()), N_POOLS * model.encoder.config.hidden_size
     store = FeatureStore(folder / "features.sqlite", width, np.float16 if fast else np.float32)
     known = store.known(texts)
@@ -78,4 +82,20 @@ def features_of(
             store.put(portion, computed)
             known |= zip(portion, computed.astype(store.dtype), strict=True)
             show(start + len(portion), len(new))
-    return np.array([known[text] for text in texts], dtype=np.float32).reshape(-1, width)
+    features = np.array([known[text] for text in texts], dtype=np.float32).reshape(-1, width)
+    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if wrong.size:
+        raise DataError(
+            f"The encoder {params.encoder!r} gives {wrong.size:,} of {len(texts):,} texts "
+            f"features that are no numbers, the first of them {texts[wrong[0]]!r:.80}; choose "
+            "another encoder."
+        )
+    return features
+
+
+def _code_digest() -> str:
+    """What computes the features: after a change of it, those of the code before are not used."""
+    digest = hashlib.sha256(f"{torch.__version__} {transformers.__version__}".encode())
+    for path in sorted(Path(classifier.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ so the outcome is a function of ids, labels and seed alone.
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -54,6 +55,13 @@ class Cache(caching.FunctionCache):
 
     _impl_class = Implementation
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        # numba names the file of code in its index before it writes it, and takes the same name
+        # again: where that write fails, the index would name code of another source.
+        base = self._impl.filename_base
+        self._cache_file._data_name = lambda number: f"{base}.{uuid.uuid4().hex}.nbc"
+
     def load_overload(self, *key: Any) -> Any:
         try:
             return super().load_overload(*key)
@@ -63,7 +71,7 @@ class Cache(caching.FunctionCache):
             return None
 
     def save_overload(self, *key_and_code: Any) -> None:
-        with suppress(OSError):
+        with suppress(Exception):  # a full disk, or a torn index on one
             super().save_overload(*key_and_code)
 
 

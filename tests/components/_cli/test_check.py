@@ -11,7 +11,6 @@ from click.testing import CliRunner
 
 from components._cli import run
 from components._cli.check import SECTIONS, check, command
-from components._frame.exit_codes import ProjectError
 from longtail.errors import ParameterError
 from tests.builders.paths import ROOT
 from tests.contract.test_table import models
@@ -93,12 +92,3 @@ def test_a_run_starts_with_the_check(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "get_data", lambda: pytest.fail("data came first"))
     found = CliRunner().invoke(run.command)
     assert isinstance(found.exception, ParameterError)
-
-
-@pytest.mark.parametrize("text", ["", "schema: '2.0'\nstages:\n  split:\n    cmd: py"])
-def test_half_a_lock_file_is_said_with_the_way_out(text: str):
-    Path("dvc.lock").write_text(text)
-    with pytest.raises(ProjectError, match=r"dvc\.lock ends within a line.*git checkout dvc\.lock"):
-        run.check_lock()
-    Path("dvc.lock").write_text("schema: '2.0'\n")
-    run.check_lock()

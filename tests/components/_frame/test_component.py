@@ -305,6 +305,38 @@ def test_a_folder_of_ones_own_is_not_replaced_and_that_of_an_earlier_run_is(
         assert "model is a folder with files, and dvc.yaml does not name it" in done.stderr
 
 
+def test_links_lead_neither_around_the_check_nor_into_it(tmp_path: Path) -> None:
+    project, other = tmp_path / "project", tmp_path / "other"
+    for folder in (project, other):
+        (folder / "out" / "model").mkdir(parents=True)
+        (folder / "out" / "model" / "old.txt").write_text("letters")
+    (project / "in.txt").write_text("words")
+    (project / "dvc.yaml").write_text(DECLARED)
+    (project / "link").symlink_to(other / "out")
+    (tmp_path / "also").symlink_to(project)
+
+    def result(path: Path | str) -> int:
+        flags = ("--corpus", "in.txt", "--result", str(path))
+        return stage(project, "toy: {}", *flags, source=FOLDER_STAGE).returncode
+
+    assert result("link/../out/model") == 3
+    assert (other / "out" / "model" / "old.txt").exists()
+    assert result(tmp_path / "also" / "out" / "model") == 0
+    assert not (project / "out" / "model" / "old.txt").exists()
+    assert result("out/" + "x" * 300) == 3
+
+
+@pytest.mark.parametrize(("first", "second"), [("out/a", "./out/a"), ("out/a", "out/a/b")])
+def test_no_output_replaces_another(tmp_path: Path, first: str, second: str) -> None:
+    (tmp_path / "in.txt").write_text("words")
+    source = STAGE.replace("result_file: Output,", "result_file: Output, other: Output,")
+    assert source != STAGE
+    flags = ("--corpus", "in.txt", "--result-file", first, "--other", second)
+    done = stage(tmp_path, "toy: {}", *flags, source=source)
+    assert done.returncode == 3 and "one would replace the other" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_input_is_one_sentence_and_nothing_is_written(tmp_path: Path) -> None:
     done = stage(tmp_path, "toy: {}", *FLAGS)
     assert done.returncode == 3

@@ -10,7 +10,7 @@ import yaml
 
 from components._frame.exit_codes import BAD_PARAMETERS, ProjectError
 from components._frame.launch import exit_code
-from components._frame.pipeline import load_stages
+from components._frame.pipeline import load_lock, load_stages
 
 
 def row(name: str, *, deps: list[str], **outputs: Any) -> dict[str, Any]:
@@ -99,3 +99,19 @@ def test_a_missing_or_broken_file_is_said(tmp_path: Path, content: bytes, reason
     with pytest.raises(ProjectError, match=reason) as found:
         load_stages(path)
     assert exit_code(found.value) == BAD_PARAMETERS
+
+
+@pytest.mark.parametrize(
+    "text", ["", "schema: '2.0'\nstages:\n  split:\n    cmd: py", "- 3\n", "stages: 3\n",
+             "stages: {a: 3}\n", "stages: [\n", "\udcff\n"],
+)  # fmt: skip
+def test_half_a_lock_file_is_said_with_the_way_out(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "dvc.lock"
+    assert load_lock(path) == {}
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(ProjectError, match=r"dvc\.lock is no whole lock.*git checkout .*dvc\.lock"):
+        load_lock(path)
+    path.write_text("schema: '2.0'\n")
+    assert load_lock(path) == {}
+    path.write_text("stages: {a: {cmd: b}}\n")
+    assert load_lock(path) == {"a": {"cmd": "b"}}

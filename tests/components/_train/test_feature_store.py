@@ -73,6 +73,56 @@ def test_a_vector_of_another_text_is_not_believed(store, path) -> None:
     assert "two" not in found(store)
 
 
+def test_what_is_not_finite_is_neither_kept_nor_believed(path, monkeypatch) -> None:
+    features = FEATURES.copy()
+    features[1, 2] = np.nan
+    features[3, 0] = 1e5  # float16 has no such number
+    half = FeatureStore(path, 3, np.float16)
+    with np.errstate(over="ignore"):
+        half.put(TEXTS, features)
+    assert set(found(half)) == {"one", "drei", ""}
+    key, wrong = feature_store._key("two"), np.full(3, np.nan, np.float16)
+    with closing(sqlite3.connect(path)) as file, file:  # as an earlier version kept it
+        row = [key, 0, feature_store._packed(key, wrong)]
+        file.execute("INSERT INTO features VALUES (?, ?, ?)", row)
+    assert set(found(half)) == {"one", "drei", ""}
+
+
+def test_another_table_of_the_same_name_is_made_anew(path, capsys) -> None:
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute("CREATE TABLE features (a, b)")
+    store = FeatureStore(path, 3, np.float32)
+    assert found(store) == {} and "was damaged" in capsys.readouterr().out
+    store.put(TEXTS, FEATURES)
+    assert found(store) == ALL
+
+
+def test_a_file_that_can_only_be_read_is_read_to_its_end(path, monkeypatch, capsys) -> None:
+    """Also on a later day, whose date cannot be written."""
+    texts = [str(i) for i in range(1201)]
+    features = np.arange(2402, dtype=np.float32).reshape(-1, 2)
+    FeatureStore(path, 2, np.float32).put(texts, features)
+    monkeypatch.setattr(feature_store, "TABLE", "SELECT 1")
+    monkeypatch.setattr(feature_store, "_today", lambda: 10**6)
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda path, **how: connect(f"file:{path}?mode=ro", uri=True, **how)
+    )
+    store = FeatureStore(path, 2, np.float32)
+    assert found(store, texts) == dict(zip(texts, features.tolist(), strict=True))
+    assert "readonly database" in capsys.readouterr().out
+
+
+def test_a_damaged_file_that_cannot_be_replaced_costs_only_time(path, monkeypatch, capsys) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    path.write_bytes(b"no database at all" * 100)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert found(FeatureStore(path, 3, np.float32)) == {}
+    assert "features are computed and not kept" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("torn", [b"", b"no database at all" * 100, None])
 def test_a_file_that_is_no_database_is_made_anew(store, path, torn) -> None:
     path.write_bytes(path.read_bytes()[:5000] if torn is None else torn)

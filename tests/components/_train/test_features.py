@@ -16,7 +16,9 @@ from components._formats.assignment import Part
 from components._train import features, finetuned
 from components._train.params import Params
 from longtail import label_matrix
+from longtail.errors import DataError
 from longtail.losses import make_loss
+from longtail.models.classifier import N_POOLS, Classifier
 from longtail.models.features import extract_features
 from tests.builders.params import stage_params
 from tests.builders.small_project import LABELS, small_corpus, small_params, write_encoder
@@ -46,6 +48,34 @@ def features_of(texts: list[str], params: Params, *, fast: bool = False) -> np.n
 
 def part(ids: list[str], texts: list[str], targets: sp.csr_matrix) -> Part:
     return Part(ids, texts, targets, np.full(len(ids), -1))
+
+
+def constant(number: float) -> Callable[..., np.ndarray]:
+    """Stands for `extract_features`: every feature is that number."""
+
+    def extract(model: Classifier, texts: list[str], **_: object) -> np.ndarray:
+        width = N_POOLS * model.encoder.config.hidden_size
+        return np.full((len(texts), width), number, np.float32)
+
+    return extract
+
+
+def test_features_of_other_code_are_computed_anew(params, monkeypatch) -> None:
+    texts = documents()["val"].texts
+    first = features_of(texts, params)
+    monkeypatch.setattr(features, "extract_features", constant(7))
+    np.testing.assert_array_equal(features_of(texts, params), first)
+    monkeypatch.setattr(features, "_code_digest", lambda: "of other code")
+    assert (features_of(texts, params) == 7).all()
+
+
+def test_features_that_are_no_numbers_are_told_and_not_kept(params, monkeypatch) -> None:
+    texts = documents()["val"].texts
+    with monkeypatch.context() as patch:
+        patch.setattr(features, "extract_features", constant(np.nan))
+        with pytest.raises(DataError, match=f"gives {len(texts)} of {len(texts)} texts features"):
+            features_of(texts, params)
+    assert np.isfinite(features_of(texts, params)).all()
 
 
 def test_another_model_in_the_same_folder_has_its_own_features(params, tmp_path) -> None:

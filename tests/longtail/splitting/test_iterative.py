@@ -386,6 +386,42 @@ def test_a_torn_cache_is_compiled_anew(kind, left, tmp_path, monkeypatch):
     assert compiled_in(tmp_path / "wednesday") == 1
 
 
+def test_code_that_could_not_be_kept_is_not_taken_from_an_older_index(tmp_path, monkeypatch):
+    """numba's index named a file that it could not write, and an older one had that name."""
+    import numba
+    from numba.core.caching import IndexDataCacheFile
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    folder = tmp_path / "monday"
+    assert compiled_in(folder) == 0
+    changed = LOOP.replace("x + 1", "x + x - 1")  # the same result for 2 alone
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexDataCacheFile, "_save_data", full)
+        assert compiled_in(folder, changed) == 0
+    assert compiled_in(folder, changed) == 0, "the older code has another file"
+    assert compiled_in(folder, changed) == 1
+
+
+def test_a_torn_index_on_a_full_disk_stops_nothing(tmp_path, monkeypatch):
+    import numba
+    from numba.core.caching import IndexDataCacheFile
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert compiled_in(tmp_path / "monday") == 0
+    (index,) = tmp_path.glob("cache/*/*.nbi")
+    index.write_bytes(index.read_bytes()[:-20])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(IndexDataCacheFile, "flush", full)
+    assert compiled_in(tmp_path / "tuesday") == 0
+
+
 BAD = {
     "sum": (dict(fractions=(0.6, 0.2, 0.1)), ParameterError, r"must sum to 1.*0\.9"),
     "negative": (dict(fractions=(1.2, -0.2)), ParameterError, "must not be negative"),
