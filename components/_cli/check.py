@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from importlib import import_module
 from pathlib import Path
 
@@ -27,16 +28,19 @@ SECTIONS = {
 }
 
 
-def check(path: Path = PARAMS_FILE) -> None:
-    """Validate every section, and refuse sections that nothing reads.
+def check(path: Path = PARAMS_FILE, sections: Collection[str] = SECTIONS.keys()) -> None:
+    """Validate sections, by default all, and refuse those that nothing reads.
 
     Raises:
         ParameterError: the file is missing or has errors; all are reported together.
     """
-    models = {name: (name, import_module(module).Params) for name, module in SECTIONS.items()}
+    models = {name: (name, import_module(SECTIONS[name]).Params) for name in sections}
     unknown = [str(name) for name in read_document(path) if name not in SECTIONS]
     wrong = [f"{path}: {unknown_name('section', name, SECTIONS)}" for name in unknown]
-    for look in (lambda: load_sections(models, path), lambda: _check_encoder(path)):
+    looks: list[Callable[[], object]] = [lambda: load_sections(models, path)]
+    if "train" in sections:
+        looks.append(lambda: _check_encoder(path))
+    for look in looks:
         try:
             look()
         except ParameterError as error:

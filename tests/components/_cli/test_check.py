@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +94,34 @@ def test_a_run_starts_with_the_check(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "get_data", lambda: pytest.fail("data came first"))
     found = CliRunner().invoke(run.command)
     assert isinstance(found.exception, ParameterError)
+
+
+def test_a_run_without_changes_checks_what_no_stage_has(monkeypatch: pytest.MonkeyPatch):
+    """The sections that DVC does not know, and unknown ones; the others ran as they are."""
+    shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
+    monkeypatch.setattr(run, "nothing_changed", lambda: True)
+    given(trian={}, split={}, predict=None)
+    message = str(CliRunner().invoke(run.command).exception)
+    assert "Unknown section 'trian'" in message and "predict.batch_docs" in message
+    assert "split.fractions" not in message
+    assert "split.fractions" in str(
+        CliRunner().invoke(run.command, ["--profile", "head"]).exception
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "rc", "said", "expected"),
+    [
+        (True, 0, "{}", True),
+        (True, 0, '{"split": ["changed"]}', False),
+        (True, 255, "", False),
+        (False, 0, "{}", False),
+    ],
+)
+def test_nothing_has_changed_only_if_dvc_says_so(monkeypatch, data, rc, said, expected):
+    if data:
+        Path("data").mkdir()
+        Path("data/corpus.parquet").touch()
+    done = subprocess.CompletedProcess([], rc, stdout=said, stderr="")
+    monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: done)
+    assert run.nothing_changed() is expected
