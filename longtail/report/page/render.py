@@ -99,11 +99,12 @@ def page(
         lstrip_blocks=True,
     )
     css, js = (HERE.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    drawn = draw(details) if figures is None else figures
     digest = base64.b64encode(hashlib.sha256(js.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         **FORMATS,
         **_parts(details, decision, drift, max_labels),
-        figures={name: Markup(_themed(svg)) for name, svg in (figures or draw(details)).items()},
+        figures={name: Markup(_themed(svg)) for name, svg in drawn.items()},
         hints=hints,
         css=Markup(css),
         js=Markup(js),
