@@ -86,7 +86,7 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
 
 
 def _check_folders(outputs: Iterable[Path]) -> None:
-    """Check that no output replaces a folder of the user's own.
+    """Check that no output replaces a folder of the user's own, or another output.
 
     Folders of earlier runs are replaced where `dvc.yaml` says that the pipeline writes them.
 

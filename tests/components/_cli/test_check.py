@@ -112,9 +112,10 @@ def test_a_run_without_changes_checks_what_no_stage_has(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("data", "rc", "said", "expected"),
     [
-        (True, 0, "{}", True),
+        (True, 0, "{}\n", True),
         (True, 0, '{"split": ["changed"]}', False),
         (True, 255, "", False),
+        (True, 0, "", False),
         (False, 0, "{}", False),
     ],
 )

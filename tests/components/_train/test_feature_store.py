@@ -73,7 +73,7 @@ def test_a_vector_of_another_text_is_not_believed(store, path) -> None:
     assert "two" not in found(store)
 
 
-def test_what_is_not_finite_is_neither_kept_nor_believed(path, monkeypatch) -> None:
+def test_what_is_not_finite_is_neither_kept_nor_believed(path) -> None:
     features = FEATURES.copy()
     features[1, 2] = np.nan
     features[3, 0] = 1e5  # float16 has no such number
@@ -102,7 +102,6 @@ def test_a_file_that_can_only_be_read_is_read_to_its_end(path, monkeypatch, caps
     texts = [str(i) for i in range(1201)]
     features = np.arange(2402, dtype=np.float32).reshape(-1, 2)
     FeatureStore(path, 2, np.float32).put(texts, features)
-    monkeypatch.setattr(feature_store, "TABLE", "SELECT 1")
     monkeypatch.setattr(feature_store, "_today", lambda: 10**6)
     connect = sqlite3.connect
     monkeypatch.setattr(
