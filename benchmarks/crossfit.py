@@ -1,237 +1,284 @@
-"""Cross-fitting on a corpus: losses and thresholds chosen out of fold, test beside the choice.
+"""Cross-fitting, and what each part of the pipeline brings on a corpus.
 
-    python -m benchmarks.crossfit run NAME CORPUS.parquet ASSIGNMENT.parquet [--seeds 0 1 2]
+    python -m benchmarks.scores NAME CORPUS.parquet ASSIGNMENT.parquet FOLDER
+    python -m benchmarks.crossfit compare FOLDER
     python -m benchmarks.crossfit table
 
-For each seed, the documents of train and val get five folds; the SVM and each loss are fitted as
-the stages do, with the parameters of params.yaml; beside it without folds, where train learns and
-val is held out. A row is one loss (or the mean of the candidates) with one threshold objective,
-blended. `chosen` is the loss with the best mean F1 on the documents held out, with weight and
-thresholds tuned on other fifths of them than they are measured on (otherwise thresholds per label
-would look better than they are). Test is looked at once a row. Results go to
-benchmarks/results/crossfit.jsonl; what is there is not repeated. LONGTAIL_CACHE holds the features.
+A row is a way to make a model, with everything else as in `REFERENCE`: logit adjustment with label
+names, learned from train and val, blended with the SVM, one threshold; weight and threshold are
+chosen out of fold. `held out` is measured on one fifth of these documents after the other, with
+weight and thresholds tuned on the rest. Test is looked at once per row. The differences of test are
+paired sign flips (`longtail.evaluation.sign_flips`), documents that belong together flipped
+together; over seeds the same flips are averaged, since the seeds share documents.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.special import expit, logit
 
-from components._formats.assignment import Part, read_groups, read_parts
+from benchmarks.scores import BASE, DESCRIBED, SVM, UNNAMED, Scored
 from components._formats.comparison import MEAN_OF_LOSSES
-from components._formats.learned import Learned, learned
 from components._frame.params import load_params
-from components._train.features import pretrained
-from components._train.heads import Features, all_features, fit_heads, make_losses, members
 from components._train.params import Params
-from components.baseline import Params as BaselineParams
 from longtail.evaluation.metrics import apply_thresholds
 from longtail.evaluation.selection import f1
-from longtail.frequency import class_frequencies, frequency_groups
-from longtail.losses import suggest_mu
+from longtail.evaluation.sign_flips import critical_value, null_differences
 from longtail.models.blending import blend
-from longtail.models.heads import averaged, predict
-from longtail.models.linear import fit_svm
 from longtail.models.served import Rule, tune_served
-from longtail.splitting.folds import cross_folds
-from longtail.splitting.rounds import make_plan
 
 RESULTS = Path(__file__).parent / "results" / "crossfit.jsonl"
-OBJECTIVES = ("global", "per_label")
-N_FOLDS = 5
-SVM = "svm"
-Pair = tuple[np.ndarray, np.ndarray]  # scores of held-out and of test documents
+N_FIFTHS, N_DRAWS, LEVEL, CLIP = 5, 1999, 0.95, 1e-7
+METRICS = ("micro_f1", "macro_f1", "mean_f1")
+GROUPS = ("all", "HEAD", "MEDIUM", "TAIL")
+REFERENCE = "logit_adjusted"
+ONE = Rule("global", 0.5, 1, blend=True)
+Rows = list[dict[str, Any]]
+
+
+class Pair(NamedTuple):
+    """Scores of the documents held out and of test, by one model."""
+
+    held_out: np.ndarray
+    test: np.ndarray
+
+
+class Truth(NamedTuple):
+    """0/1 CSR of the documents held out and of test."""
+
+    held_out: sp.csr_matrix
+    test: sp.csr_matrix
 
 
 @dataclass(frozen=True)
-class Data:
-    """A corpus with its parts; `groups` are HEAD, MEDIUM, TAIL of each label."""
+class Seed:
+    """The scores of one corpus and seed."""
 
-    labels: list[str]
-    parts: dict[str, Part]
-    atoms: list[str]
-    groups: np.ndarray
-    mu: float
+    folder: Path
+    corpus: str
+    number: int
+
+    def scored(self, model: str) -> Scored:
+        return Scored(self.folder / f"{self.corpus}-{self.number}-{model}.npz")
+
+    def has(self, model: str) -> bool:
+        names = self.losses if model == MEAN_OF_LOSSES else [model]
+        return all(self.scored(name).path.exists() for name in names)
 
     @property
-    def whole(self) -> Learned:
-        """Train and val without folds."""
-        return learned(self.parts, folds=False)
+    def losses(self) -> list[str]:
+        """The candidates of `train.loss: auto`."""
+        return load_params("train", Params).losses
 
-    def folded(self, seed: int) -> Learned:
-        """Train and val with the folds of this seed."""
-        docs = self.whole.docs
-        everything = np.ones(len(docs.ids), bool)
-        folds = cross_folds(
-            docs.targets,
-            everything,
-            N_FOLDS,
-            ids=docs.ids,
-            groups=self.atoms,
-            fixed=np.full(len(docs.ids), -1),
-            seed=seed,
+    def pair(self, model: str, *, folds: bool = True) -> Pair:
+        """Of the refit and the folds before it, or of the model that has train alone."""
+        if model == MEAN_OF_LOSSES:
+            pairs = [self.pair(name, folds=folds) for name in self.losses]
+            return Pair(*(_mean_of_logits(scores) for scores in zip(*pairs, strict=True)))
+        found = self.scored(model)
+        names = ("held_out", "on_test") if folds else ("val", "on_test_of_train")
+        return Pair(*(found[name] for name in names))
+
+    def truth(self, *, folds: bool = True) -> Truth:
+        found = self.scored(SVM)
+        return Truth(found.targets("held_out" if folds else "val"), found.targets("on_test"))
+
+
+@dataclass(frozen=True)
+class Made:
+    """What one way gives: the SVM's weight, F1 held out, and predictions for test."""
+
+    weight: float
+    held_out: dict[str, float] | None
+    test: sp.csr_matrix
+
+
+def made(own: Pair, svm: Pair, truth: Truth, rule: Rule) -> Made:
+    """Weight and thresholds tuned on the documents held out."""
+    fifths = np.random.default_rng(0).integers(N_FIFTHS, size=len(own.held_out))
+    predicted = sp.lil_matrix(truth.held_out.shape, dtype=np.int8)
+    for fifth in range(N_FIFTHS):
+        others, mine = fifths != fifth, fifths == fifth
+        tuned = tune_served(
+            own.held_out[others], svm.held_out[others], truth.held_out[others], rule
         )
-        return Learned(replace(docs, folds=folds), make_plan(folds, ~everything))
-
-
-def read(corpus: Path, assignment: Path, head: int | None, tail: int | None) -> Data:
-    labels, parts = read_parts(corpus, assignment)
-    train = parts["train"].targets
-    counts = class_frequencies(train)
-    if head is None or tail is None:
-        head, tail = cut_offs(counts)
-    of_doc = read_groups(assignment)
-    ids = parts["train"].ids + parts["val"].ids
-    groups = frequency_groups(counts, head=head, tail=tail)
-    return Data(labels, parts, of_doc.loc[ids].tolist(), groups, suggest_mu(train, counts))
-
-
-def cut_offs(counts: np.ndarray) -> tuple[int, int]:
-    """HEAD and TAIL by share of the labels, as `frequencies` does by default."""
-    ranked = np.sort(counts)[::-1]
-    return int(ranked[int(0.2 * len(ranked)) - 1]), int(ranked[-int(0.4 * len(ranked))])
-
-
-def judged(data: Data, found: Learned, own: Pair, svm: Pair, rule: Rule) -> dict[str, Any]:
-    """Weight and thresholds tuned on held-out documents; what they give there and on test."""
-    targets = found.scored.targets
-    folds = np.random.default_rng(0).integers(N_FOLDS, size=targets.shape[0])
-    predicted = sp.lil_matrix(targets.shape, dtype=np.int8)
-    for fold in range(N_FOLDS):
-        others, mine = folds != fold, folds == fold
-        tuned = tune_served(own[0][others], svm[0][others], targets[others], rule)
-        mixed = blend(own[0][mine], svm[0][mine], tuned.blend_weight)
+        mixed = blend(own.held_out[mine], svm.held_out[mine], tuned.blend_weight)
         predicted[np.flatnonzero(mine)] = apply_thresholds(mixed, tuned.thresholds)
-    tuned = tune_served(own[0], svm[0], targets, rule)
-    on_test = apply_thresholds(blend(own[1], svm[1], tuned.blend_weight), tuned.thresholds)
-    truth = data.parts["test"].targets
-    test = {"all": f1(on_test, truth)}
-    for group in ("HEAD", "MEDIUM", "TAIL"):
-        mask = data.groups == group
-        test[group] = f1(on_test[:, mask], truth[:, mask])
-    return {"weight": tuned.blend_weight, "held_out": f1(predicted.tocsr(), targets),
-            "test": test}  # fmt: skip
+    tuned = tune_served(own.held_out, svm.held_out, truth.held_out, rule)
+    mixed = blend(own.test, svm.test, tuned.blend_weight)
+    return Made(
+        tuned.blend_weight,
+        f1(predicted.tocsr(), truth.held_out),
+        apply_thresholds(mixed, tuned.thresholds),
+    )
 
 
-def rows_of(data: Data, features: Features, found: Learned, params: Params) -> Any:
-    """One row per loss and threshold objective."""
-    costs = load_params("baseline", BaselineParams)
-    started = time.time()
-    model, out_of_fold, _ = fit_svm(
-        found.docs.texts, found.docs.targets, found.plan, costs=costs.costs,
-        max_terms=costs.max_terms, n_jobs=os.cpu_count() or 1,
-    )  # fmt: skip
-    svm = (out_of_fold, model.scores(data.parts["test"].texts))
-    scores = {SVM: (svm, time.time() - started)}
-    fitted, seconds = {}, {}
-    for name, loss in make_losses(data.mu, params).items():
-        started = time.time()
-        fitted |= fit_heads(features, found, {name: loss}, params, features.names, name)
-        seconds[name] = time.time() - started
-    names = members(MEAN_OF_LOSSES, params)
-    fitted[MEAN_OF_LOSSES] = averaged([fitted[name] for name in names])
-    seconds[MEAN_OF_LOSSES] = sum(seconds[name] for name in names)
-    for name, own in fitted.items():
-        scores[name] = ((own.scores, predict(own.head, features.test)), seconds[name])
-    for name, (pair, took) in scores.items():
-        for objective in OBJECTIVES:
-            rule = Rule(objective, 0.5, 1, blend=name != SVM)
-            row = judged(data, found, pair, svm, rule)
-            yield {"loss": name, "thresholds": objective, "seconds": round(took), **row}
+def _mean_of_logits(scores: tuple[np.ndarray, ...]) -> np.ndarray:
+    clipped = [np.clip(one.astype(float), CLIP, 1 - CLIP) for one in scores]
+    return expit(np.mean([logit(one) for one in clipped], axis=0))
 
 
-def run(name: str, data: Data, seeds: list[int]) -> None:
-    params = load_params("train", Params)
-    start = pretrained(data.labels, params)
-    for seed in seeds:
-        if any((row["corpus"], row["seed"]) == (name, seed) for row in recorded()):
-            continue
-        lines = []
-        for found in (data.folded(seed), data.whole):
-            features = all_features(start, data.parts, found, params)
-            mine = params.model_copy(update={"seed": seed})
-            facts = {"corpus": name, "seed": seed, "folds": found.n_folds,
-                     "date": str(datetime.date.today())}  # fmt: skip
-            rows = rows_of(data, features, found, mine)
-            lines += [json.dumps(facts | row) + "\n" for row in rows]
-        with RESULTS.open("a", encoding="utf-8") as file:
-            file.writelines(lines)
+def model(name: str, rule: Rule = ONE) -> Callable[[Seed], Made]:
+    """Another model, or other thresholds."""
+    return lambda seed: made(seed.pair(name), seed.pair(SVM), seed.truth(), rule)
 
 
-def recorded() -> list[dict[str, Any]]:
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+def svm_alone(seed: Seed) -> Made:
+    alone = Rule("global", 0.5, 1, blend=False)
+    return made(seed.pair(SVM), seed.pair(SVM), seed.truth(), alone)
+
+
+def chosen(seed: Seed, *, folds: bool = True) -> Made:
+    """The loss that `auto` takes."""
+    names = [name for name in (*seed.losses, MEAN_OF_LOSSES) if seed.has(name)]
+    svm, truth = seed.pair(SVM, folds=folds), seed.truth(folds=folds)
+    tried = [made(seed.pair(name, folds=folds), svm, truth, ONE) for name in names]
+    return max(tried, key=lambda one: (one.held_out or {})["mean_f1"])
+
+
+def one_val_part(seed: Seed) -> Made:
+    """Everything learned from train and chosen on val."""
+    pair, svm = seed.pair(REFERENCE, folds=False), seed.pair(SVM, folds=False)
+    found = made(pair, svm, seed.truth(folds=False), ONE)
+    return Made(found.weight, None, found.test)  # held out are other documents
+
+
+def no_refit(seed: Seed) -> Made:
+    """Chosen out of fold, but what is served has learned from train alone."""
+    names = (REFERENCE, SVM)
+    own, svm = (Pair(seed.pair(name).held_out, seed.pair(name, folds=False).test) for name in names)
+    found = made(own, svm, seed.truth(), ONE)
+    return Made(found.weight, None, found.test)
+
+
+WAYS: dict[str, tuple[str, Callable[[Seed], Made]]] = {
+    "reference": (REFERENCE, model(REFERENCE)),
+    "what `auto` takes": (REFERENCE, chosen),
+    "one val part": (REFERENCE, one_val_part),
+    "one val part, what `auto` takes": (REFERENCE, lambda seed: chosen(seed, folds=False)),
+    "no refit": (REFERENCE, no_refit),
+    "no blend": (REFERENCE, model(REFERENCE, Rule("global", 0.5, 1, blend=False))),
+    "no encoder (SVM)": (SVM, svm_alone),
+    "no label names": (f"{REFERENCE}.{UNNAMED}", model(f"{REFERENCE}.{UNNAMED}")),
+    "names and descriptions": (f"{REFERENCE}.{DESCRIBED}", model(f"{REFERENCE}.{DESCRIBED}")),
+    "base-size encoder": (f"{REFERENCE}.{BASE}", model(f"{REFERENCE}.{BASE}")),
+    "thresholds of 0.5": (REFERENCE, model(REFERENCE, Rule("fixed", 0.5, 1, blend=True))),
+    "thresholds per label": (REFERENCE, model(REFERENCE, Rule("per_label", 0.5, 1, blend=True))),
+    "CB-NTR": ("cb_ntr", model("cb_ntr")),
+    "DB": ("db", model("db")),
+    "BCE": ("bce", model("bce")),
+    "mean of the losses": (MEAN_OF_LOSSES, model(MEAN_OF_LOSSES)),
+}
+
+
+def all_seeds(folder: Path) -> dict[str, list[Seed]]:
+    """Corpus to its seeds that have scores of the SVM."""
+    seeds: dict[str, list[Seed]] = {}
+    for path in sorted(folder.glob(f"*-*-{SVM}.npz")):
+        corpus, number, _ = path.stem.split("-")
+        seeds.setdefault(corpus, []).append(Seed(folder, corpus, int(number)))
+    return seeds
+
+
+def compare(folder: Path) -> None:
+    """One row per corpus and way, over the seeds that have all models."""
+    seeds = all_seeds(folder)
+    with RESULTS.open("w", encoding="utf-8") as file:
+        for corpus, mine in seeds.items():
+            references = {seed.number: model(REFERENCE)(seed) for seed in mine}
+            for name, (needs, way) in WAYS.items():
+                able = [seed for seed in mine if seed.has(needs)]
+                if able:
+                    row = compared([(seed, way(seed), references[seed.number]) for seed in able])
+                    file.write(json.dumps({"corpus": corpus, "way": name} | row) + "\n")
+                    file.flush()
+
+
+def compared(found: list[tuple[Seed, Made, Made]]) -> dict[str, Any]:
+    """Figures of each seed, and the differences to the reference over the seeds."""
+    row: dict[str, Any] = {"seeds": [seed.number for seed, _, _ in found]}
+    row["weights"] = [own.weight for _, own, _ in found]
+    if all(own.held_out for _, own, _ in found):
+        row["held_out"] = [own.held_out for _, own, _ in found]
+    figures, nulls = [], []
+    for seed, own, reference in found:
+        scored, truth = seed.scored(SVM), seed.truth().test
+        masks = {name: scored["groups"] == name for name in GROUPS[1:]}
+        masks |= {"all": np.ones(truth.shape[1], bool)}
+        figures.append({
+            name: f1(own.test[:, mask], truth[:, mask]) for name, mask in masks.items()
+        })  # fmt: skip
+        nulls.append(null_differences(
+            own.test, reference.test, truth, METRICS,
+            label_masks=masks, groups=scored["test_keys"].tolist(), n_draws=N_DRAWS,
+        ))  # fmt: skip
+    row["test"] = figures
+    row["difference"] = {
+        name: {metric: _interval([null[name][metric] for null in nulls]) for metric in METRICS}
+        for name in ("all", "TAIL")
+    }
+    return row
+
+
+def _interval(nulls: list[Any]) -> list[float]:
+    """The mean difference over the seeds, and the reach of its interval."""
+    joint = np.mean([null.differences for null in nulls], axis=0)
+    reach = critical_value(joint, (1 - LEVEL) / 2)
+    return [mean(null.difference for null in nulls), reach]
 
 
 def table() -> str:
-    """Mean over the seeds (± deviation); the chosen losses of all seeds in the last lines."""
-    rows, lines = recorded(), []
-    for corpus, folds in dict.fromkeys((row["corpus"], row["folds"]) for row in rows):
-        mine = [row for row in rows if (row["corpus"], row["folds"]) == (corpus, folds)]
-        seeds = sorted({row["seed"] for row in mine})
-        lines += [f"**{corpus}**, {folds or 'no'} folds, {len(seeds)} seeds", ""]
-        lines += ["| loss | thresholds | SVM | held out | test, all | HEAD | MEDIUM | TAIL |",
-                  "|---|---|---|---|---|---|---|---|"]  # fmt: skip
-        for key in dict.fromkeys((row["loss"], row["thresholds"]) for row in mine):
-            same = [row for row in mine if (row["loss"], row["thresholds"]) == key]
-            weight = f"{mean(row['weight'] for row in same):.2f}" if key[0] != SVM else "–"
-            lines.append(f"| {key[0]} | {key[1]} | {weight} | {' | '.join(_cells(same))} |")
-        for objective in OBJECTIVES:  # a setting; the loss is what the pipeline chooses
-            tuned = [row for row in mine if row["thresholds"] == objective and row["loss"] != SVM]
-            chosen = [_best([row for row in tuned if row["seed"] == seed]) for seed in seeds]
-            names = ", ".join(sorted({row["loss"] for row in chosen}))
-            lines.append(f"| **chosen** ({names}) | {objective} | | {' | '.join(_cells(chosen))} |")
+    """Micro / macro F1 in %, mean over the seeds (± deviation); differences in points."""
+    text = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    rows = [json.loads(line) for line in text.splitlines()]
+    lines = []
+    for corpus in dict.fromkeys(row["corpus"] for row in rows):
+        lines += [f"**{corpus}**", ""]
+        lines += ["| | seeds | SVM | held out | test, all | HEAD | MEDIUM | TAIL "
+                  "| mean F1 − reference (95%) | TAIL macro − reference (95%) |",
+                  "|---" * 10 + "|"]  # fmt: skip
+        for row in rows:
+            if row["corpus"] == corpus:
+                held_out = _cell(row["held_out"]) if "held_out" in row else "–"
+                cells = [_cell([seed[name] for seed in row["test"]]) for name in GROUPS]
+                gains = [row["difference"]["all"]["mean_f1"], row["difference"]["TAIL"]["macro_f1"]]
+                shown = ["" if row["way"] == "reference" else _shown(*gain) for gain in gains]
+                first = [row["way"], str(len(row["seeds"])), f"{mean(row['weights']):.2f}"]
+                lines.append(f"| {' | '.join([*first, held_out, *cells, *shown])} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _cells(rows: list[dict[str, Any]]) -> list[str]:
-    groups = ("all", "HEAD", "MEDIUM", "TAIL")
-    held_out = _cell([row["held_out"] for row in rows])
-    return [held_out, *(_cell([row["test"][group] for row in rows]) for group in groups)]
-
-
-def _best(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    return max(rows, key=lambda row: row["held_out"]["mean_f1"])
-
-
-def _cell(figures: list[dict[str, float]]) -> str:
-    """Micro / macro F1 in %."""
+def _cell(figures: Rows) -> str:
     parts = []
-    for name in ("micro_f1", "macro_f1"):
+    for name in METRICS[:2]:
         values = [100 * row[name] for row in figures]
         spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
         parts.append(f"{mean(values):.1f}{spread}")
     return " / ".join(parts)
 
 
+def _shown(difference: float, reach: float) -> str:
+    low, middle, high = (100 * (difference + sign * reach) for sign in (-1, 0, 1))
+    return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="what", required=True)
+    commands.add_parser("compare").add_argument("folder", type=Path, help="of the scores")
     commands.add_parser("table")
-    command = commands.add_parser("run")
-    command.add_argument("name", help="of the corpus, in the table")
-    command.add_argument("corpus", type=Path)
-    command.add_argument("assignment", type=Path)
-    command.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    command.add_argument("--head", type=int, help="HEAD: train documents of a label, at least")
-    command.add_argument("--tail", type=int, help="TAIL: train documents of a label, at most")
     given = parser.parse_args()
-    if given.what == "table":
-        return print(table())
-    data = read(given.corpus, given.assignment, given.head, given.tail)
-    return run(given.name, data, given.seeds)
+    return compare(given.folder) if given.what == "compare" else print(table())
 
 
 if __name__ == "__main__":

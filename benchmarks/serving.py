@@ -4,8 +4,8 @@
 with each runtime, interleaved in chunks, one thread each. It reports documents per second of
 processor time (the machine may be busy), and F1 with the tuned thresholds (blended, as served).
 
-`python -m benchmarks.serving --load models:/longtail@champion [--requests 1000] [--at-once 8]`
-starts `mlflow models serve` and queries it, one text per request.
+`python -m benchmarks.serving --load models:/longtail@champion [--requests 1000] [--at-once 16]`
+starts MLflow's server, then `longtail serve`, and queries each, one text per request.
 """
 
 from __future__ import annotations
@@ -18,17 +18,21 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from http.client import HTTPConnection, HTTPException
+from itertools import cycle, islice
 from pathlib import Path
 
 # One thread per runtime; set before the libraries start theirs.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import onnxruntime
 import torch
 from rich.console import Console
 from rich.progress import track
@@ -51,19 +55,8 @@ def runtimes(folder: Path) -> dict:
     found = {"PyTorch": model}
     for name, int8 in (("ONNX Runtime", False), ("ONNX Runtime, int8", True)):
         export(model, folder / name, int8=int8)
-        found[name] = one_thread(onnx_classifier.load(folder / name), folder / name)
+        found[name] = onnx_classifier.load(folder / name)
     return found
-
-
-def one_thread(
-    served: onnx_classifier.OnnxClassifier, folder: Path
-) -> onnx_classifier.OnnxClassifier:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    served.session = onnxruntime.InferenceSession(
-        folder / onnx_classifier.FILE, options, providers=["CPUExecutionProvider"]
-    )
-    return served
 
 
 def compare() -> Table:
@@ -86,7 +79,7 @@ def compare() -> Table:
         rows = slice(start, start + CHUNK)
         for name, model in models.items():
             started = time.process_time()
-            scores[name][rows] = model.scores(texts[rows])
+            scores[name][rows] = model.scores(texts[rows], n_jobs=1)
             seconds[name] += time.process_time() - started
     table = Table("runtime", "docs per CPU second", "× PyTorch", "MB", "largest difference")
     for column in ("all", "HEAD", "MEDIUM", "TAIL"):
@@ -112,18 +105,16 @@ def compare() -> Table:
 
 
 @contextmanager
-def server(uri: str):
-    """Run `mlflow models serve` for `uri` on a free local port; yields its address."""
+def server(argv: list[str]) -> Iterator[int]:
+    """Run a server on a free local port, which is appended to `argv`; yields the port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "--model-uri", uri]
-    command += ["--env-manager", "local", "--host", "127.0.0.1", "--port", str(port)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE", "PATH": path}
+    environment = {name: v for name, v in os.environ.items() if name != "OMP_NUM_THREADS"}
     process = subprocess.Popen(
-        command,
-        env=environment,
+        [*argv, str(port)],
+        env=environment | {"OMP_WAIT_POLICY": "PASSIVE", "PATH": path},
         start_new_session=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -132,53 +123,73 @@ def server(uri: str):
         while True:
             time.sleep(0.5)
             if process.poll() is not None:
-                raise SystemExit(f"`{' '.join(command)}` ended with {process.returncode}.")
+                raise SystemExit(f"`{' '.join(argv)}` ended with {process.returncode}.")
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/ping").close()
                 break
             except OSError:
                 continue
-        yield f"http://127.0.0.1:{port}/invocations"
+        yield port
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
-def load(uri: str, n_requests: int, at_once: int) -> str:
-    """Send requests; reports errors, requests per second, median and 95th percentile."""
-    texts = evidence.texts_of(read_scores(evidence.TEST_SCORES).ids)
+def servers(uri: str) -> dict[str, list[str]]:
+    """The commands that serve a version, but for the port."""
+    python = [sys.executable, "-m"]
+    mlflow = ["mlflow", "models", "serve", "--env-manager", "local", "--model-uri", uri, "--port"]
+    return {
+        "mlflow models serve": [*python, *mlflow],
+        "longtail serve": [*python, "components._cli.serve", "--model", uri, "--port"],
+    }
 
-    def ask(number: int) -> float | None:
-        body = json.dumps({"inputs": {"text": [texts[number % len(texts)]]}}).encode()
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+
+class Client(threading.local):
+    """A connection per thread, kept alive."""
+
+    def ask(self, port: int, text: str) -> float | None:
+        """Seconds until the answer; None without a right one."""
+        if not hasattr(self, "connection"):
+            self.connection = HTTPConnection("127.0.0.1", port, timeout=120)
+        body = json.dumps({"inputs": {"text": [text]}})
         started = time.perf_counter()
         try:
-            with urllib.request.urlopen(request, timeout=120) as response:
-                rows = json.load(response)["predictions"]
-        except (OSError, ValueError, KeyError):
+            self.connection.request(
+                "POST", "/invocations", body, {"Content-Type": "application/json"}
+            )
+            rows = json.load(self.connection.getresponse())["predictions"]
+        except (OSError, HTTPException, ValueError, KeyError):
+            self.connection.close()
             return None
         return time.perf_counter() - started if len(rows) == 1 else None
 
-    with server(uri) as url, ThreadPoolExecutor(at_once) as pool:
-        ask(0)
-        started = time.perf_counter()
-        answers = list(track(pool.map(ask, range(n_requests)), "asking", total=n_requests))
-        seconds = time.perf_counter() - started
-    taken = [answer for answer in answers if answer is not None]
-    middle, slow = np.quantile(taken, [0.5, 0.95])
-    return (
-        f"{uri}: {n_requests} requests, {at_once} at a time: {n_requests - len(taken)} errors, "
-        f"{n_requests / seconds:.1f} per second, median {middle:.3f} s, 95% within {slow:.3f} s."
-    )
+
+def load(uri: str, n_requests: int, at_once: int) -> Table:
+    """Errors, requests per second, and response times of each server, one after the other."""
+    texts = evidence.texts_of(read_scores(evidence.TEST_SCORES).ids)
+    table = Table("server", "errors", "requests per second", "median ms", "95% ms", "99% ms")
+    for name, argv in servers(uri).items():
+        client = Client()
+        with server(argv) as port, ThreadPoolExecutor(at_once) as pool:
+            ask = partial(client.ask, port)
+            list(pool.map(ask, texts[:at_once]))
+            started = time.perf_counter()
+            asked = pool.map(ask, islice(cycle(texts), n_requests))
+            answers = list(track(asked, name, total=n_requests))
+            seconds = time.perf_counter() - started
+        taken = [answer for answer in answers if answer is not None]
+        reached = [f"{1000 * value:.0f}" for value in np.quantile(taken, [0.5, 0.95, 0.99])]
+        errors = str(n_requests - len(taken))
+        table.add_row(name, errors, f"{n_requests / seconds:.1f}", *reached)
+    return table
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--load", metavar="URI", help="serve this version and query it")
     parser.add_argument("--requests", type=int, default=1000)
-    parser.add_argument("--at-once", type=int, default=8)
-    arguments = parser.parse_args()
-    if arguments.load:
-        print(load(arguments.load, arguments.requests, arguments.at_once))
-    else:
-        Console(width=150).print(compare())
+    parser.add_argument("--at-once", type=int, default=16)
+    given = parser.parse_args()
+    found = load(given.load, given.requests, given.at_once) if given.load else compare()
+    Console(width=150).print(found)

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from components._registry import worker
 
 GOOD = {"inputs": {"text": ["A small program."]}}
@@ -125,17 +127,16 @@ def served(folder: Path) -> Iterator[tuple[str, int]]:
                 urllib.request.urlopen(f"{address}/ping", timeout=5).close()
                 break
             time.sleep(0.5)
-        yield f"{address}/invocations", _answering(server.pid)
+        yield f"{address}/invocations", answering(server.pid)
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
 
 
-def _answering(parent: int) -> int:
+def answering(parent: int) -> int:
     """The child that runs the model."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    command = {int(child): Path(f"/proc/{child}/cmdline").read_text() for child in children}
-    return next(child for child, argv in command.items() if worker.__file__ in argv)
+    children = psutil.Process(parent).children()
+    return next(child.pid for child in children if worker.__file__ in child.cmdline())
 
 
 def megabytes(pid: int) -> float:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
+# So few that what a layer computes stays in a core's cache, on a CPU; a GPU wants more at once.
+CPU_TOKENS, GPU_TOKENS = 1024, 16384
+
 
 def token_budget_batches(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
     """Cut documents into batches, longest first.

@@ -20,9 +20,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from longtail.models.batching import token_budget_batches
+from longtail.models.batching import CPU_TOKENS, GPU_TOKENS, token_budget_batches
 from longtail.models.beginning import beginning
 from longtail.models.progress import no_bars
+from longtail.models.threads import each_in_a_thread
 
 N_POOLS = 4
 
@@ -245,19 +246,34 @@ class Classifier(PreTrainedModel):
         """Token ids of each text, truncated to `config.max_length`."""
         return tokenize(self.tokenizer, texts, self.config.max_length)
 
-    @torch.inference_mode()
-    def scores(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> np.ndarray:
-        """Scores σ(z) `(n_docs, n_labels)` float32 of `texts`, in their order."""
+    def scores(self, texts: Sequence[str], *, n_jobs: int | None = None) -> np.ndarray:
+        """Scores σ(z) `(n_docs, n_labels)` float32 of `texts`, in their order.
+
+        Args:
+            texts: the documents.
+            n_jobs: threads that compute a batch each, on a CPU, which changes no score; None: one
+                per core.
+        """
         self.eval()
         out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
-        for rows, input_ids, mask in self.batches(self.tokenize(texts), batch_tokens):
-            out[rows] = self.logits(input_ids, mask).float().sigmoid().cpu().numpy()
+        batches = self.batches(self.tokenize(texts))
+        for rows, found in each_in_a_thread(self._scored, batches, self.device.type, n_jobs):
+            out[rows] = found
         return out
 
+    @torch.inference_mode()
+    def _scored(self, batch: tuple[np.ndarray, Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        rows, input_ids, mask = batch
+        return rows, self.logits(input_ids, mask).float().sigmoid().cpu().numpy()
+
     def batches(
-        self, token_ids: Sequence[Sequence[int]], batch_tokens: int
+        self, token_ids: Sequence[Sequence[int]], batch_tokens: int | None = None
     ) -> Iterator[tuple[np.ndarray, Tensor, Tensor]]:
-        """Yield rows, padded ids and mask of length-sorted batches of at most `batch_tokens`."""
+        """Yield rows, padded ids and mask of length-sorted batches of at most `batch_tokens`.
+
+        None: as many as suit the device.
+        """
+        batch_tokens = batch_tokens or (CPU_TOKENS if self.device.type == "cpu" else GPU_TOKENS)
         lengths = np.array([len(ids) for ids in token_ids])
         for rows in token_budget_batches(lengths, batch_tokens):
             batch = {"input_ids": [list(token_ids[row]) for row in rows]}

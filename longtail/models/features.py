@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,10 +13,7 @@ from torch import Tensor
 from longtail.models.classifier import N_POOLS, Classifier
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
-from longtail.models.threads import one_thread
-
-# So few that what a layer computes stays in a core's cache, on a CPU; a GPU wants more at once.
-CPU_TOKENS, GPU_TOKENS = 1024, 16384
+from longtail.models.threads import each_in_a_thread
 
 
 def extract_features(
@@ -26,7 +22,7 @@ def extract_features(
     *,
     fast: bool = False,
     batch_tokens: int | None = None,
-    n_jobs: int = 1,
+    n_jobs: int | None = None,
     progress: Progress = silent,
 ) -> np.ndarray:
     """Pooled features of texts.
@@ -37,7 +33,8 @@ def extract_features(
         fast: in bf16 if the device computes in it, else in float32 as without. Each feature differs
             by about 1% of its spread.
         batch_tokens: tokens of a batch at most, padding included; None: what suits the device.
-        n_jobs: threads that compute a batch each, on a CPU; the features do not depend on it.
+        n_jobs: threads that compute a batch each, on a CPU, which changes no feature; None: one per
+            core.
         progress: called with the documents done and in total.
 
     Returns:
@@ -46,14 +43,15 @@ def extract_features(
     model.eval()
     if fast and computes_bf16():
         model = _with_bf16_encoder(model)
-    on_cpu = model.device.type == "cpu"
-    batches = model.batches(
-        model.tokenize(texts), batch_tokens or (CPU_TOKENS if on_cpu else GPU_TOKENS)
-    )
+    batches = model.batches(model.tokenize(texts), batch_tokens)
+
+    def pooled(batch: tuple[np.ndarray, Tensor, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        return batch[0], _pooled(model, *batch[1:])
+
     width = N_POOLS * model.encoder.config.hidden_size
     features = np.empty((len(texts), width), dtype=np.float32)
     done = 0
-    for rows, found in _computed(model, batches, n_jobs if on_cpu else 1):
+    for rows, found in each_in_a_thread(pooled, batches, model.device.type, n_jobs):
         features[rows] = found
         done += len(rows)
         progress(done, len(texts))
@@ -65,21 +63,6 @@ def _with_bf16_encoder(model: Classifier) -> Classifier:
     encoder = copy.deepcopy(model.encoder).to(torch.bfloat16)
     fast._modules = {**model._modules, "encoder": encoder}
     return fast
-
-
-def _computed(
-    model: Classifier, batches: Iterator[tuple[np.ndarray, Tensor, Tensor]], n_jobs: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and features of each batch.
-
-    Threads with a batch each idle less than threads that share one: its layers are small.
-    """
-    with (
-        one_thread(model.device.type),
-        # A new thread has its number of threads from the environment until it is told.
-        ThreadPoolExecutor(n_jobs, "", torch.set_num_threads, (torch.get_num_threads(),)) as pool,
-    ):
-        yield from pool.map(lambda batch: (batch[0], _pooled(model, *batch[1:])), batches)
 
 
 @torch.inference_mode()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from joblib import cpu_count  # what a container allows
 from tokenizers import Tokenizer
 
 from longtail.models.batching import token_budget_batches
 
 FILE, TOKENIZER = "model.onnx", "tokenizer.json"
+BATCH_TOKENS = 320  # 512 and 1,024 take longer (docs/benchmarks/serving.md)
 
 
 class OnnxClassifier:
@@ -23,17 +26,28 @@ class OnnxClassifier:
     ) -> None:
         self.session, self.tokenizer, self.labels = session, tokenizer, labels
 
-    def scores(self, texts: Sequence[str], *, batch_tokens: int = 8192) -> np.ndarray:
-        """Scores σ(z) `(n_docs, n_labels)` float32 of `texts`, in their order."""
+    def scores(self, texts: Sequence[str], *, n_jobs: int | None = None) -> np.ndarray:
+        """Scores σ(z) `(n_docs, n_labels)` float32 of `texts`, in their order.
+
+        Args:
+            texts: the documents.
+            n_jobs: threads that compute a batch each, which changes no score; None: one per core.
+        """
         ids = [encoded.ids for encoded in self.tokenizer.encode_batch(list(texts))]
         lengths = np.array([len(row) for row in ids])
-        out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
-        for rows in token_budget_batches(lengths, batch_tokens):
+        batches = token_budget_batches(lengths, BATCH_TOKENS)
+
+        def scored(rows: np.ndarray) -> np.ndarray:
             mask = np.arange(lengths[rows].max()) < lengths[rows, None]
             padded = np.zeros(mask.shape, dtype=np.int64)
             padded[mask] = np.concatenate([ids[row] for row in rows])
             batch = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
-            out[rows] = self.session.run(None, batch)[0]
+            return self.session.run(None, batch)[0]
+
+        out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
+        with ThreadPoolExecutor(n_jobs or cpu_count()) as pool:
+            for rows, found in zip(batches, pool.map(scored, batches), strict=True):
+                out[rows] = found
         return out
 
 
@@ -45,8 +59,7 @@ def load(folder: Path) -> OnnxClassifier:
     tokenizer.enable_truncation(config["max_length"])
     tokenizer.no_padding()
     options = onnxruntime.SessionOptions()
-    # Threads that wait without spinning leave the cores to other requests.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1  # a batch per thread is faster than threads that share one
     session = onnxruntime.InferenceSession(
         folder / FILE, options, providers=["CPUExecutionProvider"]
     )

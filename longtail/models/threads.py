@@ -1,11 +1,17 @@
-"""How many threads PyTorch computes with."""
+"""How many threads PyTorch computes with, and how batches share them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+from joblib import cpu_count  # what a container allows
+
+Batch = TypeVar("Batch")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -17,3 +23,29 @@ def one_thread(device: str) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def each_in_a_thread(
+    compute: Callable[[Batch], Result], batches: Iterable[Batch], device: str, n_jobs: int | None
+) -> Iterator[Result]:
+    """What `compute` makes of each batch, in their order.
+
+    Threads with a batch each idle less than threads that share one: its layers are small.
+
+    Args:
+        compute: of one batch; it runs in one thread, so its result does not depend on `n_jobs`.
+        batches: read in the calling thread.
+        device: of the model; on a GPU, one batch at a time.
+        n_jobs: threads; None: one per core.
+    """
+    with (
+        one_thread(device),
+        # A new thread has its number of threads from the environment until it is told.
+        ThreadPoolExecutor(
+            (n_jobs or cpu_count()) if device == "cpu" else 1,
+            "",
+            torch.set_num_threads,
+            (torch.get_num_threads(),),
+        ) as pool,
+    ):
+        yield from pool.map(compute, batches)

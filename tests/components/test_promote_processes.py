@@ -47,6 +47,7 @@ def finished(*processes: subprocess.Popen) -> list[tuple[int, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.beyond_gate
 @pytest.mark.timeout(900)
 def test_two_promotions_at_once_end_with_the_better_one(home: Path):
     """Both were decided without a champion. The one that comes second is decided again."""

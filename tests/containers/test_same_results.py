@@ -48,6 +48,7 @@ def test_airflow_gives_what_dvc_gives(
     assert podman.podman("ps", "--all", "--quiet") == ""
 
 
+@pytest.mark.beyond_gate
 def test_pods_give_what_dvc_gives(
     small: Path, reference: Path, airflow_home: Path, tmp_path: Path, images: str
 ) -> None:
@@ -66,6 +67,7 @@ def test_pods_give_what_dvc_gives(
     assert len([name for name in stages if name.startswith("stages.")]) == 7
 
 
+@pytest.mark.beyond_gate
 def test_kubeflow_gives_what_dvc_gives(
     small: Path, reference: Path, tmp_path: Path, socket: str
 ) -> None:

@@ -69,6 +69,7 @@ def results(folder: Path) -> dict[str, str]:
     return {name: digest for name, digest in found.items() if not name.startswith("usage/")}
 
 
+@pytest.mark.beyond_gate
 def test_killed_with_its_child_in_every_stage(tmp_path: Path) -> None:
     undisturbed, killed = dvc_project(tmp_path / "a"), dvc_project(tmp_path / "b")
     shutil.copy(undisturbed / "params.yaml", killed / "params.yaml")

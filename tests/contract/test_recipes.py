@@ -201,6 +201,7 @@ RECIPES = {
         (TABLE, "tests/contract/test_code_deps.py"),
     ),
 }
+LONG = ("a validation rule", "a promotion rule")
 DEPS = "".join(
     f"      - {path}\n"
     for path in (
@@ -260,7 +261,13 @@ def carried_out(recipe: Recipe, root: Path, without: Place | None) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.beyond_gate] if name in LONG else [])
+        for name in RECIPES
+    ],
+)
 def test_a_forgotten_place_turns_a_test_red(name: str, tmp_path: Path) -> None:
     recipe = RECIPES[name]
 

@@ -17,6 +17,7 @@ SEED, FAULTS = 2017, 20  # each kind at least once
 
 
 @pytest.mark.slow
+@pytest.mark.beyond_gate
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can mount file systems that run full")
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for the clock's library")

@@ -14,7 +14,7 @@ import yaml
 from tests.builders.nights import Nights, run
 from tests.builders.real_project import SPLIT, assert_same, make_project, reproduce
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.beyond_gate, pytest.mark.timeout(2400)]
 FIRST, SECOND, THIRD = (f"2026-04-0{day}T02:00:00" for day in (1, 2, 3))
 
 

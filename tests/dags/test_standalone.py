@@ -40,6 +40,7 @@ def test_a_run_by_rest_api_succeeds_and_is_photographed(tmp_path: Path) -> None:
     assert f"nightly/{version.tags['logical_date']}" == record
 
 
+@pytest.mark.beyond_gate
 def test_a_scheduler_killed_during_a_run(toy: Path, tmp_path: Path) -> None:
     """It is restarted, the run succeeds, nothing is registered twice, no worker outlives all."""
     total = toy / "toy" / "total.py"

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.strange_inputs.requests import answers
+from benchmarks.strange_inputs.requests import answering, answers
 from components import register
 from components._formats.json_file import read_json
 from components._registry import client as registry
@@ -122,7 +123,7 @@ def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
         ({"inputs": {"text": ["a"]}, "params": {"threshold": 2.0}}, "between 0 and 1"),
         ({"dataframe_records": [{"text": "a"}, {"text": None}]}, "Row 2: 'text' is missing"),
         ({"inputs": {"words": ["a"]}}, "no column 'text'"),
-        ({"words": ["a"]}, "must be a JSON dictionary"),
+        ({"words": ["a"]}, "must be a JSON object with one of: inputs"),
         ({"inputs": {"text": [None]}}, "Row 1: 'text' is missing, expected a string"),
         ({"inputs": {"text": ["a", 3]}}, "Row 2: 'text' is 3, expected"),
         ({"inputs": {"text": [True]}}, "Row 1: 'text' is true"),
@@ -192,7 +193,7 @@ def test_no_strange_request_makes_the_server_large_or_silent(url: str):
     """The benchmark's requests, of many sizes and kinds, one after the other."""
     log = Path("server.log").read_text()
     pid = int(re.search(r"Started server process \[(\d+)\]", log)[1])
-    found = list(answers(url, pid))
+    found = list(answers(url, answering(pid)))
     assert [row for row in found if row.wrong] == [] and len(found) > 100
     refused = {row.name for row in found if row.status == 400}
     assert {"10,000 texts", "one text of 10 MB", "nested 100,000 deep", "unknown 1"} <= refused
@@ -204,7 +205,96 @@ def test_csv_of_many_rows_is_refused_too(url: str):
     request = urllib.request.Request(url, body, {"Content-Type": "text/csv"})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=120)
-    assert caught.value.code == 400 and "5,001 lines" in json.load(caught.value)["message"]
+    assert caught.value.code == 400 and "5,000 texts" in json.load(caught.value)["message"]
     request = urllib.request.Request(url, b"text\nant\n", {"Content-Type": "text/csv"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         assert len(json.load(answer)["predictions"]) == 1
+
+
+def test_health_metrics_and_model_are_told(url: str):
+    base = url.removesuffix("/invocations")
+    before = _metric(base, "longtail_texts_total")
+    ask(url, {"inputs": {"text": ["ant", "bee"]}})
+    ask(url, {"inputs": {}})
+    assert _metric(base, "longtail_texts_total") == before + 2
+    assert _metric(base, 'longtail_requests_total{status="400"}') >= 1
+    assert _metric(base, 'longtail_model_info{uri="models:/longtail/1"}') == 1
+    with urllib.request.urlopen(f"{base}/health") as answer:
+        assert json.load(answer) == {"status": "ok", "model": "models:/longtail/1"}
+    with urllib.request.urlopen(f"{base}/model") as answer:
+        told = json.load(answer)
+    table = read_json(evidence.THRESHOLDS)["models"]["model"]["thresholds"]
+    assert told["thresholds"] == pytest.approx(dict(zip(WORDS, table, strict=True)))
+    for path, kind in {"/": "text/html", "/page.js": "javascript", "/page.css": "css"}.items():
+        with urllib.request.urlopen(base + path) as answer:
+            assert kind in answer.headers["Content-Type"]
+            assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def _metric(base: str, name: str) -> float:
+    with urllib.request.urlopen(f"{base}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next((float(line.split()[-1]) for line in lines if line.startswith(name + " ")), 0.0)
+
+
+def test_a_killed_process_is_replaced_and_the_next_request_answered(url: str):
+    log = Path("server.log").read_text()
+    worker = answering(int(re.search(r"Started server process \[(\d+)\]", log)[1]))
+    os.kill(worker, signal.SIGKILL)
+    found = [ask(url, {"inputs": {"text": ["ant"]}})[0] for _ in range(3)]
+    assert found[-1] == 200 and set(found) <= {200, 503}
+    with urllib.request.urlopen(url.replace("invocations", "health")) as answer:
+        assert json.load(answer)["status"] == "ok"
+
+
+def test_the_champion_changes_under_load_without_a_failed_request(url: str):
+    """Twice, with requests all the time; last in the file, since the version is another then."""
+    client = registry.connect()
+    settings = registry.RegisterParams(
+        model_name="longtail", experiment="longtail", sample=8, runtime="pytorch"
+    )
+    for tag in ("b", "c"):  # other parameters, another version
+        Path("params.yaml").write_text(f"{Path('params.yaml').read_text()}# {tag}\n")
+        evidence.THRESHOLDS.write_text(evidence.THRESHOLDS.read_text() + " ")
+        register.register(settings)
+    numbers = sorted((v.version for v in client.search_model_versions("name='longtail'")), key=int)
+    base, stop, statuses = url.removesuffix("/invocations"), threading.Event(), []
+
+    def keep_asking() -> None:
+        while not stop.is_set():
+            statuses.append(ask(url, {"inputs": {"text": ["ant bee"]}})[0])
+
+    threads = [threading.Thread(target=keep_asking) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in numbers[1:3]:
+            client.set_registered_model_alias("longtail", "champion", number)
+            wanted = f'longtail_model_info{{uri="models:/longtail/{number}"}}'
+            for _ in range(240):
+                if _metric(base, wanted):
+                    break
+                time.sleep(0.5)
+            assert _metric(base, wanted) == 1, Path("server.log").read_text()[-2000:]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert set(statuses) == {200} and len(statuses) > 20
+    assert _metric(base, "longtail_exchanges") == 2
+
+
+def test_a_stopped_server_answers_what_it_has_begun(url: str):
+    """The last one: afterwards there is no server."""
+    server = int(re.search(r"server process \[(\d+)\]", Path("server.log").read_text())[1])
+    worker = answering(server)
+    with ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(ask, url, {"inputs": {"text": ["ant bee"] * 500}})
+        time.sleep(0.2)
+        os.kill(server, signal.SIGTERM)
+        assert begun.result()[0] == 200
+    for _ in range(100):
+        if not Path(f"/proc/{worker}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()

@@ -39,13 +39,15 @@ def model(request, tmp_path_factory):
     return built.eval()
 
 
-def test_onnx_runtime_scores_as_pytorch_does(model, tmp_path):
+def test_onnx_runtime_scores_as_pytorch_does(model, tmp_path, monkeypatch):
     export(model, tmp_path)
     served = onnx_classifier.load(tmp_path)
     assert served.labels == LABELS
     expected = model.scores(TEXTS)
     for budget in (8192, 40, 1):  # one batch, several, a text at a time
-        found = served.scores(TEXTS, batch_tokens=budget)
+        monkeypatch.setattr(onnx_classifier, "BATCH_TOKENS", budget)
+        found = served.scores(TEXTS)
+        assert np.array_equal(found, served.scores(TEXTS, n_jobs=1)), "the threads change scores"
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 1e-3, "the texts must differ in their scores"

@@ -1,0 +1,1 @@
+"""The champion over HTTP: requests, batches of them, and which version answers."""

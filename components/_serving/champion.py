@@ -1,0 +1,120 @@
+"""The version that answers: loaded in a process of its own, exchanged when the champion changes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from components._frame.exit_codes import TemporaryError
+from components._registry.worker import Answer, Served, ServedError
+from components._serving.batches import Found
+from longtail.errors import DataError, ParameterError
+
+POLL_SECONDS = 10.0
+# Not a name that `longtail prune` takes for a leftover: it is in use for days.
+PREFIX = "longtail-serving-"
+WARM_UP = ["", "A text to warm up with."]
+
+
+class Champion:
+    """Answers with one version, and loads the next one before it gives up the one it has.
+
+    Args:
+        uri: of the version to begin with, by number, so that it is the same one after a restart.
+        current: the URI that should answer now, such as the champion's; None: always `uri`.
+    """
+
+    def __init__(self, uri: str, current: Callable[[], str | None] | None = None) -> None:
+        self.uri, self._current = uri, current
+        self._refused: str | None = None  # a version that does not load is not tried again
+        self._restarting = asyncio.Lock()
+        self.n_exchanges = 0
+        self._served = self._loaded(uri)
+        self._asking: Counter[Served] = Counter()
+
+    @property
+    def labels(self) -> list[str]:
+        """Of the version that answers."""
+        return self._served.labels
+
+    @property
+    def thresholds(self) -> list[float]:
+        """One per label."""
+        return self._served.thresholds
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a process that answers."""
+        return self._served.alive
+
+    async def ask(self, texts: list[str], params: dict[str, Any]) -> list[Found]:
+        """Labels and scores of texts; a process that has died is started anew.
+
+        Raises:
+            ServedError: it died of this request, refuses it, or does not start.
+            TemporaryError: it was killed from outside, or cannot be loaded now.
+        """
+        async with self._restarting:
+            if not self._served.alive:
+                await asyncio.to_thread(_end, self._served)
+                self._served = await asyncio.to_thread(self._loaded, self.uri)
+            served = self._served
+        self._asking[served] += 1
+        try:
+            answer: Answer = await asyncio.to_thread(served.ask, texts, **params)
+        finally:
+            self._asking[served] -= 1
+        return list(zip(answer.labels, answer.scores, strict=True))
+
+    async def follow(self) -> None:
+        """Look for another champion, until cancelled; an outage changes nothing."""
+        assert self._current is not None
+        said = ""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                uri = await asyncio.to_thread(self._current)
+                if uri not in (None, self.uri, self._refused):
+                    await self._exchange(uri)
+                said = ""
+            except (DataError, ParameterError, TemporaryError) as error:
+                if str(error) != said:
+                    print(f"Still serving {self.uri}: {error}", file=sys.stderr, flush=True)
+                said = str(error)
+
+    async def _exchange(self, uri: str) -> None:
+        try:
+            served = await asyncio.to_thread(self._loaded, uri)
+        except ServedError as error:
+            self._refused = uri
+            print(f"Still serving {self.uri}: {error}", file=sys.stderr, flush=True)
+            return
+        old, self._served, self.uri = self._served, served, uri
+        self.n_exchanges += 1
+        print(f"Serving {uri}.", flush=True)
+        while self._asking[old]:
+            await asyncio.sleep(0.1)
+        del self._asking[old]
+        await asyncio.to_thread(_end, old)
+
+    def _loaded(self, uri: str) -> Served:
+        served = Served(uri, prefix=PREFIX).__enter__()
+        try:
+            served.ask(WARM_UP)
+        except BaseException:
+            _end(served)
+            raise
+        return served
+
+    def close(self) -> None:
+        """End the process."""
+        _end(self._served)
+
+
+def _end(served: Served) -> None:
+    with suppress(OSError, ValueError):  # it may have been ended before
+        served.__exit__(None, None, None)
