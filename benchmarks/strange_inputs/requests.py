@@ -135,8 +135,11 @@ def served(folder: Path) -> Iterator[tuple[str, int]]:
 
 def answering(parent: int) -> int:
     """The child that runs the model."""
-    children = psutil.Process(parent).children()
-    return next(child.pid for child in children if worker.__file__ in child.cmdline())
+    for child in psutil.Process(parent).children():
+        with suppress(psutil.ZombieProcess):
+            if worker.__file__ in child.cmdline():
+                return child.pid
+    raise LookupError(f"no process of {parent} runs a model")
 
 
 def megabytes(pid: int) -> float:
