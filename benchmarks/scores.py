@@ -32,7 +32,7 @@ from components._train.params import Params
 from components.baseline import Params as BaselineParams
 from longtail.frequency import class_frequencies, frequency_groups
 from longtail.losses import suggest_mu
-from longtail.models.features import extract_features
+from longtail.models.features import as_words, extract_features
 from longtail.models.heads import predict
 from longtail.models.linear import fit_svm
 from longtail.splitting.folds import cross_folds
@@ -229,7 +229,8 @@ def inputs(
         return params, features, None
     if told == DESCRIBED:
         known = yaml.safe_load(given.descriptions.read_text(encoding="utf-8"))
-        return params, features, extract_features(start, [known[label] for label in data.labels])
+        texts = [f"{as_words(label)}: {known.get(label, '')}" for label in data.labels]
+        return params, features, extract_features(start, texts)
     return params, features, features.names
 
 
@@ -246,7 +247,7 @@ def main() -> None:
     parser.add_argument(
         "--descriptions",
         type=Path,
-        help="YAML: label to what is read of it, for those that end in .described",
+        help="YAML: label to its description, for those that end in .described",
     )
     parser.add_argument("--cuts", type=int, nargs=2, metavar=("HEAD", "TAIL"),
                         help="train documents of a label: at least, at most")  # fmt: skip

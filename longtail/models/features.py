@@ -71,8 +71,14 @@ def _pooled(model: Classifier, input_ids: Tensor, mask: Tensor) -> np.ndarray:
 
 
 def name_features(model: Classifier) -> np.ndarray:
-    """Pooled features of the label names, `(n_labels, 4 · hidden_size)` float32.
+    """Pooled features of the label names, `(n_labels, 4 · hidden_size)` float32."""
+    return extract_features(model, [as_words(name) for name in model.labels])
 
-    A name is read as words: `use::image-viewing` as "use image viewing".
+
+def as_words(label: str) -> str:
+    """A label's name as it is read.
+
+    >>> as_words("use::image-viewing")
+    'use image viewing'
     """
-    return extract_features(model, [re.sub(r"[\W_]+", " ", name) for name in model.labels])
+    return re.sub(r"[\W_]+", " ", label)
