@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 import uvicorn
 
+from components._cli.server.app import App
+from components._cli.server.champion import Champion
 from components._frame.launch import CONTEXT, launch
 from components._registry import client as registry
 from components._registry.worker import ServedError
-from components._serving.app import App
-from components._serving.champion import Champion
 from longtail.errors import DataError
 
 EXAMPLE = '{"inputs": {"text": ["A viewer for PNG images."]}, "params": {"top_k": 3}}'

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from components._serving.batches import AT_ONCE, Batches
-from components._serving.champion import Champion
+from components._cli.server.batches import AT_ONCE, Batches
+from components._cli.server.champion import Champion
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 60.0)
 

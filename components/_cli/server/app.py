@@ -18,12 +18,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from components._cli.server.batches import Batches, BusyError, Found
+from components._cli.server.bodies import MOST_BYTES, RefusedError, parse, too_large
+from components._cli.server.champion import Champion
+from components._cli.server.metrics import Metrics
 from components._frame.exit_codes import TemporaryError
 from components._registry.worker import ServedError
-from components._serving.batches import Batches, BusyError, Found
-from components._serving.bodies import MOST_BYTES, RefusedError, parse, too_large
-from components._serving.champion import Champion
-from components._serving.metrics import Metrics
 from longtail.errors import DataError, ParameterError
 
 REQUEST_SECONDS = 60.0

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from components._serving.bodies import Asked
+from components._cli.server.bodies import Asked
 
 # Texts that a lane gets at once. With more, those of different lengths are padded to the longest;
 # a request of a thousand texts would keep one of a single text waiting.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from components._serving.bodies import MOST_BYTES, MOST_TEXTS, Asked, RefusedError, parse
+from components._cli.server.bodies import MOST_BYTES, MOST_TEXTS, Asked, RefusedError, parse
 
 JSON = "application/json"
 

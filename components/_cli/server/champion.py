@@ -9,9 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from components._cli.server.batches import Found
 from components._frame.exit_codes import TemporaryError
 from components._registry.worker import Answer, Served, ServedError
-from components._serving.batches import Found
 from longtail.errors import DataError, ParameterError
 
 POLL_SECONDS = 10.0

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from components._cli.server import champion
+from components._cli.server.champion import Champion
 from components._frame.exit_codes import TemporaryError
 from components._registry.worker import Answer, ServedError
-from components._serving import champion
-from components._serving.champion import Champion
 
 
 class Process:

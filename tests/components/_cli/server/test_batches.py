@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from components._serving.batches import AT_ONCE, MOST_WAITING, Batches, BusyError, Found
-from components._serving.bodies import Asked
+from components._cli.server.batches import AT_ONCE, MOST_WAITING, Batches, BusyError, Found
+from components._cli.server.bodies import Asked
 
 
 class Model:
