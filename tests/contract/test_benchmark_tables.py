@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import rules
+import pytest
+
+from benchmarks import crossfit, rules
 from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
 
 
@@ -37,7 +40,13 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
     assert {key: rates for key, rates in tested.items() if len(rates) > 1} == {}
 
 
-def test_the_page_of_thresholds_shows_the_committed_lines() -> None:
-    page_of_rules = Path(PAGE).with_name("thresholds.md").read_text(encoding="utf-8")
-    shown = page_of_rules.split("<!-- rules -->\n")[1].split("<!-- /rules -->")[0]
-    assert shown == rules.table(), "copy what `python -m benchmarks.rules table` prints"
+@pytest.mark.parametrize(
+    ("name", "mark", "made"),
+    [("thresholds.md", "rules", rules.table), ("crossfit.md", "crossfit", crossfit.table)],
+)
+def test_the_pages_made_of_one_table_show_the_committed_lines(
+    name: str, mark: str, made: Callable[[], str]
+) -> None:
+    text = Path(PAGE).with_name(name).read_text(encoding="utf-8")
+    shown = text.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
+    assert shown == made(), f"copy what `python -m benchmarks.{mark} table` prints"
