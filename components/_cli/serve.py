@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+import sys
+
 import click
+import mlflow
 import uvicorn
+from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from components._cli.server.app import App
 from components._cli.server.champion import Champion
 from components._frame.launch import CONTEXT, launch
 from components._registry import client as registry
 from components._registry.worker import ServedError
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 
 EXAMPLE = '{"inputs": {"text": ["A viewer for PNG images."]}, "params": {"top_k": 3}}'
 PORT = click.IntRange(1, 65535)
@@ -31,27 +37,55 @@ def command(host: str, port: int, model: str | None) -> None:
             version = registry.by_alias(client, name, registry.CHAMPION)
         return None if version is None else f"models:/{name}/{version.version}"
 
-    uri = model or current()
+    uri = current() if model is None else _numbered(client, model)
     if uri is None:
         raise DataError(f"{name} has no champion; promote a version first (`longtail run`).")
+    # Stopped from outside, the process of the model and its copy are removed, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with _bound(host, port) as bound:
+        try:
+            champion = Champion(uri, current if model is None else None)
+        except ServedError as error:
+            raise DataError(str(error)) from None
+        shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        print(
+            f"Serving {uri}. A page to try it: http://{shown}/ A request (params are "
+            f"optional):\n  curl -H 'Content-Type: application/json' "
+            f"http://{shown}/invocations \\\n    -d '{EXAMPLE}'",
+            flush=True,
+        )
+        try:
+            app = App(champion, follow=model is None).starlette()
+            config = uvicorn.Config(app, access_log=False, timeout_graceful_shutdown=GRACE_SECONDS)
+            uvicorn.Server(config).run(sockets=[bound])
+        finally:
+            champion.close()
+
+
+def _numbered(client: mlflow.MlflowClient, uri: str) -> str:
+    """The version that an alias points to now, so that it stays the same one."""
+    if not uri.startswith("models:/"):
+        return uri
+    with registry.reachable():
+        found = registry.or_none(lambda: get_model_name_and_version(client, uri))
+    return uri if found is None or len(found) == 1 else f"models:/{found[0]}/{found[1]}"
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """The address, taken before the version is loaded; connections come once that is done."""
     try:
-        champion = Champion(uri, current if model is None else None)
-    except ServedError as error:
-        raise DataError(str(error)) from None
-    print(
-        f"Serving {uri}. A page to try it: http://{host}:{port}/ A request (params are optional):\n"
-        f"  curl -H 'Content-Type: application/json' http://{host}:{port}/invocations \\\n"
-        f"    -d '{EXAMPLE}'",
-        flush=True,
-    )
-    try:
-        app = App(champion, follow=model is None).starlette()
-        uvicorn.run(
-            app, host=host, port=port, access_log=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-        )  # fmt: skip
-    finally:
-        champion.close()
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )
+        made = socket.socket(family, kind, protocol)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+    except OSError as error:
+        raise ParameterError(
+            f"Cannot listen on {host}:{port} ({error.strerror or error}); choose another --host or "
+            "--port."
+        ) from None
+    return made
 
 
 if __name__ == "__main__":

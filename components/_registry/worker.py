@@ -81,7 +81,7 @@ class Served:
         self._folder = tempfile.TemporaryDirectory(prefix=self.prefix)
         try:
             copied = trust.fetch(self.uri, Path(self._folder.name))
-        except Exception as error:
+        except BaseException as error:
             self._folder.cleanup()
             if isinstance(error, DataError):
                 raise ServedError(str(error)) from None
@@ -141,7 +141,7 @@ class Served:
             if self._ended:
                 answer.set_exception(EOFError())
             self._waiting[id(answer)] = answer
-            with suppress(BrokenPipeError):  # it died: there will be no answer
+            with suppress(BrokenPipeError, ValueError):  # it died or was ended: no answer
                 assert self._process.stdin is not None
                 self._process.stdin.write(line)
                 self._process.stdin.flush()
@@ -150,15 +150,19 @@ class Served:
     def _read(self) -> None:
         """Hand each answer to whoever asked, until there will be no more."""
         assert self._process.stdout is not None
-        with self._process.stdout:
-            for line in self._process.stdout:
-                answer = json.loads(line)
-                self._waiting.pop(answer.pop("id")).set_result(answer)
-        with self._lock:
-            self._ended = True
-            for answer in self._waiting.values():
-                if not answer.done():
-                    answer.set_exception(EOFError())
+        try:
+            with self._process.stdout:
+                for line in self._process.stdout:
+                    answer = json.loads(line)
+                    self._waiting.pop(answer.pop("id")).set_result(answer)
+        except ValueError:  # it died within a line
+            self._process.kill()
+        finally:
+            with self._lock:
+                self._ended = True
+                for waiting in self._waiting.values():
+                    if not waiting.done():
+                        waiting.set_exception(EOFError())
 
     def _receive(self, answer: Future[dict[str, Any]], seconds: float) -> dict[str, Any]:
         from components._frame.exit_codes import TemporaryError
@@ -172,20 +176,24 @@ class Served:
                 f"{self.uri} did not answer within {seconds:.0f} s. {self._last_log_line()}"
             ) from None
         except EOFError:
-            if self._process.wait() == -signal.SIGKILL and not self._given_up:
+            code = self._process.wait()
+            if code == -signal.SIGKILL and not self._given_up:
                 raise TemporaryError(
                     f"The process of {self.uri} died, killed from outside, usually for lack of "
                     "memory; try again."
                 ) from None
-            raise ServedError(f"{self.uri} died. {self._last_log_line()}") from None
+            said = self._last_log_line() or f"exit status {code}"
+            raise ServedError(f"{self.uri} died: {said}") from None
         if "error" in found:
             raise ServedError(found["error"])
         return found
 
     def _last_log_line(self) -> str:
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()
-        return lines[-1][:500] if lines else ""
+        with suppress(ValueError):  # closed by whoever ended the process
+            self._log.seek(0)
+            lines = self._log.read().decode(errors="replace").strip().splitlines()
+            return lines[-1][:500] if lines else ""
+        return ""
 
 
 class OnlyPacked:
@@ -248,14 +256,14 @@ def _answer(model: Any, request: dict[str, Any]) -> dict[str, Any]:
     started = time.perf_counter()
     try:
         found = model.predict(pd.DataFrame({"text": request["texts"]}), params=request["params"])
+        return {
+            "labels": found["labels"].tolist(),
+            "scores": found["scores"].tolist(),
+            "seconds": time.perf_counter() - started,
+            "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
     except Exception as error:  # an error is an answer; the caller decides what it means
         return {"error": f"{type(error).__name__}: {error}"}
-    return {
-        "labels": found["labels"].tolist(),
-        "scores": found["scores"].tolist(),
-        "seconds": time.perf_counter() - started,
-        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
 
 
 if __name__ == "__main__":

@@ -19,12 +19,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from components._cli.server.batches import Batches, BusyError, Found
-from components._cli.server.bodies import MOST_BYTES, RefusedError, parse, too_large
+from components._cli.server.bodies import MOST_BYTES, Asked, RefusedError, parse, too_large
 from components._cli.server.champion import Champion
 from components._cli.server.metrics import Metrics
 from components._frame.exit_codes import TemporaryError
 from components._registry.worker import ServedError
-from longtail.errors import DataError, ParameterError
 
 REQUEST_SECONDS = 60.0
 # No script or style but our own, and no page that frames ours.
@@ -75,6 +74,7 @@ class App:
         try:
             yield
         finally:
+            self.champion.closed = True
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -91,9 +91,10 @@ class App:
 
     async def _answered(self, request: Request) -> Response:
         try:
+            if coding := request.headers.get("content-encoding"):
+                raise RefusedError(f"The request is encoded ({coding[:60]}), expected it plain.")
             asked = parse(await _body(request), request.headers.get("content-type", ""))
-            async with asyncio.timeout(REQUEST_SECONDS):
-                found = await self.batches.answer(asked)
+            found = await self._found(request, asked)
         except RefusedError as reason:
             return _error(400, "BAD_REQUEST", str(reason))
         except TimeoutError:
@@ -101,11 +102,30 @@ class App:
             return _error(503, "TEMPORARILY_UNAVAILABLE", f"No answer within {seconds}; try again.")
         except (BusyError, TemporaryError) as error:
             return _error(503, "TEMPORARILY_UNAVAILABLE", str(error))
-        except (ServedError, DataError, ParameterError) as error:
+        except ServedError as error:
+            if not self.champion.alive:  # it died of this request, or of one beside it
+                return _error(503, "TEMPORARILY_UNAVAILABLE", str(error))
             return _error(500, "INTERNAL_ERROR", str(error))
         self.metrics.texts.inc(len(found))
         rows = [{"labels": labels, "scores": scores} for labels, scores in found]
         return JSONResponse({"predictions": rows})
+
+    async def _found(self, request: Request, asked: Asked) -> list[Found]:
+        """The answer, as long as somebody waits for it.
+
+        Raises:
+            TimeoutError: it takes too long.
+            ClientDisconnect: nobody waits any more.
+        """
+        answer = asyncio.ensure_future(self.batches.answer(asked))
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                while not (await asyncio.wait({answer}, timeout=1.0))[0]:
+                    if await request.is_disconnected():
+                        raise ClientDisconnect
+            return await answer
+        finally:
+            answer.cancel()
 
     async def health(self, _request: Request) -> Response:
         """200 while a version answers, else 503."""

@@ -91,15 +91,26 @@ class Batches:
             if not batch:
                 self._arrived.clear()
                 continue
-            texts = [waiting.asked.texts[n] for waiting, numbers in batch for n in numbers]
-            try:
-                found = iter(await self._ask(texts, batch[0][0].asked.params))
-            except Exception as error:
-                for waiting, _ in batch:
-                    waiting.fail(error)
-                continue
-            for waiting, numbers in batch:
-                waiting.give(numbers, [next(found) for _ in numbers])
+            await self._settle(batch)
+
+    async def _settle(self, batch: list[tuple[Waiting, list[int]]]) -> None:
+        """Answer a batch; if that fails, each of its requests alone, as one may be the reason."""
+        texts = [waiting.asked.texts[n] for waiting, numbers in batch for n in numbers]
+        try:
+            found = await self._ask(texts, batch[0][0].asked.params)
+        except Exception as error:
+            if len(batch) > 1:
+                for one in batch:
+                    await self._settle([one])
+                return
+            [(waiting, _)] = batch
+            waiting.fail(error)
+            if waiting in self._queue:
+                self._queue.remove(waiting)
+            return
+        for waiting, numbers in batch:
+            waiting.give(numbers, found[: len(numbers)])
+            found = found[len(numbers) :]
 
     def _next(self) -> list[tuple[Waiting, list[int]]]:
         """Texts of the first requests that have the same parameters."""

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 # Of one request: what a core answers within a minute.
 MOST_BYTES, MOST_TEXTS = 8_000_000, 1000
 MOST_LABELS = 1_000_000
+TOO_MANY = f"The request has more than {MOST_TEXTS:,} texts; send it in pieces."
 FORMS = ("inputs", "instances", "dataframe_records", "dataframe_split")
+csv.field_size_limit(MOST_BYTES)
 
 
 class Asked(NamedTuple):
@@ -37,7 +39,9 @@ def parse(body: bytes, content_type: str) -> Asked:
     """
     if len(body) > MOST_BYTES:
         raise too_large(len(body))
-    kind = content_type.partition(";")[0].strip().lower()
+    kind, _, options = (part.strip().lower() for part in content_type.partition(";"))
+    if "charset" in options and "utf-8" not in options:
+        raise RefusedError(f"The content type has {options[:60]!r}, expected UTF-8.")
     if kind == "application/json":
         asked = _of_json(body)
     elif kind == "text/csv":
@@ -49,10 +53,7 @@ def parse(body: bytes, content_type: str) -> Asked:
     if not asked.texts:
         raise RefusedError("The request has no text, expected at least one.")
     if len(asked.texts) > MOST_TEXTS:
-        raise RefusedError(
-            f"The request has {len(asked.texts):,} texts, expected at most {MOST_TEXTS:,}; "
-            "send it in pieces."
-        )
+        raise RefusedError(TOO_MANY)
     _check_texts(asked.texts)
     return asked
 
@@ -80,13 +81,27 @@ def _of_json(body: bytes) -> Asked:
 
 
 def _of_csv(body: bytes) -> list[str]:
+    texts: list[str] = []
     try:
-        rows = list(csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline="")))
+        text = body.decode("utf-8-sig")
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = next(rows, [])
+        if header.count("text") != 1:
+            raise RefusedError(
+                f"The request has {header.count('text')} columns 'text', expected one."
+            )
+        for number, row in enumerate((row for row in rows if row), 1):
+            if len(row) != len(header):
+                raise RefusedError(
+                    f"Row {number}: {len(row)} columns, expected {len(header)}; quote a text with "
+                    "commas."
+                )
+            if number > MOST_TEXTS:
+                raise RefusedError(TOO_MANY)
+            texts.append(row[header.index("text")])
     except (UnicodeDecodeError, csv.Error) as error:
         raise RefusedError(f"The request is not valid CSV in UTF-8: {error}") from None
-    if rows and "text" not in rows[0]:
-        raise RefusedError("The request has no column 'text', expected a list of texts in it.")
-    return [row["text"] for row in rows]
+    return texts
 
 
 def _column(request: dict[str, Any]) -> list[Any] | None:
@@ -105,10 +120,12 @@ def _of_split(split: Any) -> list[Any] | None:
     if not isinstance(split, dict):
         return None
     names, rows = split.get("columns"), split.get("data")
-    if not isinstance(names, list) or not isinstance(rows, list) or "text" not in names:
+    if not isinstance(names, list) or not isinstance(rows, list) or names.count("text") != 1:
         return None
-    at = names.index("text")
-    return [row[at] if isinstance(row, list) and len(row) == len(names) else row for row in rows]
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, list) or len(row) != len(names):
+            raise RefusedError(f"Row {number}: expected a list of {len(names)} values.")
+    return [row[names.index("text")] for row in rows]
 
 
 def _check_texts(texts: Sequence[Any]) -> None:

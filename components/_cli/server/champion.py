@@ -12,7 +12,6 @@ from typing import Any
 from components._cli.server.batches import Found
 from components._frame.exit_codes import TemporaryError
 from components._registry.worker import Answer, Served, ServedError
-from longtail.errors import DataError, ParameterError
 
 POLL_SECONDS = 10.0
 # Not a name that `longtail prune` takes for a leftover: it is in use for days.
@@ -26,15 +25,18 @@ class Champion:
     Args:
         uri: of the version to begin with, by number, so that it is the same one after a restart.
         current: the URI that should answer now, such as the champion's; None: always `uri`.
+
+    Attributes:
+        closed: whether the server is stopping; what is still being loaded then is ended at once.
     """
 
     def __init__(self, uri: str, current: Callable[[], str | None] | None = None) -> None:
         self.uri, self._current = uri, current
-        self._refused: str | None = None  # a version that does not load is not tried again
-        self._restarting = asyncio.Lock()
-        self.n_exchanges = 0
-        self._served = self._loaded(uri)
+        self.closed, self.n_exchanges = False, 0
+        self._refused: str | None = None  # a version that does not load is not tried at every look
+        self._changing = asyncio.Lock()
         self._asking: Counter[Served] = Counter()
+        self._served = self._loaded(uri)
 
     @property
     def labels(self) -> list[str]:
@@ -58,30 +60,34 @@ class Champion:
             ServedError: it died of this request, refuses it, or does not start.
             TemporaryError: it was killed from outside, or cannot be loaded now.
         """
-        async with self._restarting:
+        async with self._changing:
             if not self._served.alive:
-                await asyncio.to_thread(_end, self._served)
-                self._served = await asyncio.to_thread(self._loaded, self.uri)
+                dead, self._served = self._served, await asyncio.to_thread(self._loaded, self.uri)
+                await self._ended(dead)
             served = self._served
         self._asking[served] += 1
         try:
             answer: Answer = await asyncio.to_thread(served.ask, texts, **params)
         finally:
             self._asking[served] -= 1
+        if len(answer.labels) != len(texts):
+            raise ServedError(f"{self.uri} answered {len(answer.labels)} of {len(texts)} texts.")
         return list(zip(answer.labels, answer.scores, strict=True))
 
     async def follow(self) -> None:
-        """Look for another champion, until cancelled; an outage changes nothing."""
+        """Look for another champion, until cancelled; what goes wrong changes nothing."""
         assert self._current is not None
         said = ""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
                 uri = await asyncio.to_thread(self._current)
+                if uri != self._refused:
+                    self._refused = None
                 if uri not in (None, self.uri, self._refused):
                     await self._exchange(uri)
                 said = ""
-            except (DataError, ParameterError, TemporaryError) as error:
+            except Exception as error:  # of any library: the next look may go well
                 if str(error) != said:
                     print(f"Still serving {self.uri}: {error}", file=sys.stderr, flush=True)
                 said = str(error)
@@ -89,22 +95,28 @@ class Champion:
     async def _exchange(self, uri: str) -> None:
         try:
             served = await asyncio.to_thread(self._loaded, uri)
-        except ServedError as error:
+        except ServedError:
             self._refused = uri
-            print(f"Still serving {self.uri}: {error}", file=sys.stderr, flush=True)
-            return
-        old, self._served, self.uri = self._served, served, uri
+            raise
+        async with self._changing:
+            old, self._served, self.uri = self._served, served, uri
         self.n_exchanges += 1
         print(f"Serving {uri}.", flush=True)
-        while self._asking[old]:
+        await self._ended(old)
+
+    async def _ended(self, served: Served) -> None:
+        """End a process once it has answered what it was asked."""
+        while self._asking[served]:
             await asyncio.sleep(0.1)
-        del self._asking[old]
-        await asyncio.to_thread(_end, old)
+        del self._asking[served]
+        await asyncio.to_thread(_end, served)
 
     def _loaded(self, uri: str) -> Served:
         served = Served(uri, prefix=PREFIX).__enter__()
         try:
             served.ask(WARM_UP)
+            if self.closed:
+                raise TemporaryError("The server is stopping.")
         except BaseException:
             _end(served)
             raise

@@ -21,7 +21,7 @@ class Metrics:
         )
         self.seconds = Histogram(
             "longtail_request_seconds",
-            "from the last byte of a request to its answer",
+            "from the head of a request to its answer",
             buckets=SECONDS,
             registry=own,
         )
@@ -32,7 +32,7 @@ class Metrics:
             buckets=[2**power for power in range(AT_ONCE.bit_length())],
             registry=own,
         )
-        waiting = Gauge("longtail_waiting_texts", "texts that are not answered yet", registry=own)
+        waiting = Gauge("longtail_waiting_texts", "texts that no core has taken yet", registry=own)
         waiting.set_function(lambda: batches.n_waiting)
         exchanges = Gauge(
             "longtail_exchanges", "changes of the champion since the start", registry=own

@@ -52,10 +52,11 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        Path("tmp").mkdir()
         log = stack.enter_context(Path("server.log").open("w"))
         server = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, "serve", "--port", str(port)],
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=os.environ | {"PYTHONPATH": str(ROOT), "TMPDIR": str(home / "tmp")},
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -144,7 +145,7 @@ def test_top_k_and_threshold_are_parameters_of_the_request(url: str):
         ({"inputs": {"text": ["a"]}, "params": {"top_k": True}}, "params.top_k is true, expected"),
         ({"inputs": {"text": ["a"]}, "params": {"threshold": float("nan")}}, "between 0 and 1"),
         ({"inputs": {"text": ["a"]}, "params": {"treshold": 1}}, "Unknown parameter 'treshold'"),
-        ({"inputs": {"text": ["a"] * 10_000}}, "10,000 texts, expected at most 1,000"),
+        ({"inputs": {"text": ["a"] * 10_000}}, "more than 1,000 texts"),
         ({"inputs": {"text": ["word " * 2_000_000]}}, "bytes, expected at most 8,000,000"),
         (b" " * 200_000_000, "200,000,000 bytes, expected at most 8,000,000"),
         (b"\xff\xfe{", "not valid JSON"),
@@ -205,7 +206,9 @@ def test_csv_of_many_rows_is_refused_too(url: str):
     request = urllib.request.Request(url, body, {"Content-Type": "text/csv"})
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request, timeout=120)
-    assert caught.value.code == 400 and "5,000 texts" in json.load(caught.value)["message"]
+    assert (
+        caught.value.code == 400 and "more than 1,000 texts" in json.load(caught.value)["message"]
+    )
     request = urllib.request.Request(url, b"text\nant\n", {"Content-Type": "text/csv"})
     with urllib.request.urlopen(request, timeout=120) as answer:
         assert len(json.load(answer)["predictions"]) == 1
@@ -235,6 +238,32 @@ def _metric(base: str, name: str) -> float:
     with urllib.request.urlopen(f"{base}/metrics") as answer:
         lines = answer.read().decode().splitlines()
     return next((float(line.split()[-1]) for line in lines if line.startswith(name + " ")), 0.0)
+
+
+def test_texts_of_who_has_gone_make_nobody_wait(url: str):
+    base = url.removesuffix("/invocations")
+    texts = json.dumps({"inputs": {"text": ["ant bee cat dog " * 60] * 1000}}).encode()
+    port = int(base.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as gone:
+        head = f"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Length: {len(texts)}\r\n"
+        gone.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + texts)
+    for _ in range(100):
+        if _metric(base, "longtail_waiting_texts") == 0:
+            break
+        time.sleep(0.1)
+    assert _metric(base, "longtail_waiting_texts") == 0
+    assert ask(url, {"inputs": {"text": ["ant"]}})[0] == 200
+
+
+def test_an_address_in_use_is_said_before_anything_is_loaded(url: str):
+    port = url.removesuffix("/invocations").rpartition(":")[2]
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "serve", "--port", port],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, "choose another --host or --port" in done.stderr) == (2, True)
+    assert time.monotonic() - started < 60 and "Serving" not in done.stdout
 
 
 def test_a_killed_process_is_replaced_and_the_next_request_answered(url: str):
@@ -293,8 +322,9 @@ def test_a_stopped_server_answers_what_it_has_begun(url: str):
         time.sleep(0.2)
         os.kill(server, signal.SIGTERM)
         assert begun.result()[0] == 200
-    for _ in range(100):
-        if not Path(f"/proc/{worker}").exists():
+    for _ in range(200):
+        if not Path(f"/proc/{server}/cmdline").read_text():  # ended; the test is its parent
             break
         time.sleep(0.1)
     assert not Path(f"/proc/{worker}").exists()
+    assert list(Path("tmp").glob("longtail-*")) == [], "the copy of the version is left"

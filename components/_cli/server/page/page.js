@@ -12,7 +12,7 @@ async function predict(texts, params) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ inputs: { text: texts }, params }),
   });
-  const found = await answer.json();
+  const found = await answer.json().catch(() => ({ message: `The server said ${answer.status}.` }));
   if (!answer.ok) throw new Error(found.message);
   return found.predictions;
 }
@@ -39,12 +39,13 @@ function cell(row, text, isNumber = false) {
 function showLabels(text, found) {
   element("rows").replaceChildren();
   found.labels.forEach((label, at) => {
-    const given = found.scores[at] >= thresholds[label];
+    const threshold = thresholds[label] ?? NaN;
+    const given = found.scores[at] >= threshold;
     const row = element("rows").insertRow();
     row.className = given ? "given" : "";
     cell(row, label);
     cell(row, found.scores[at].toFixed(3), true);
-    cell(row, thresholds[label].toFixed(3), true);
+    cell(row, threshold.toFixed(3), true);
     cell(row, given ? "yes" : "no");
     const button = document.createElement("button");
     button.type = "button";
@@ -73,7 +74,7 @@ async function showWords(text, label, score) {
     const parts = pieces(text);
     const without = parts.map((_, at) => parts.filter((_, other) => other !== at).join(""));
     const rows = await predict(without, { threshold: 0 });
-    const drops = rows.map((row) => score - row.scores[row.labels.indexOf(label)]);
+    const drops = rows.map((row) => score - (row.scores[row.labels.indexOf(label)] ?? 0));
     const most = Math.max(...drops.map(Math.abs), 1e-9);
     element("words").replaceChildren(...parts.map((part, at) => {
       const span = document.createElement("span");
@@ -96,11 +97,12 @@ element("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = element("form").querySelector("button");
   const text = element("text").value;
+  if (!text.trim()) return say("Write a text first.", true);
   button.disabled = true;
   say("Asking …");
   try {
-    await loadModel(); // the champion may have changed
     const [found] = await predict([text], { threshold: 0, top_k: SHOWN });
+    await loadModel(); // the champion may have changed
     showLabels(text, found);
     say("");
   } catch (error) {

@@ -104,6 +104,28 @@ def test_an_error_is_told_to_its_batch_and_the_next_one_is_answered() -> None:
     assert together(work, Model()) == [(["ant"], [0.5])]
 
 
+def test_a_request_that_fails_fails_alone() -> None:
+    async def work(batches: Batches) -> list[Any]:
+        requests = [asked("ant"), asked("poison"), asked("bee"), asked("cat", "poison")]
+        answers = (batches.answer(request) for request in requests)
+        return await asyncio.gather(*answers, return_exceptions=True)
+
+    ant, poison, bee, both = together(work, Model(), lanes=1)
+    assert (ant, bee) == ([(["ant"], [0.5])], [(["bee"], [0.5])])
+    assert isinstance(poison, ValueError) and isinstance(both, ValueError)
+
+
+def test_the_rest_of_a_request_that_failed_is_not_asked() -> None:
+    async def work(batches: Batches) -> None:
+        with pytest.raises(ValueError):
+            await batches.answer(asked("poison", *(["a"] * 100)))
+        await batches.answer(asked("ant"))
+
+    model = Model()
+    together(work, model, lanes=1)
+    assert len(model.asked) == 2
+
+
 def test_more_than_can_be_answered_soon_is_refused_at_once() -> None:
     async def work(batches: Batches) -> None:
         waiting: list[Awaitable[Any]] = [

@@ -38,17 +38,35 @@ def test_csv_with_quotes_a_mark_of_order_and_other_columns() -> None:
     assert parse(body, "text/csv").texts == ["an ant,\nand a bee", ""]
 
 
+def test_a_text_of_a_megabyte_is_read_from_csv_too() -> None:
+    assert parse(b"text\n" + b"a" * 1_000_000 + b"\n\n", "text/csv").texts == ["a" * 1_000_000]
+
+
+def test_a_wide_header_over_short_rows_is_refused_at_once() -> None:
+    """A row of dictionaries took a gigabyte for these 50 kB."""
+    body = b"text" + b",c" * 5000 + b"\n" + b"a\n" * 10_000
+    with pytest.raises(RefusedError, match="Row 1: 1 columns, expected 5001"):
+        parse(body, "text/csv")
+
+
 @pytest.mark.parametrize(
     ("body", "kind", "reason"),
     [
         (b"text\n", "text/csv", "no text, expected at least one"),
-        (b"words\na\n", "text/csv", "no column 'text'"),
+        (b"words\na\n", "text/csv", "0 columns 'text', expected one"),
         (b"text\n\xff\n", "text/csv", "not valid CSV in UTF-8"),
-        (b"id,text\n1\n", "text/csv", "Row 1: 'text' is missing"),
+        (b"id,text\n1\n", "text/csv", "Row 1: 1 columns, expected 2"),
         (b"{}", "text/plain", "content type is 'text/plain', expected application/json"),
         (b"{}", "", "content type is ''"),
         (b'{"inputs": ["a"], "instances": ["b"]}', JSON, "has inputs and instances, expected one"),
-        (b"text\n" + b"a\n" * (MOST_TEXTS + 1), "text/csv", "1,001 texts, expected at most 1,000"),
+        (b"text\n" + b"a\n" * (MOST_TEXTS + 1), "text/csv", "more than 1,000 texts"),
+        (b"text\nHello, world\n", "text/csv", "Row 1: 2 columns, expected 1; quote a text"),
+        (b'text\n"abc\nb\n', "text/csv", "unexpected end of data"),
+        (b'text\n"a"b"\n', "text/csv", "not valid CSV"),
+        (b"text,text\na,b\n", "text/csv", "2 columns 'text', expected one"),
+        (b"text\na\n", "text/csv; charset=latin-1", "'charset=latin-1', expected UTF-8"),
+        (b'{"dataframe_split": {"columns": ["id", "text"], "data": ["ab"]}}', JSON, "list of 2"),
+        (b'{"dataframe_split": {"columns": ["text", "text"], "data": []}}', JSON, "no column 'te"),
         (b" " * (MOST_BYTES + 1), JSON, "8,000,001 bytes"),
     ],
 )

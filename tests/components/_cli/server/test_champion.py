@@ -22,6 +22,8 @@ class Process:
     living: list[str] = []
     broken: set[str] = set()
     seconds = 0.0
+    loading: dict[str, float] = {}  # seconds that a version takes to load
+    short: set[str] = set()  # versions that answer too few texts
 
     def __init__(self, uri: str, *, prefix: str) -> None:
         assert prefix != "longtail-served-", "prune would remove its folder"
@@ -31,6 +33,7 @@ class Process:
     def __enter__(self) -> Process:
         if self.uri in self.broken:
             raise ServedError(f"{self.uri} does not load")
+        time.sleep(self.loading.get(self.uri, 0.0))
         self.living.append(self.uri)
         return self
 
@@ -44,6 +47,8 @@ class Process:
             raise TemporaryError("it was killed")
         time.sleep(self.seconds)
         assert self.alive, "ended while it was answering"
+        if self.uri in self.short and len(texts) > len(champion.WARM_UP):
+            texts = texts[1:]
         return Answer([[self.uri] for _ in texts], [[1.0] for _ in texts], 0.0, 0.0)
 
 
@@ -54,6 +59,8 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(Process, "living", [])
     monkeypatch.setattr(Process, "broken", set())
     monkeypatch.setattr(Process, "seconds", 0.0)
+    monkeypatch.setattr(Process, "loading", {})
+    monkeypatch.setattr(Process, "short", set())
     yield
 
 
@@ -113,7 +120,7 @@ def test_a_version_that_does_not_load_changes_nothing_and_is_tried_once(
 def test_an_outage_and_a_missing_champion_change_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    answers: list[Any] = [TemporaryError("away"), TemporaryError("away"), None, "v2"]
+    answers: list[Any] = [TemporaryError("away"), TemporaryError("away"), OSError("away"), None]
 
     def current() -> str | None:
         found = answers.pop(0) if answers else "v2"
@@ -142,3 +149,58 @@ def test_a_process_that_died_is_started_anew_once() -> None:
 
     assert asyncio.run(work()) == ["v1"] * 8
     assert Process.living == ["v1"] and mine.alive and mine.n_exchanges == 0
+
+
+@pytest.mark.parametrize("loading", [{"v1": 0.3, "v2": 0.1}, {"v1": 0.1, "v2": 0.3}])
+def test_a_death_while_the_next_champion_loads_ends_with_the_next_one(
+    loading: dict[str, float],
+) -> None:
+    now = ["v1"]
+    mine = Champion("v1", lambda: now[0])
+    Process.loading |= loading
+
+    async def work() -> str:
+        following = asyncio.create_task(mine.follow())
+        now[0] = "v2"
+        await asyncio.sleep(0.05)  # it is being loaded
+        mine._served.alive = False  # type: ignore[misc] # the stand-in's
+        await answering(mine)
+        await until(lambda: mine.uri == "v2" and Process.living == ["v2"])
+        following.cancel()
+        return await answering(mine)
+
+    assert asyncio.run(work()) == "v2"
+
+
+def test_a_refused_version_is_tried_again_once_the_alias_was_elsewhere() -> None:
+    Process.broken.add("v2")
+    now = ["v2"]
+    mine = Champion("v1", lambda: now[0])
+
+    async def work() -> None:
+        following = asyncio.create_task(mine.follow())
+        await asyncio.sleep(0.1)
+        Process.broken.clear()
+        now[0] = "v1"
+        await asyncio.sleep(0.1)
+        now[0] = "v2"
+        await until(lambda: mine.uri == "v2")
+        following.cancel()
+
+    asyncio.run(work())
+
+
+def test_a_version_that_answers_too_few_texts_is_an_error() -> None:
+    Process.short.add("v1")
+    mine = Champion("v1")
+    with pytest.raises(ServedError, match="v1 answered 2 of 3 texts"):
+        asyncio.run(mine.ask(["a", "b", "c"], {}))
+
+
+def test_what_is_loaded_while_the_server_stops_is_ended() -> None:
+    mine = Champion("v1")
+    mine.closed = True
+    with pytest.raises(TemporaryError, match="stopping"):
+        mine._loaded("v2")
+    mine.close()
+    assert Process.living == []
