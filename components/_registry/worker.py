@@ -57,6 +57,7 @@ class Served:
         uri: of the version, or a folder with an `MLmodel` file.
         prefix: of the name of the temporary folder; `longtail prune` removes old ones that begin
             with the default.
+        answer_seconds: after which an answer will not come any more, and the process is ended.
 
     Raises:
         ServedError: the model is not the one that was registered, does not load, refuses the input,
@@ -65,8 +66,14 @@ class Served:
         ParameterError: the tracking server refuses the request.
     """
 
-    def __init__(self, uri: str, *, prefix: str = "longtail-served-") -> None:
-        self.uri, self.prefix = uri, prefix
+    def __init__(
+        self,
+        uri: str,
+        *,
+        prefix: str = "longtail-served-",
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.uri, self.prefix, self.answer_seconds = uri, prefix, answer_seconds
         self.start_seconds = self.size_mb = 0.0
         self.labels: list[str] = []
         self.thresholds: list[float] = []
@@ -145,7 +152,7 @@ class Served:
                 assert self._process.stdin is not None
                 self._process.stdin.write(line)
                 self._process.stdin.flush()
-        return Answer(**self._receive(answer, ANSWER_SECONDS))
+        return Answer(**self._receive(answer, self.answer_seconds))
 
     def _read(self) -> None:
         """Hand each answer to whoever asked, until there will be no more."""

@@ -16,6 +16,7 @@ from components._registry.worker import Answer, Served, ServedError
 POLL_SECONDS = 10.0
 # Not a name that `longtail prune` takes for a leftover: it is in use for days.
 PREFIX = "longtail-serving-"
+ANSWER_SECONDS = 120.0  # of a few texts; a process that hangs for longer is started anew
 WARM_UP = ["", "A text to warm up with."]
 
 
@@ -112,7 +113,7 @@ class Champion:
         await asyncio.to_thread(_end, served)
 
     def _loaded(self, uri: str) -> Served:
-        served = Served(uri, prefix=PREFIX).__enter__()
+        served = Served(uri, prefix=PREFIX, answer_seconds=ANSWER_SECONDS).__enter__()
         try:
             served.ask(WARM_UP)
             if self.closed:

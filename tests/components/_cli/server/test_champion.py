@@ -25,7 +25,7 @@ class Process:
     loading: dict[str, float] = {}  # seconds that a version takes to load
     short: set[str] = set()  # versions that answer too few texts
 
-    def __init__(self, uri: str, *, prefix: str) -> None:
+    def __init__(self, uri: str, *, prefix: str, answer_seconds: float) -> None:
         assert prefix != "longtail-served-", "prune would remove its folder"
         self.uri, self.alive, self.labels, self.thresholds = uri, True, ["a"], [0.5]
         self.asked = threading.Event()
