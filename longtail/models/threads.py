@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any
 
 import torch
 from joblib import cpu_count  # what a container allows
-
-Batch = TypeVar("Batch")
-Result = TypeVar("Result")
 
 
 @contextmanager
@@ -26,8 +23,8 @@ def one_thread(device: str) -> Iterator[None]:
 
 
 def each_in_a_thread(
-    compute: Callable[[Batch], Result], batches: Iterable[Batch], device: str, n_jobs: int | None
-) -> Iterator[Result]:
+    compute: Callable[[Any], Any], batches: Iterable[Any], device: str, n_jobs: int | None
+) -> Iterator[Any]:
     """What `compute` makes of each batch, in their order.
 
     Threads with a batch each idle less than threads that share one: its layers are small.
