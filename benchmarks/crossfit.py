@@ -24,7 +24,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import expit, logit
 
 from benchmarks.scores import BASE, DESCRIBED, SVM, UNNAMED, Scored
 from components._formats.comparison import MEAN_OF_LOSSES
@@ -34,10 +33,11 @@ from longtail.evaluation.metrics import apply_thresholds
 from longtail.evaluation.selection import f1
 from longtail.evaluation.sign_flips import critical_value, null_differences
 from longtail.models.blending import blend
+from longtail.models.heads import mean_of_logits
 from longtail.models.served import Rule, tune_served
 
 RESULTS = Path(__file__).parent / "results" / "crossfit.jsonl"
-N_FIFTHS, N_DRAWS, LEVEL, CLIP = 5, 1999, 0.95, 1e-7
+N_FIFTHS, N_DRAWS, LEVEL = 5, 1999, 0.95
 METRICS = ("micro_f1", "macro_f1", "mean_f1")
 GROUPS = ("all", "HEAD", "MEDIUM", "TAIL")
 REFERENCE = "logit_adjusted"
@@ -83,7 +83,7 @@ class Seed:
         """Of the refit and the folds before it, or of the model that has train alone."""
         if model == MEAN_OF_LOSSES:
             pairs = [self.pair(name, folds=folds) for name in self.losses]
-            return Pair(*(_mean_of_logits(scores) for scores in zip(*pairs, strict=True)))
+            return Pair(*(mean_of_logits(scores) for scores in zip(*pairs, strict=True)))
         found = self.scored(model)
         names = ("held_out", "on_test") if folds else ("val", "on_test_of_train")
         return Pair(*(found[name] for name in names))
@@ -120,11 +120,6 @@ def made(own: Pair, svm: Pair, truth: Truth, rule: Rule) -> Made:
         f1(predicted.tocsr(), truth.held_out),
         apply_thresholds(mixed, tuned.thresholds),
     )
-
-
-def _mean_of_logits(scores: tuple[np.ndarray, ...]) -> np.ndarray:
-    clipped = [np.clip(one.astype(float), CLIP, 1 - CLIP) for one in scores]
-    return expit(np.mean([logit(one) for one in clipped], axis=0))
 
 
 def model(name: str, rule: Rule = ONE) -> Callable[[Seed], Made]:
@@ -223,13 +218,13 @@ def compared(found: list[tuple[Seed, Made, Made]]) -> dict[str, Any]:
         ))  # fmt: skip
     row["test"] = figures
     row["difference"] = {
-        name: {metric: _interval([null[name][metric] for null in nulls]) for metric in METRICS}
+        name: {metric: interval([null[name][metric] for null in nulls]) for metric in METRICS}
         for name in ("all", "TAIL")
     }
     return row
 
 
-def _interval(nulls: list[Any]) -> list[float]:
+def interval(nulls: list[Any]) -> list[float]:
     """The mean difference over the seeds, and the reach of its interval."""
     joint = np.mean([null.differences for null in nulls], axis=0)
     reach = critical_value(joint, (1 - LEVEL) / 2)
@@ -251,7 +246,9 @@ def table() -> str:
                 held_out = _cell(row["held_out"]) if "held_out" in row else "–"
                 cells = [_cell([seed[name] for seed in row["test"]]) for name in GROUPS]
                 gains = [row["difference"]["all"]["mean_f1"], row["difference"]["TAIL"]["macro_f1"]]
-                shown = ["" if row["way"] == "reference" else _shown(*gain) for gain in gains]
+                shown = [
+                    "" if row["way"] == "reference" else shown_interval(*gain) for gain in gains
+                ]
                 first = [row["way"], str(len(row["seeds"])), f"{mean(row['weights']):.2f}"]
                 lines.append(f"| {' | '.join([*first, held_out, *cells, *shown])} |")
         lines.append("")
@@ -267,7 +264,7 @@ def _cell(figures: Rows) -> str:
     return " / ".join(parts)
 
 
-def _shown(difference: float, reach: float) -> str:
+def shown_interval(difference: float, reach: float) -> str:
     low, middle, high = (100 * (difference + sign * reach) for sign in (-1, 0, 1))
     return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.crossfit import Seed, all_seeds
+from benchmarks.crossfit import LEVEL, METRICS, N_DRAWS, Seed, all_seeds, interval, shown_interval
 from benchmarks.rules_tried import RULES, Rule
 from benchmarks.scores import SVM
 from longtail.evaluation.metrics import apply_thresholds
@@ -34,8 +34,6 @@ from longtail.models.blending import best_weight, blend
 
 RESULTS = Path(__file__).parent / "results" / "rules.jsonl"
 REFERENCE = "global"
-N_DRAWS, LEVEL = 1999, 0.95
-METRICS = ("micro_f1", "macro_f1", "mean_f1")
 Rows = list[dict[str, Any]]
 
 
@@ -102,10 +100,9 @@ def compared(seeds: list[Seed], model: str) -> Rows:
 def _gain(nulls: list[Any]) -> dict[str, Any]:
     """The difference of each seed and of their mean, each with the reach of its interval."""
     level = (1 - LEVEL) / 2
-    joint = np.mean([null.differences for null in nulls], axis=0)
     return {
         "seeds": [[null.difference, critical_value(null.differences, level)] for null in nulls],
-        "mean": [mean(null.difference for null in nulls), critical_value(joint, level)],
+        "mean": interval(nulls),
     }
 
 
@@ -144,7 +141,7 @@ def table() -> str:
                 cells += [_mean_of(row[name], part) for part in ("all", "TAIL")]
                 gain = row[f"{name}_gain"]["all"]["mean_f1"]
                 at_reference = row["rule"] == REFERENCE
-                cells.append("" if at_reference else _interval(*gain["mean"]))
+                cells.append("" if at_reference else shown_interval(*gain["mean"]))
                 if name == "held_out":
                     by_seed = ", ".join(f"{100 * own:+.1f}" for own, _ in gain["seeds"])
                     cells.append("" if at_reference else by_seed)
@@ -157,11 +154,6 @@ def _mean_of(figures: Rows, part: str) -> str:
     return " / ".join(
         f"{100 * mean(row[part][metric] for row in figures):.1f}" for metric in METRICS[:2]
     )
-
-
-def _interval(difference: float, reach: float) -> str:
-    low, middle, high = (100 * (difference + sign * reach) for sign in (-1, 0, 1))
-    return f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
 
 
 def main() -> None:

@@ -179,10 +179,15 @@ def cross_fit(
 
 def averaged(members: Sequence[CrossFitted]) -> CrossFitted:
     """The heads of several losses as one model, whose logits are the mean of theirs."""
-    clipped = [np.clip(member.scores.astype(float), EPS, 1 - EPS) for member in members]
-    scores = expit(np.mean([logit(scores) for scores in clipped], axis=0))
+    scores = mean_of_logits([member.scores for member in members])
     heads = Heads(cast(Head, member.head) for member in members)
     return CrossFitted(heads, scores.astype(np.float32), [])
+
+
+def mean_of_logits(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """σ of the mean logit `(n_docs, n_labels)` float64 of several models' scores."""
+    clipped = [np.clip(one.astype(float), EPS, 1 - EPS) for one in scores]
+    return expit(np.mean([logit(one) for one in clipped], axis=0))
 
 
 def _fit(

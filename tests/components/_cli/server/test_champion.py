@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +27,6 @@ class Process:
     def __init__(self, uri: str, *, prefix: str, answer_seconds: float) -> None:
         assert prefix != "longtail-served-", "prune would remove its folder"
         self.uri, self.alive, self.labels, self.thresholds = uri, True, ["a"], [0.5]
-        self.asked = threading.Event()
 
     def __enter__(self) -> Process:
         if self.uri in self.broken:
