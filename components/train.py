@@ -62,9 +62,7 @@ def run(
 
     start = pretrained(labels, params)
     features = all_features(start, parts, found, params)
-    # Several heads are not fine-tuned together.
-    mean = profile == "head" and params.loss == "auto" and len(set(params.losses)) > 1
-    trained = train_heads(start, features, found, losses, params, choice, mean=mean)
+    trained = train_heads(start, features, found, losses, params, choice)
     compared = {}
     if profile == "finetune":
         trained = finetune_best(trained, losses, parts, params, choice)

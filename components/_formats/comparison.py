@@ -1,7 +1,7 @@
 """The folder `artifacts/train/comparison`: scores of other models than the one that is served.
 
-It has a folder for each loss and for their mean, the chosen one too, and one for the chosen one
-without the labels' names; in each are the folders of scores `val` and `test`.
+It has a folder for each loss, the chosen one too, and one for the chosen one without the labels'
+names; in each are the folders of scores `val` and `test`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import Path
 
 COMPARED = "bce"  # always trained too, so that the report shows what the chosen loss gains
-MEAN_OF_LOSSES = "mean_of_losses"  # takes the place of a loss: the heads of all candidates
 WITHOUT_LABEL_NAMES = "without_label_names"
 
 

@@ -12,14 +12,14 @@ from joblib import cpu_count  # what a container allows
 from torch import nn
 
 from components._formats.assignment import Part
-from components._formats.comparison import COMPARED, MEAN_OF_LOSSES
+from components._formats.comparison import COMPARED
 from components._formats.learned import Learned
 from components._frame.progress import progress
 from components._train.choice import Choice
 from components._train.features import device, features_of
 from components._train.params import Params
 from longtail.losses import loss_options, make_loss
-from longtail.models.classifier import Classifier, Head, Heads
+from longtail.models.classifier import Classifier, Head
 from longtail.models.features import name_features
 from longtail.models.heads import (
     CrossFitted,
@@ -27,7 +27,6 @@ from longtail.models.heads import (
     HeadShape,
     HeadTraining,
     MakeLoss,
-    averaged,
     cross_fit,
     predict,
 )
@@ -56,14 +55,11 @@ class Trained:
     history: Rows
 
     def kept_epoch(self, loss: str, objective: str) -> dict[str, Any]:
-        """The row of the epoch whose weights were kept: a head's last, else the best.
-
-        Empty for several heads, which have not been trained together.
-        """
+        """The row of the epoch whose weights were kept: a head's last, else the best."""
         kept = (loss, self.profiles[loss])
         rows = [row for row in self.history if (row["loss"], row["profile"]) == kept]
         if self.profiles[loss] == "head":
-            return rows[-1] if rows else {}
+            return rows[-1]
         return max(rows, key=lambda row: row[objective])
 
 
@@ -107,17 +103,9 @@ def train_heads(
     losses: dict[str, MakeLoss],
     params: Params,
     choice: Choice,
-    *,
-    mean: bool,
 ) -> Trained:
-    """Train one model per loss, all with the frozen encoder of `start`.
-
-    With `mean` there is one more, which has the heads of all candidates.
-    """
+    """Train one model per loss, all with the frozen encoder of `start`."""
     fitted = fit_heads(features, found, losses, params, features.names, "heads")
-    if mean:
-        names = members(MEAN_OF_LOSSES, params)
-        fitted[MEAN_OF_LOSSES] = averaged([fitted[name] for name in names])
     models = {name: with_head(start, own.head) for name, own in fitted.items()}
     scores = {name: _scores(own, features) for name, own in fitted.items()}
     history = [
@@ -129,17 +117,10 @@ def train_heads(
     return Trained(models, scores, served, dict.fromkeys(models, "head"), history)
 
 
-def members(loss: str, params: Params) -> list[str]:
-    """The losses that a model's heads are trained with."""
-    return list(dict.fromkeys(params.losses)) if loss == MEAN_OF_LOSSES else [loss]
-
-
-def with_head(start: Classifier, head: Head | Heads) -> Classifier:
+def with_head(start: Classifier, head: Head) -> Classifier:
     """A model that shares the frozen encoder, which is large, but not the head."""
     model = copy.copy(start)
     model._modules = {**start._modules, "head": head}
-    model.config = copy.deepcopy(start.config)
-    model.config.heads = len(head) if isinstance(head, Heads) else 1
     return model
 
 
@@ -155,10 +136,9 @@ def scores_without_label_names(
     params: Params,
 ) -> Scores:
     """The scores of the model that `loss` trains if it is not told the labels' names."""
-    mine = {name: losses[name] for name in members(loss, params)}
     title = f"{loss} heads without label names"
-    own = list(fit_heads(features, found, mine, params, None, title).values())
-    return _scores(averaged(own) if len(own) > 1 else own[0], features)
+    own = fit_heads(features, found, {loss: losses[loss]}, params, None, title)
+    return _scores(own[loss], features)
 
 
 def fit_heads(

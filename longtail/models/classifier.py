@@ -42,7 +42,6 @@ class ClassifierConfig(PretrainedConfig):
     dropout: float = 0.3
     max_length: int = 128
     label_names: bool = False
-    heads: int = 1
 
 
 class LabelSimilarity(nn.Module):
@@ -166,17 +165,6 @@ class Head(nn.Module):
         return torch.stack(self.ensemble(features)).mean(0)
 
 
-class Heads(nn.ModuleList):
-    """Several heads on the same features, such as of several losses; their logits are averaged."""
-
-    def ensemble(self, features: Tensor) -> list[Tensor]:
-        """Logits of each ensemble head of each head."""
-        return [logits for head in self for logits in cast(Head, head).ensemble(features)]
-
-    def forward(self, features: Tensor) -> Tensor:
-        return torch.stack(self.ensemble(features)).mean(0)
-
-
 class Classifier(PreTrainedModel):
     """Encoder, pooling and head; `forward` returns logits, `scores` returns σ(z) for texts."""
 
@@ -192,9 +180,7 @@ class Classifier(PreTrainedModel):
         self.encoder = AutoModel.from_config(encoder)
         n_features = N_POOLS * encoder.hidden_size
         n_labels = len(config.id2label or {})
-        shape = (n_features, n_labels, config.hidden, config.dropout, config.label_names)
-        heads = [Head(*shape) for _ in range(config.heads)]
-        self.head = heads[0] if config.heads == 1 else Heads(heads)
+        self.head = Head(n_features, n_labels, config.hidden, config.dropout, config.label_names)
         self.post_init()
 
     @property

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from joblib import Parallel, delayed
-from scipy.special import expit, logit
 from torch import Tensor, nn
 
 from longtail.evaluation.selection import validation_f1
 from longtail.frequency import class_frequencies
-from longtail.models.classifier import Head, Heads
+from longtail.models.classifier import Head
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
 from longtail.models.threads import one_thread
@@ -25,7 +24,6 @@ from longtail.splitting.rounds import Plan, Rows
 SMALL = 20_000
 # Batches per epoch, at least, as long as they have LEAST documents: few documents, many steps.
 BATCHES, LEAST = 32, 8
-EPS = 1e-7  # σ(z) of float32 is 1 from z = 17 on
 MakeLoss = Callable[[np.ndarray, int], nn.Module]
 
 
@@ -83,16 +81,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class CrossFitted:
-    """The head of one loss, or those of several.
+    """The head of one loss.
 
     Attributes:
         head: of the refit, or of the only round.
         scores: σ(z) `(n_scored, n_labels)` float32 of the documents held out.
         history: one row per epoch of the first round: `epoch`, `train_loss`, and `micro_f1`,
-            `macro_f1`, `mean_f1` on the documents that it scores; none of several heads.
+            `macro_f1`, `mean_f1` on the documents that it scores.
     """
 
-    head: Head | Heads
+    head: Head
     scores: np.ndarray
     history: list[dict[str, Any]]
 
@@ -175,19 +173,6 @@ def cross_fit(
         assert heads[-1] is not None
         fitted[name] = CrossFitted(heads[-1], held_out, histories[0])
     return fitted
-
-
-def averaged(members: Sequence[CrossFitted]) -> CrossFitted:
-    """The heads of several losses as one model, whose logits are the mean of theirs."""
-    scores = mean_of_logits([member.scores for member in members])
-    heads = Heads(cast(Head, member.head) for member in members)
-    return CrossFitted(heads, scores.astype(np.float32), [])
-
-
-def mean_of_logits(scores: Sequence[np.ndarray]) -> np.ndarray:
-    """σ of the mean logit `(n_docs, n_labels)` float64 of several models' scores."""
-    clipped = [np.clip(one.astype(float), EPS, 1 - EPS) for one in scores]
-    return expit(np.mean([logit(one) for one in clipped], axis=0))
 
 
 def _fit(
@@ -290,7 +275,7 @@ def _one_epoch(
 
 
 @torch.inference_mode()
-def predict(head: Head | Heads, features: np.ndarray, *, batch_size: int = 1024) -> np.ndarray:
+def predict(head: Head, features: np.ndarray, *, batch_size: int = 1024) -> np.ndarray:
     """Scores σ(z) `(n_docs, n_labels)` float32 of `features` `(n_docs, n_features)`."""
     head.eval()
     parts = [
@@ -300,5 +285,5 @@ def predict(head: Head | Heads, features: np.ndarray, *, batch_size: int = 1024)
     return np.concatenate(parts)
 
 
-def _tensor(array: np.ndarray, head: Head | Heads) -> Tensor:
+def _tensor(array: np.ndarray, head: Head) -> Tensor:
     return torch.tensor(array).to(next(head.parameters()))

@@ -16,13 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
-from scipy.special import expit, logit
 
-from components._formats.comparison import MEAN_OF_LOSSES
 from components._formats.corpus import FOLD, write_corpus
 from components._formats.scores import Scores, read_scores, write_scores
 from components._thresholds_params import Params as ThresholdsParams
-from components._train.choice import Choice
 from components._train.params import Params
 from components.train import run
 from longtail import label_matrix
@@ -197,34 +194,6 @@ def test_losses_are_judged_as_they_are_served(stage, tmp_path, tuning):
         assert said == pytest.approx(best[loss], abs=1e-12)
     assert facts["loss"] == max(best, key=lambda name: best[name]["mean_f1"])
     assert facts["val"]["db"]["blend_weight"] in WEIGHTS
-
-
-def test_the_heads_of_all_candidates_are_a_model_of_their_own(stage, monkeypatch):
-    monkeypatch.setattr(Choice, "of", lambda self, served: list(served)[-1])
-    out = stage("out", "head", 15, loss="auto", losses=("db", "cb_ntr", "db"))
-    facts = facts_of(out)
-    assert facts["loss"] == MEAN_OF_LOSSES == list(facts["val"])[-1]
-    assert "epoch" in facts["val"]["db"] and "epoch" not in facts["val"][MEAN_OF_LOSSES]
-    of = {
-        path.name: {part: read_scores(path / part).scores for part in ("val", "test")}
-        for path in (out / "comparison").iterdir()
-    }
-    assert sorted(of) == ["bce", "cb_ntr", "db", MEAN_OF_LOSSES, "without_label_names"]
-    for part in ("val", "test"):
-        mean = expit((logit(of["db"][part]) + logit(of["cb_ntr"][part])) / 2)
-        np.testing.assert_allclose(of[MEAN_OF_LOSSES][part], mean, atol=1e-4)
-    np.testing.assert_array_equal(scores_of(out), of[MEAN_OF_LOSSES]["test"])
-    assert np.abs(of["without_label_names"]["val"] - of[MEAN_OF_LOSSES]["val"]).max() > 1e-3
-
-
-@pytest.mark.parametrize(
-    ("profile", "loss", "losses"),
-    [("head", "auto", ("db",)), ("head", "db", ("db", "cb_ntr")),
-     ("finetune", "auto", ("db", "cb_ntr"))],
-)  # fmt: skip
-def test_one_candidate_and_fine_tuning_have_no_mean(stage, profile, loss, losses):
-    out = stage("out", profile, 2, loss=loss, losses=losses)
-    assert not (out / "comparison" / MEAN_OF_LOSSES).exists()
 
 
 def test_without_a_blend_the_baseline_does_not_matter(stage, tmp_path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 
 import numpy as np
@@ -88,20 +87,6 @@ def test_features_come_in_order_and_progress_counts_the_documents(model):
     assert np.array_equal(watched, extract_features(model, TEXTS, batch_tokens=40, n_jobs=3))
     alone = np.concatenate([extract_features(model, [text]) for text in TEXTS])
     np.testing.assert_allclose(watched, alone, atol=2e-6)
-
-
-def test_several_heads_survive_the_round_trip(model, tmp_path):
-    config = copy.deepcopy(model.config)
-    config.heads = 2
-    several = classifier.Classifier(config).eval()
-    several.encoder, several.tokenizer = model.encoder, model.tokenizer
-    classifier.save(several, tmp_path)
-    again = classifier.load(tmp_path)
-    assert np.array_equal(again.scores(TEXTS), several.scores(TEXTS))
-    alone = [several.head[i](torch.ones(1, 128)) for i in range(2)]
-    together = several.head(torch.ones(1, 128))
-    torch.testing.assert_close(together, (alone[0] + alone[1]) / 2)
-    assert not torch.equal(alone[0], alone[1])
 
 
 @pytest.mark.parametrize("n_labels", [1, 2])

@@ -17,7 +17,6 @@ from longtail.models.heads import (
     HeadShape,
     HeadTraining,
     MakeLoss,
-    averaged,
     cross_fit,
     new_head,
     predict,
@@ -152,25 +151,6 @@ def test_each_fold_is_scored_by_the_head_of_the_others():
     everything = new_head(TRAIN, SHAPE, seed=3)
     train_head(everything, make_loss("bce", [1] * 3, 200), TRAIN, how=HOW, seed=3)
     assert all(map(torch.equal, found.head.parameters(), everything.parameters()))
-
-
-def test_several_heads_have_the_mean_of_their_logits():
-    plan = make_plan(np.arange(200) % 3, np.zeros(200, bool))
-    losses = LOSSES | {"focal": lambda freq, n_docs: make_loss("focal", freq, n_docs)}
-    one, other = cross_fit(TRAIN, plan, losses, shape=SHAPE, how=HOW).values()
-    found = averaged([one, other])
-
-    def geometric(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        """The mean of the logits, without a logit: odds are multiplied."""
-        odds = np.sqrt(p / (1 - p) * q / (1 - q))
-        return odds / (1 + odds)
-
-    assert np.abs(one.scores - other.scores).max() > 0.01
-    np.testing.assert_allclose(found.scores, geometric(one.scores, other.scores), atol=1e-5)
-    each = [predict(model.head, TRAIN.features) for model in (one, other)]
-    np.testing.assert_allclose(predict(found.head, TRAIN.features), geometric(*each), atol=1e-5)
-    certain = replace(one, scores=np.array([[0, 1]], np.float32))
-    assert averaged([certain, certain]).scores.round(6).tolist() == [[0, 1]], "no infinite logit"
 
 
 def test_processes_and_threads_change_nothing():

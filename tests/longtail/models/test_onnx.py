@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import subprocess
 import sys
 
@@ -52,18 +51,6 @@ def test_onnx_runtime_scores_as_pytorch_does(model, tmp_path, monkeypatch):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 1e-3, "the texts must differ in their scores"
     assert served.scores([]).shape == (0, 12)
-
-
-def test_several_heads_are_exported_as_one(model, tmp_path):
-    config = copy.deepcopy(model.config)
-    config.heads = 3
-    several = classifier.Classifier(config).eval()
-    several.encoder, several.tokenizer = model.encoder, model.tokenizer
-    export(several, tmp_path)
-    expected = several.scores(TEXTS)
-    found = onnx_classifier.load(tmp_path).scores(TEXTS)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.ptp(expected, axis=0).max() > 1e-3
 
 
 def test_int8_is_smaller_and_near(model, tmp_path):
