@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -29,7 +31,7 @@ from components._train.features import features_of, pretrained
 from components._train.heads import make_losses
 from components._train.params import Params
 from longtail import thresholds
-from longtail.annotation.queue import STRATEGIES, Pool, draw
+from longtail.annotation.queue import RANDOM, STRATEGIES, Pool, draw
 from longtail.evaluation.metrics import apply_thresholds
 from longtail.evaluation.selection import f1
 from longtail.frequency import class_frequencies
@@ -39,6 +41,8 @@ from longtail.validation.label_errors import text_features
 
 RESULTS = Path(__file__).parent / "results" / "annotation.jsonl"
 LOSS, START, N_FEATURES = "logit_adjusted", 0.2, 256
+SHARE = 0.6  # of the rounds
+SHOWN = {"test_tail": "TAIL macro-F1", "test_micro": "micro-F1"}
 Row = dict[str, Any]
 
 
@@ -146,6 +150,64 @@ def read_rows(path: Path) -> list[Row]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def curves(rows: list[Row], corpus: str, strategy: str, metric: str) -> np.ndarray:
+    """The metric of each seed and round, `(n_seeds, n_rounds)`."""
+    mine = [row for row in rows if (row["corpus"], row["strategy"]) == (corpus, strategy)]
+    seeds = sorted({row["seed"] for row in mine})
+    return np.array([[row[metric] for row in mine if row["seed"] == seed] for seed in seeds])
+
+
+def share_needed(curve: np.ndarray, goal: float) -> float:
+    """The share of the rounds after which a mean curve `(n_rounds,)` first reaches the goal.
+
+    >>> share_needed(np.array([0.1, 0.3, 0.2, 0.4, 0.4]), 0.25), share_needed(np.array([0.1]), 1)
+    (0.25, inf)
+    """
+    there = np.flatnonzero(curve >= goal)
+    return there[0] / (len(curve) - 1) if len(there) else math.inf
+
+
+def table(given: argparse.Namespace) -> None:
+    """Print the shares of the rounds, and micro-F1 at 60 % of them; draw the curves."""
+    rows = read_rows(given.results)
+    corpora = sorted({row["corpus"] for row in rows})
+    print("| corpus | strategy | seeds | share of the rounds | TAIL macro-F1 at 60 % | at the end "
+          "| micro-F1 at 60 % |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    for corpus in corpora:
+        goal = curves(rows, corpus, RANDOM, "test_tail").mean(axis=0)[-1]
+        own = [row["strategy"] for row in rows if row["corpus"] == corpus]
+        for strategy in dict.fromkeys(own):
+            tail, micro = (
+                curves(rows, corpus, strategy, f"test_{name}") for name in ("tail", "micro")
+            )
+            mean, at = tail.mean(axis=0), int(SHARE * (tail.shape[1] - 1))
+            print(f"| {corpus} | {strategy} | {len(tail)} | {share_needed(mean, goal):.0%} | "
+                  f"{mean[at]:.3f} | {mean[-1]:.3f} | {micro.mean(axis=0)[at]:.3f} |")  # fmt: skip
+    if given.plot:
+        draw_curves(rows, corpora, given.plot)
+
+
+def draw_curves(rows: list[Row], corpora: list[str], path: Path) -> None:
+    """TAIL macro-F1 and micro-F1 of every strategy by documents labeled; bands are the seeds."""
+    figure, axes = plt.subplots(
+        len(corpora), 2, figsize=(11, 4 * len(corpora)), squeeze=False, layout="constrained"
+    )
+    for line, corpus in zip(axes, corpora, strict=True):
+        names = dict.fromkeys(row["strategy"] for row in rows if row["corpus"] == corpus)
+        for axis, (metric, title) in zip(line, SHOWN.items(), strict=True):
+            for strategy in names:
+                x = curves(rows, corpus, strategy, "labeled")[0]
+                y = curves(rows, corpus, strategy, metric)
+                [drawn] = axis.plot(x, y.mean(axis=0), label=strategy)
+                axis.fill_between(
+                    x, y.min(axis=0), y.max(axis=0), alpha=0.15, color=drawn.get_color()
+                )
+            axis.set(title=f"{corpus}: {title}", xlabel="documents labeled", ylabel=title)
+            axis.legend()
+    figure.savefig(path, dpi=120)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
@@ -157,8 +219,11 @@ def main() -> None:
     simulation.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     simulation.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     simulation.add_argument("--size", type=int, default=200, help="documents per round")
+    results = commands.add_parser("table")
+    results.add_argument("results", type=Path, nargs="?", default=RESULTS)
+    results.add_argument("plot", type=Path, nargs="?")
     given = parser.parse_args()
-    run(given)
+    {"run": run, "table": table}[given.command](given)
 
 
 if __name__ == "__main__":
