@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -119,31 +119,31 @@ def test_a_pool_without_documents_is_told(tmp_path: Path) -> None:
         read_pool(Reading(tmp_path / "header.csv"), "csv", "text")
 
 
-REFUSED: dict[str, tuple[Callable[[Path], None], list[str], type[Exception], str]] = {
-    "empty": (lambda p: p.write_text("") and None, [], DataError, "is empty"),
+# What the pool has instead of the usual, further arguments, and the error.
+REFUSED: dict[str, tuple[str | None, list[str], type[Exception], str]] = {
+    "empty": ("", [], DataError, "is empty"),
     "all known": (
-        lambda p: p.write_text('{"id": "d0", "text": "a"}\n') and None,
-        [], DataError, r"all 1 documents are left out \(1 already labeled\)",
+        '{"id": "d0", "text": "a"}\n', [], DataError,
+        r"all 1 documents are left out \(1 already labeled\)",
     ),
     "one id": (
-        lambda p: p.write_text('{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n') and None,
-        [], DataError, "the id '1' appears twice",
+        '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', [], DataError,
+        "the id '1' appears twice",
     ),
-    "strategy": (lambda p: None, ["--strategy", "tailgain"], ParameterError, "mean 'tail_gain'"),
-    "extension": (lambda p: None, ["--output", "q.xls"], ParameterError, "extension of --output"),
-    "folder": (lambda p: None, ["--output", "data"], DataError, "data is a folder"),
-    "input": (lambda p: None, ["--output", "bad.jsonl"], ParameterError, "is the input"),
-    "champion": (
-        lambda p: None, ["--model", "models:/longtail@champion"], DataError, "longtail history",
-    ),
+    "strategy": (None, ["--strategy", "tailgain"], ParameterError, "mean 'tail_gain'"),
+    "extension": (None, ["--output", "q.xls"], ParameterError, "extension of --output"),
+    "folder": (None, ["--output", "data"], DataError, "data is a folder"),
+    "input": (None, ["--output", "bad.jsonl"], ParameterError, "is the input"),
+    "champion": (None, ["--model", "models:/longtail@champion"], DataError, "longtail history"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_one_sentence(home: Path, case: str) -> None:
-    prepare, argv, kind, message = REFUSED[case]
+    content, argv, kind, message = REFUSED[case]
     shutil.copy("pool.jsonl", "bad.jsonl")
-    prepare(home / "bad.jsonl")
+    if content is not None:
+        (home / "bad.jsonl").write_text(content)
     with pytest.raises(kind, match=message):
         asked("--output", "refused.jsonl", *argv, pool="bad.jsonl")
     assert not (home / "refused.jsonl").exists()
