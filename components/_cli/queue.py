@@ -197,7 +197,7 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
 
 
 @click.command("queue", context_settings=CONTEXT, help=__doc__)
-@click.argument("input", type=Path, metavar="UNLABELLED")
+@click.argument("input", type=Path, metavar="UNLABELED")
 @click.option(
     "--output",
     "--out",
