@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 import pandas as pd
 from pydantic import Field
 
-from components._formats.columns import listed
+from components._formats.columns import comma_joined, listed
 from components._formats.csv_rows import other_separator
 from components._formats.records import RECORDS, Reading
 from components._formats.text_file import checked_file
@@ -33,6 +33,7 @@ from longtail.errors import DataError, ParameterError, unknown_name
 from longtail.spreadsheet import harmless
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Params(Section):
@@ -42,7 +43,13 @@ class Params(Section):
 
 
 def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, str]]:
-    """Yield (id, text) of each record; without an id (or with null), records are numbered from 1.
+    """Yield (id, text) of each record, see `read_documents`; those without an id are numbered."""
+    for number, (name, text) in enumerate(read_documents(reading, kind, column), 1):
+        yield str(number) if name is None else name, text
+
+
+def read_documents(reading: Reading, kind: str, column: str) -> Iterator[tuple[str | None, str]]:
+    """Yield (id, text) of each record, None for an id that is missing or null.
 
     Args:
         reading: the file and how it is written.
@@ -52,7 +59,7 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
     Raises:
         DataError: a record has no text.
     """
-    for number, (place, record) in enumerate(RECORDS[kind](reading), 1):
+    for place, record in RECORDS[kind](reading):
         if column not in record:
             sign = other_separator(list(record)) if kind == "csv" else ""
             raise DataError(
@@ -65,8 +72,8 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
                 f"{reading.source}: {place}, column {column!r:.80}: expected a text, "
                 f"got {record[column]!r:.80}."
             )
-        name = str(number if record.get("id") is None else record["id"])
-        for key, value in (("id", name), (column, record[column])):
+        name = None if record.get("id") is None else str(record["id"])
+        for key, value in (("id", name or ""), (column, record[column])):
             if any("\ud800" <= sign <= "\udfff" for sign in value):  # JSON lets them through
                 raise DataError(
                     f"{reading.source}: {place}, column {key!r:.80}: half of a character (a lone "
@@ -107,6 +114,7 @@ class Workspace:
             )
         self.model = LongtailModel()
         self.model.load_context(SimpleNamespace(artifacts=paths))
+        self.labels, self.thresholds = self.model.labels, self.model.thresholds.tolist()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -161,11 +169,18 @@ def predict(
         raise DataError(f"{error} (`longtail history` lists the champions)") from None
 
 
-def batched(rows: Iterable[tuple[str, str]], size: int) -> Iterator[list[tuple[str, str]]]:
+def batched(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     """The rows in lists of `size` (`itertools.batched` needs Python 3.12)."""
     rows = iter(rows)
     while batch := list(islice(rows, size)):
         yield batch
+
+
+def check_output(output: Path, input: Path | None) -> None:
+    """Check that a file may be written at `output`, and that it is not the input."""
+    check_replaceable(output)
+    if input is not None and input.exists() and output.exists() and input.samefile(output):
+        raise ParameterError(f"--output is the input, {input}; pass another file.")
 
 
 def _write(records: Iterable[Row], path: Path | None) -> None:
@@ -191,13 +206,7 @@ def _write_csv(records: Iterable[Row], out: TextIO) -> None:
     table = csv.writer(out, "excel-tab" if tabs else "excel", lineterminator="\n")
     table.writerow(("id", "labels", "scores"))
     for record in records:
-        for label in record["labels"]:
-            if "," in label:
-                raise DataError(
-                    f"The label {label!r} has a comma, which separates labels in CSV; write JSON "
-                    "Lines, with an --output that ends in .jsonl."
-                )
-        labels, scores = ",".join(record["labels"]), ",".join(map(str, record["scores"]))
+        labels, scores = comma_joined(record["labels"]), ",".join(map(str, record["scores"]))
         table.writerow((harmless(record["id"]), harmless(labels), scores))
 
 
@@ -245,9 +254,7 @@ def command(
     if top_k is not None and top_k < 1:
         raise ParameterError(f"--top-k must be at least 1, got {top_k}.")
     if output is not None:
-        check_replaceable(output)
-        if input is not None and input.exists() and output.exists() and input.samefile(output):
-            raise ParameterError(f"--output is the input, {input}; pass another file.")
+        check_output(output, input)
     params = load_params("predict", Params)
     asked = registry.champion_uri() if model is None else model
     reading = Reading(input, encoding, separator)

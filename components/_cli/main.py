@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "rollback": ("components.promote", "rollback"),
     "history": ("components.promote", "history"),
     "drift": ("components.drift", None),
+    "queue": ("components._cli.queue", None),
     "serve": ("components._cli.serve", None),
     "prune": ("components._cli.prune", None),
 }

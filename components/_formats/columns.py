@@ -1,4 +1,4 @@
-"""Checks the names of a file's columns."""
+"""Checks the names of a file's columns, and writes lists of labels into one."""
 
 from __future__ import annotations
 
@@ -34,3 +34,18 @@ def listed(names: Sequence[object]) -> str:
     """The names for a message, the first ones if there are many."""
     shown = ", ".join(f"{name!r:.80}" for name in names[:SHOWN])
     return shown + (f", … ({len(names):,} in all)" if len(names) > SHOWN else "")
+
+
+def comma_joined(labels: Sequence[str]) -> str:
+    """The labels in one CSV cell, separated by commas, as `ingest csv` reads them.
+
+    Raises:
+        DataError: a label has a comma.
+    """
+    for label in labels:
+        if "," in label:
+            raise DataError(
+                f"The label {label!r} has a comma, which separates labels in CSV; write JSON "
+                "Lines, with an --output that ends in .jsonl."
+            )
+    return ",".join(labels)

@@ -18,6 +18,7 @@ from components._registry import smoke
 from components._sources.source import Source
 from components.ingest import AUTO, SOURCES
 from longtail import losses
+from longtail.annotation import queue
 from longtail.evaluation import slices
 from longtail.gate import rules as gate_rules
 from longtail.validation import rules
@@ -28,6 +29,7 @@ REGISTRIES: dict[str, tuple[ModuleType, dict[str, Any], tuple[str, ...]]] = {
     "slices": (slices, slices.SLICES, ("evaluation",)),
     "promotion rules": (gate_rules, gate_rules.RULES, ("contest", "rules")),
     "validation rules": (rules, rules.RULES, ("view",)),
+    "strategies": (queue, queue.STRATEGIES, ("pool", "size", "rng")),
     "smoke checks": (smoke, smoke.CHECKS, ("model", "sample")),
 }
 # Functions with the same parameters that are not of the kind.

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from components._cli.queue import Params as QueueParams
 from components._frame.component import paths_of, sections_of
 from components._frame.pipeline import Stage, load_stages
 from components._registry.client import RegisterParams
@@ -84,7 +85,7 @@ def test_the_sections_of_params_that_each_stage_reads() -> None:
         assert own == name
         assert all(sections(name)[other] is sections(other)[other] for other in others)
     assert sum(len(sections(name)) for name in NAMES) == len(NAMES) + 1  # train reads thresholds
-    assert set(NAMES) <= params().keys() <= set(NAMES) | COMMANDS
+    assert set(NAMES) <= params().keys() <= set(NAMES) | COMMANDS | {"queue"}
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -95,6 +96,7 @@ def models() -> dict[str, type[BaseModel]]:
         "promote": PromoteParams,
         "predict": PredictParams,
         "drift": DriftParams,
+        "queue": QueueParams,
     }
 
 

@@ -1,0 +1,230 @@
+"""Simulated annotation: what each strategy of `longtail queue` brings, round after round.
+
+    python -m benchmarks.annotation run NAME CORPUS.parquet ASSIGNMENT.parquet [RESULTS.jsonl]
+    python -m benchmarks.annotation table [RESULTS.jsonl] [PLOT.png]
+
+A random fifth of train is labeled at first (documents that belong together, together). In each
+round, a head on the frozen encoder (logit adjustment, parameters of params.yaml, no SVM) learns
+from what is labeled, the threshold is tuned on val, and the strategy chooses the next documents,
+a fifth of them at random as in the command; their true labels are the annotation. The counts and
+the anchors are those of the documents labeled so far. A simulation that is there is not repeated.
+LONGTAIL_CACHE holds the features of the encoder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from benchmarks.scores import Data, read
+from components._frame.params import load_params
+from components._train.features import features_of, pretrained
+from components._train.heads import make_losses
+from components._train.params import Params
+from longtail import thresholds
+from longtail.annotation.queue import RANDOM, STRATEGIES, Pool, draw
+from longtail.evaluation.metrics import apply_thresholds
+from longtail.evaluation.selection import f1
+from longtail.frequency import class_frequencies
+from longtail.models.features import name_features
+from longtail.models.heads import Examples, HeadShape, HeadTraining, new_head, predict, train_head
+from longtail.validation.label_errors import text_features
+
+RESULTS = Path(__file__).parent / "results" / "annotation.jsonl"
+LOSS, START, N_FEATURES = "logit_adjusted", 0.2, 256
+SHARE = 0.6  # of the rounds
+SHOWN = {"test_tail": "TAIL macro-F1", "test_micro": "micro-F1"}
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus with the features of its documents: the encoder's, and of train the words'."""
+
+    data: Data
+    examples: dict[str, Examples]
+    names: np.ndarray
+    words: np.ndarray
+    params: Params
+
+    @property
+    def tail(self) -> np.ndarray:
+        """The TAIL labels, by the counts of all of train."""
+        return np.flatnonzero(self.data.groups == "TAIL")
+
+    def start(self, seed: int) -> np.ndarray:
+        """Rows of train that are labeled from the start, `(n,)`, sorted."""
+        ids = self.data.parts["train"].ids
+        atoms = pd.factorize(np.array([self.data.atoms[name] for name in ids]))[0]
+        place = np.random.default_rng(seed).permutation(atoms.max() + 1)[atoms]
+        first = np.argsort(place, kind="stable")
+        return np.sort(first[: int(START * len(ids))])
+
+
+def load(path: Path, assignment: Path) -> Corpus:
+    data, params = read(path, assignment, None), load_params("train", Params)
+    start = pretrained(data.labels, params)
+    examples = {
+        name: Examples(features_of(start, part.texts, params, fast=False), part.targets)
+        for name, part in data.parts.items()
+    }
+    words = text_features(data.parts["train"].texts, N_FEATURES, 0)[:, :-1]
+    return Corpus(data, examples, name_features(start), words, params)
+
+
+def scores_of(corpus: Corpus, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """Scores of every part by a head that has learned from `rows` of train."""
+    own = corpus.params.head
+    examples = corpus.examples["train"].at(rows)
+    how = HeadTraining(**own.model_dump(exclude={"hidden", "dropout", "label_names"}))
+    loss = make_losses(corpus.data.mu, corpus.params)[LOSS]
+    head = new_head(examples, HeadShape(own.hidden, own.dropout, corpus.names), seed)
+    train_head(
+        head, loss(class_frequencies(examples.targets), len(rows)), examples, how=how, seed=seed
+    )
+    return {name: predict(head, part.features) for name, part in corpus.examples.items()}
+
+
+def measured(corpus: Corpus, scores: dict[str, np.ndarray], limits: np.ndarray) -> Row:
+    """Micro-F1 of all labels and macro-F1 of those in TAIL, on val and test."""
+    row = {}
+    for part in ("val", "test"):
+        truth = corpus.examples[part].targets
+        predicted = apply_thresholds(scores[part], limits)
+        row[f"{part}_micro"] = f1(predicted, truth)["micro_f1"]
+        row[f"{part}_macro"] = f1(predicted, truth)["macro_f1"]
+        row[f"{part}_tail"] = f1(predicted[:, corpus.tail], truth[:, corpus.tail])["macro_f1"]
+    return row
+
+
+def simulate(corpus: Corpus, strategy: str, seed: int, size: int) -> list[Row]:
+    """The rounds of one simulation, from the first fifth to all of train."""
+    labeled, targets = corpus.start(seed), corpus.examples["train"].targets
+    rows: list[Row] = []
+    while True:
+        started = time.time()
+        scores = scores_of(corpus, labeled, seed)
+        limits = thresholds.tune(scores["val"], corpus.examples["val"].targets)
+        counts = class_frequencies(targets[labeled])
+        rows.append({
+            "round": len(rows), "labeled": len(labeled), **measured(corpus, scores, limits),
+            "tail_positives": int(counts[corpus.tail].sum()),
+        })  # fmt: skip
+        free = np.setdiff1d(np.arange(targets.shape[0]), labeled)
+        if not len(free):
+            return rows
+        pool = Pool(
+            scores["train"][free], limits, counts, corpus.words[free], corpus.words[labeled],
+            targets[labeled],
+        )  # fmt: skip
+        chosen, _ = draw(pool, size, strategy=strategy, seed=seed + 1000 * len(rows))
+        labeled = np.union1d(labeled, free[chosen])
+        print(f"{strategy} {seed}: {rows[-1]} {time.time() - started:.0f} s", flush=True)
+
+
+def run(given: argparse.Namespace) -> None:
+    """Simulate what is missing."""
+    corpus = load(given.corpus, given.assignment)
+    for seed in given.seeds:
+        for strategy in given.strategies:
+            key = {"corpus": given.name, "size": given.size, "seed": seed, "strategy": strategy}
+            if any(key.items() <= row.items() for row in read_rows(given.results)):
+                continue
+            rows = simulate(corpus, strategy, seed, given.size)
+            with given.results.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(key | row) + "\n" for row in rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def curves(rows: list[Row], corpus: str, strategy: str, metric: str) -> np.ndarray:
+    """The metric of each seed and round, `(n_seeds, n_rounds)`."""
+    mine = [row for row in rows if (row["corpus"], row["strategy"]) == (corpus, strategy)]
+    seeds = sorted({row["seed"] for row in mine})
+    return np.array([[row[metric] for row in mine if row["seed"] == seed] for seed in seeds])
+
+
+def share_needed(curve: np.ndarray, goal: float) -> float:
+    """The share of the rounds after which a mean curve `(n_rounds,)` first reaches the goal.
+
+    >>> share_needed(np.array([0.1, 0.3, 0.2, 0.4, 0.4]), 0.25), share_needed(np.array([0.1]), 1)
+    (0.25, inf)
+    """
+    there = np.flatnonzero(curve >= goal)
+    return there[0] / (len(curve) - 1) if len(there) else math.inf
+
+
+def table(given: argparse.Namespace) -> None:
+    """Print the shares of the rounds, and micro-F1 at 60 % of them; draw the curves."""
+    rows = read_rows(given.results)
+    corpora = sorted({row["corpus"] for row in rows})
+    print("| corpus | strategy | seeds | share of the rounds | TAIL macro-F1 at 60 % | at the end "
+          "| micro-F1 at 60 % |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|")
+    for corpus in corpora:
+        goal = curves(rows, corpus, RANDOM, "test_tail").mean(axis=0)[-1]
+        own = [row["strategy"] for row in rows if row["corpus"] == corpus]
+        for strategy in dict.fromkeys(own):
+            tail, micro = (
+                curves(rows, corpus, strategy, f"test_{name}") for name in ("tail", "micro")
+            )
+            mean, at = tail.mean(axis=0), int(SHARE * (tail.shape[1] - 1))
+            print(f"| {corpus} | {strategy} | {len(tail)} | {share_needed(mean, goal):.0%} | "
+                  f"{mean[at]:.3f} | {mean[-1]:.3f} | {micro.mean(axis=0)[at]:.3f} |")  # fmt: skip
+    if given.plot:
+        draw_curves(rows, corpora, given.plot)
+
+
+def draw_curves(rows: list[Row], corpora: list[str], path: Path) -> None:
+    """TAIL macro-F1 and micro-F1 of every strategy by documents labeled; bands are the seeds."""
+    figure, axes = plt.subplots(
+        len(corpora), 2, figsize=(11, 4 * len(corpora)), squeeze=False, layout="constrained"
+    )
+    for line, corpus in zip(axes, corpora, strict=True):
+        names = dict.fromkeys(row["strategy"] for row in rows if row["corpus"] == corpus)
+        for axis, (metric, title) in zip(line, SHOWN.items(), strict=True):
+            for strategy in names:
+                x = curves(rows, corpus, strategy, "labeled")[0]
+                y = curves(rows, corpus, strategy, metric)
+                [drawn] = axis.plot(x, y.mean(axis=0), label=strategy)
+                axis.fill_between(
+                    x, y.min(axis=0), y.max(axis=0), alpha=0.15, color=drawn.get_color()
+                )
+            axis.set(title=f"{corpus}: {title}", xlabel="documents labeled", ylabel=title)
+            axis.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    simulation = commands.add_parser("run")
+    simulation.add_argument("name", help="of the corpus, in the tables")
+    simulation.add_argument("corpus", type=Path)
+    simulation.add_argument("assignment", type=Path)
+    simulation.add_argument("results", type=Path, nargs="?", default=RESULTS)
+    simulation.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
+    simulation.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    simulation.add_argument("--size", type=int, default=200, help="documents per round")
+    results = commands.add_parser("table")
+    results.add_argument("results", type=Path, nargs="?", default=RESULTS)
+    results.add_argument("plot", type=Path, nargs="?")
+    given = parser.parse_args()
+    {"run": run, "table": table}[given.command](given)
+
+
+if __name__ == "__main__":
+    main()

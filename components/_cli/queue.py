@@ -1,0 +1,256 @@
+"""Choose what to annotate next from a pool of texts, with suggested labels and reasons."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import pandas as pd
+from pydantic import Field, field_validator
+
+from components._formats.assignment import read_assignment
+from components._formats.corpus import read_corpus
+from components._formats.queue_file import Queued, write_queue, writer_of
+from components._formats.records import RECORDS, Reading
+from components._frame.launch import CONTEXT, launch
+from components._frame.params import Section, Seed, load_params
+from components._frame.progress import progress
+from components._registry import client as registry
+from components._registry.evidence import ASSIGNMENT
+from components._registry.worker import ServedError
+from components.predict import Params as PredictParams
+from components.predict import batched, check_output, kind_of, opened, read_documents
+from longtail.annotation.pool import KEPT, REASONS, left_out
+from longtail.annotation.queue import BY_FEATURES, RANDOM, STRATEGIES, Pool, draw, merits
+from longtail.errors import DataError, unknown_name
+from longtail.frequency import class_frequencies
+from longtail.label_matrix import encode
+from longtail.validation.label_errors import text_features
+
+CORPUS = Path("data/corpus.parquet")
+N_FEATURES = 256  # of the reduced TF-IDF
+SHOWN = 3  # labels named as reasons of a document
+AT_RANDOM = "drawn at random"
+
+
+class Params(Section):
+    """The parameters of `queue`."""
+
+    strategy: str = Field(description="a name in STRATEGIES")
+    random_share: float = Field(ge=0, le=1, description="share drawn at random")
+    near_similarity: float = Field(ge=0.5, le=1, description="least Jaccard index of near-copies")
+    seed: Seed = Field(description="of what is drawn at random")
+
+    @field_validator("strategy")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return checked_strategy(name)
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Ids and texts, `(n_docs,)`."""
+
+    ids: list[str]
+    texts: list[str]
+
+    def at(self, rows: np.ndarray) -> Documents:
+        """Some of them."""
+        return Documents([self.ids[row] for row in rows], [self.texts[row] for row in rows])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the model says: labels, their thresholds, and scores `(n_docs, n_labels)` float32."""
+
+    labels: list[str]
+    thresholds: np.ndarray
+    scores: np.ndarray
+
+
+def checked_strategy(name: str) -> str:
+    """The name, if it is one of a strategy."""
+    if name not in STRATEGIES:
+        raise unknown_name("strategy", name, STRATEGIES)
+    return name
+
+
+def read_pool(reading: Reading, kind: str, column: str) -> Documents:
+    """The texts of the pool; one without an id gets one made from its text, the same every time.
+
+    A row number would not do: once annotated, the document would take the place of another.
+
+    Raises:
+        DataError: there is none, or two different ones have the same id.
+    """
+    texts: dict[str, str] = {}
+    ids: list[str] = []
+    for name, text in read_documents(reading, kind, column):
+        name = name or f"pool-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        if texts.setdefault(name, text) != text:
+            raise DataError(
+                f"{reading.source}: the id {name!r:.80} appears twice, with different texts; "
+                "give each document an id of its own."
+            )
+        ids.append(name)
+    if not ids:
+        raise DataError(f"{reading.source} has no documents; pass a file with texts.")
+    return Documents(ids, [texts[name] for name in ids])
+
+
+def without_known(
+    pool: Documents, corpus: pd.DataFrame, similarity: float, source: str
+) -> Documents:
+    """The documents of the pool that are worth annotating; says on stderr how many are not.
+
+    Raises:
+        DataError: none is.
+    """
+    known = corpus["id"].tolist(), corpus["text"].tolist()
+    why = left_out(*known, pool.ids, pool.texts, similarity)
+    counts = Counter(why.tolist())
+    told = ", ".join(f"{counts[reason]:,} {reason}" for reason in REASONS if counts[reason])
+    if not counts[KEPT]:
+        raise DataError(
+            f"{source}: all {len(why):,} documents are left out ({told}); pass other texts."
+        )
+    if told:
+        print(f"queue: of {len(why):,} documents, left out: {told}.", file=sys.stderr)
+    return pool.at(np.flatnonzero(why == KEPT))
+
+
+def score(texts: Sequence[str], model: str, size: int) -> Scored:
+    """The scores of all labels, `size` documents at a time.
+
+    Raises:
+        DataError: the model does not load, or refuses a text.
+    """
+    try:
+        with opened(model) as served, progress("queue", "documents") as show:
+            column = {label: i for i, label in enumerate(served.labels)}
+            scores = np.zeros((len(texts), len(column)), np.float32)
+            done = 0
+            for batch in batched(texts, size):
+                answer = served.ask(batch, threshold=0.0)  # every label, the best first
+                for labels, own in zip(answer.labels, answer.scores, strict=True):
+                    scores[done][[column[label] for label in labels]] = own
+                    done += 1
+                show(done, len(texts))
+            return Scored(list(served.labels), np.asarray(served.thresholds), scores)
+    except ServedError as error:
+        raise DataError(f"{error} (`longtail history` lists the champions)") from None
+
+
+def make_pool(docs: Documents, scored: Scored, corpus: pd.DataFrame, strategy: str) -> Pool:
+    """What the strategies look at; test documents count as not labeled, since none learns them."""
+    if ASSIGNMENT.exists():
+        parts = read_assignment(ASSIGNMENT)
+        corpus = corpus[~corpus["id"].isin(parts.index[parts == "test"])]
+    known = set(scored.labels)
+    lists = [[label for label in labels if label in known] for labels in corpus["labels"]]
+    targets = encode(lists, scored.labels)
+    features = np.zeros((len(corpus) + len(docs.ids), 0), np.float32)
+    if strategy in BY_FEATURES:
+        features = text_features([*corpus["text"], *docs.texts], N_FEATURES, 0)[:, :-1]
+    return Pool(
+        scored.scores, scored.thresholds, class_frequencies(targets), features[len(corpus) :],
+        features[: len(corpus)], targets,
+    )  # fmt: skip
+
+
+def queued(
+    docs: Documents, scored: Scored, pool: Pool, rows: np.ndarray, at_random: np.ndarray, name: str
+) -> list[Queued]:
+    """The rows of the queue, with what the model suggests and why each was chosen."""
+    merit = merits(pool.at(rows), name)
+    found = []
+    for row, drawn, own in zip(rows, at_random, merit, strict=True):
+        scores = scored.scores[row]
+        suggested = np.flatnonzero(scores >= scored.thresholds)
+        suggested = suggested[np.argsort(-scores[suggested], kind="stable")]
+        best = np.argsort(-own, kind="stable")[:SHOWN]
+        found.append(
+            Queued(
+                docs.ids[row],
+                docs.texts[row],
+                [scored.labels[i] for i in suggested],
+                [round(float(scores[i]), 6) for i in suggested],
+                RANDOM if drawn else name,
+                [AT_RANDOM] if drawn else [reason(scored, pool, row, i) for i in best],
+            )
+        )
+    return found
+
+
+def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
+    """What speaks for a document, for one label."""
+    return (
+        f"{scored.labels[label]}: score {scored.scores[row, label]:.3f}, threshold "
+        f"{scored.thresholds[label]:.3f}, {pool.counts[label]:,} documents to learn from"
+    )
+
+
+@click.command("queue", context_settings=CONTEXT, help=__doc__)
+@click.argument("input", type=Path, metavar="UNLABELED")
+@click.option(
+    "--output",
+    "--out",
+    "output",
+    type=Path,
+    required=True,
+    help="Parquet, JSON Lines or CSV, by its extension",
+)
+@click.option(
+    "--size", type=click.IntRange(min=1), default=200, show_default=True, help="documents wanted"
+)
+@click.option(
+    "--strategy", metavar="|".join(STRATEGIES), help="how they are chosen (default: params.yaml)"
+)
+@click.option("--model", help="models:/…, or a model folder (default: the champion)")
+@click.option(
+    "--format", metavar="|".join(RECORDS), help="input format (default: by file extension)"
+)
+@click.option("--column", default="text", show_default=True, help="column with the texts")
+@click.option("--encoding", default="utf-8", show_default=True, help="encoding of the input")
+@click.option(
+    "--separator", metavar="CHAR", help="CSV cell separator (default: comma; tab for .tsv)"
+)
+def command(
+    input: Path,
+    output: Path,
+    size: int,
+    strategy: str | None,
+    model: str | None,
+    format: str | None,
+    column: str,
+    encoding: str,
+    separator: str | None,
+) -> None:
+    """Read the pool, leave out what is known, score the rest, choose, write."""
+    check_output(output, input)
+    writer_of(output)
+    params = load_params("queue", Params)
+    name = params.strategy if strategy is None else checked_strategy(strategy)
+    batch_docs = load_params("predict", PredictParams).batch_docs
+    asked = registry.champion_uri() if model is None else model
+    docs = read_pool(Reading(input, encoding, separator), kind_of(input, format), column)
+    corpus = read_corpus(CORPUS)
+    docs = without_known(docs, corpus, params.near_similarity, str(input))
+    if len(docs.ids) < size:
+        print(f"queue: {len(docs.ids):,} documents are left, fewer than {size:,}.", file=sys.stderr)
+    scored = score(docs.texts, asked, batch_docs)
+    pool = make_pool(docs, scored, corpus, name)
+    rows, at_random = draw(
+        pool, size, strategy=name, random_share=params.random_share, seed=params.seed
+    )
+    write_queue(queued(docs, scored, pool, rows, at_random, name), output)
+
+
+if __name__ == "__main__":
+    launch(command)

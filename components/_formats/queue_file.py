@@ -1,0 +1,101 @@
+"""Writes a queue of documents to annotate: Parquet, JSON Lines or CSV, by the file's extension."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components._formats.columns import comma_joined
+from components._frame.files import written
+from components._frame.suffixes import SUFFIXES, TABS
+from longtail.errors import unknown_name
+from longtail.spreadsheet import harmless
+
+
+@dataclass(frozen=True)
+class Queued:
+    """A document of the queue.
+
+    Attributes:
+        id: as in the pool, or made from the text.
+        text: of the document.
+        labels: that the model predicts, the best first: a suggestion, no annotation.
+        scores: of these labels.
+        drawn: `random`, or the strategy that chose the document.
+        reasons: why it was chosen, in words, the weightiest first.
+    """
+
+    id: str
+    text: str
+    labels: list[str]
+    scores: list[float]
+    drawn: str
+    reasons: list[str]
+
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("labels", pa.list_(pa.string())),
+        ("scores", pa.list_(pa.float64())),
+        ("drawn", pa.string()),
+        ("reasons", pa.list_(pa.string())),
+    ]
+)
+
+
+def writer_of(path: Path) -> Callable[[Sequence[Queued], Path], None]:
+    """What writes the format of this extension.
+
+    Raises:
+        ParameterError: it has none, or another one.
+    """
+    kind = SUFFIXES.get(path.suffix.lower())
+    if kind is None:
+        raise unknown_name("extension of --output", path.suffix, SUFFIXES)
+    return WRITERS[kind]
+
+
+def write_queue(queue: Sequence[Queued], path: Path) -> None:
+    """Write the queue in the format of the extension, whole or not at all.
+
+    Raises:
+        DataError: CSV, and a label has a comma; or `path` cannot be replaced.
+        ParameterError: unknown extension.
+    """
+    write = writer_of(path)
+    with written(path) as temporary:
+        write(queue, temporary)
+
+
+def _parquet(queue: Sequence[Queued], path: Path) -> None:
+    rows = [asdict(row) for row in queue]
+    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, compression="zstd")
+
+
+def _jsonl(queue: Sequence[Queued], path: Path) -> None:
+    with path.open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in queue)
+
+
+def _csv(queue: Sequence[Queued], path: Path) -> None:
+    """Labels and scores separated by commas, as in the file of `predict`; reasons by semicolons."""
+    dialect = "excel-tab" if path.suffix.lower() in TABS else "excel"
+    with path.open("w", newline="", encoding="utf-8") as out:
+        table = csv.writer(out, dialect, lineterminator="\n")
+        table.writerow(SCHEMA.names)
+        for row in queue:
+            cells = [row.id, row.text, comma_joined(row.labels)]
+            reasons = harmless("; ".join(row.reasons))
+            scores = ",".join(map(str, row.scores))
+            table.writerow([*map(harmless, cells), scores, row.drawn, reasons])
+
+
+WRITERS = {"parquet": _parquet, "jsonl": _jsonl, "csv": _csv}

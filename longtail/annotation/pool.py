@@ -1,0 +1,78 @@
+"""Which documents of a pool need no annotation: labeled ones, copies of them, and of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+
+from longtail.validation.duplicates import near_duplicate_pairs, text_keys
+
+KEPT = ""
+# Why a document is left out, in the order in which it is asked; each follows a number in messages.
+NO_WORD = "without a word"
+LABELED = "already labeled"
+NEAR_LABELED = "near-copies of labeled documents"
+COPY = "copies of others in the pool"
+NEAR_COPY = "near-copies of others in the pool"
+REASONS = (NO_WORD, LABELED, NEAR_LABELED, COPY, NEAR_COPY)
+
+
+def left_out(
+    known_ids: Sequence[str],
+    known_texts: Sequence[str],
+    ids: Sequence[str],
+    texts: Sequence[str],
+    similarity: float,
+) -> np.ndarray:
+    """Why each document of the pool is left out, `KEPT` if it is not.
+
+    Of several copies, exact or near, the first one is kept. Near-copies of near-copies count as
+    near-copies.
+
+    Args:
+        known_ids: of the labeled documents, those of test included, `(n_known,)`.
+        known_texts: of the same.
+        ids: of the pool, `(n_docs,)`.
+        texts: of the pool.
+        similarity: least Jaccard index of near-copies, 0 to 1.
+
+    Returns:
+        `KEPT` or one of `REASONS`, `(n_docs,)` object.
+
+    >>> left_out(["a"], ["A cat!"], ["a", "b", "c", "d"], ["new", "a cat", "new", "New."], 0.8)
+    array(['already labeled', 'already labeled', '', 'copies of others in the pool'], dtype=object)
+    """
+    why = np.full(len(ids), KEPT, object)
+    known, keys = text_keys(known_texts), text_keys(texts)
+    seen_ids, seen = set(known_ids), set(known)
+    own: set[str] = set()
+    for row, (name, key) in enumerate(zip(ids, keys, strict=True)):
+        if not key:
+            why[row] = NO_WORD
+        elif name in seen_ids or key in seen:
+            why[row] = LABELED
+        elif key in own:
+            why[row] = COPY
+        else:
+            own.add(key)
+    kept = np.flatnonzero(why == KEPT)
+    cluster = _clusters([*known, *(keys[row] for row in kept)], similarity)
+    taken = np.zeros(cluster.max(initial=-1) + 1, bool)
+    taken[cluster[: len(known)]] = True
+    labeled = taken.copy()
+    for copy, mine in zip(kept, cluster[len(known) :], strict=True):
+        if taken[mine]:
+            why[copy] = NEAR_LABELED if labeled[mine] else NEAR_COPY
+        taken[mine] = True
+    return why
+
+
+def _clusters(keys: Sequence[str], similarity: float) -> np.ndarray:
+    """The cluster of near-copies that each document is in, `(n,)` int."""
+    pairs = near_duplicate_pairs(keys, similarity)
+    shape = (len(keys), len(keys))
+    graph = sp.coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape)
+    return connected_components(graph, directed=False)[1]

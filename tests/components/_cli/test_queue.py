@@ -1,0 +1,149 @@
+"""`longtail queue` on a finished workspace: what it leaves out, what it writes, what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from components import predict
+from components._cli.queue import AT_RANDOM, CORPUS, command, read_pool
+from components._formats.queue_file import Queued, write_queue
+from components._formats.records import Reading
+from components._registry import evidence
+from longtail.annotation.queue import STRATEGIES
+from longtail.errors import DataError, ParameterError
+from tests.builders.paths import ROOT
+from tests.builders.registry_workspace import WORDS, build
+
+MODEL = "artifacts/train/model"
+COLUMNS = ["id", "text", "labels", "scores", "drawn", "reasons"]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace, and `pool.jsonl`: 60 new texts, two labeled ones, a copy, and an empty text."""
+    home = tmp_path_factory.mktemp("queue")
+    build(home, blend_weight=0.3)
+    own = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    with (home / "params.yaml").open("a") as handle:
+        yaml.safe_dump({"queue": own["queue"], "predict": {"batch_docs": 7}}, handle)
+    (home / "data").mkdir()
+    shutil.copy(home / evidence.CORPUS, home / CORPUS)
+    labeled = pd.read_parquet(home / CORPUS)
+    rng = np.random.default_rng(5)
+    texts = [" ".join(rng.choice([*WORDS, "the", "of"], 9)) + f" n{i}" for i in range(60)]
+    pool = [{"id": f"p{i}", "text": text} for i, text in enumerate(texts)]
+    pool += [{"text": labeled["text"][0].upper()}, {"id": labeled["id"][1], "text": "fresh"}]
+    pool += [{"text": texts[0] + "!"}, {"text": "?"}]
+    (home / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pool))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        patch.setenv("LONGTAIL_CACHE", str(home / "cache"))
+        yield home
+
+
+def asked(*argv: str, pool: str = "pool.jsonl", model: str = MODEL) -> None:
+    command.main([pool, "--model", model, *argv], "queue", standalone_mode=False)
+
+
+def test_the_queue_says_what_predict_says_and_why(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked("--size", "20", "--output", "queue.parquet")
+    told = capsys.readouterr().err
+    assert "of 64 documents, left out: 1 without a word, 2 already labeled, 1 copies of" in told
+    table = pq.read_table("queue.parquet")
+    assert table.column_names == COLUMNS
+    rows = table.to_pylist()
+    assert len({row["id"] for row in rows}) == 20
+    assert [row["drawn"] for row in rows].count("random") == 4
+    assert {row["drawn"] for row in rows} == {"random", "tail_gain"}
+    expected = list(predict.predict([(row["id"], row["text"]) for row in rows], MODEL, 100))
+    found = [{name: row[name] for name in ("id", "labels", "scores")} for row in rows]
+    assert found == expected
+    corpus = pd.read_parquet(CORPUS).merge(pd.read_parquet(evidence.ASSIGNMENT)[["id", "split"]])
+    learned = corpus[corpus["split"] != "test"]["labels"].explode().value_counts()
+    for row in rows:
+        if row["drawn"] == "random":
+            assert row["reasons"] == [AT_RANDOM]
+            continue
+        assert len(row["reasons"]) == 3
+        label, rest = row["reasons"][0].split(": ")
+        assert rest.endswith(f", {learned[label]} documents to learn from")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_queues_what_there_is(
+    home: Path, strategy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked("--strategy", strategy, "--output", "all.jsonl")
+    rows = [json.loads(line) for line in Path("all.jsonl").read_text().splitlines()]
+    assert sorted(row["id"] for row in rows) == sorted(f"p{i}" for i in range(60))
+    assert "60 documents are left, fewer than 200" in capsys.readouterr().err
+
+
+def test_csv_joins_lists_and_runs_no_formula(tmp_path: Path) -> None:
+    row = Queued("a", "=1+1", ["x", "y"], [0.9, 0.5], "tail_gain", ["x: why", "y: why"])
+    write_queue([row], tmp_path / "queue.csv")
+    with (tmp_path / "queue.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [
+            COLUMNS, ["a", "'=1+1", "x,y", "0.9,0.5", "tail_gain", "x: why; y: why"],
+        ]  # fmt: skip
+    comma = Queued("a", "t", ["x,y"], [0.9], "random", [])
+    with pytest.raises(DataError, match="has a comma"):
+        write_queue([comma], tmp_path / "queue.csv")
+    assert len((tmp_path / "queue.csv").read_text().splitlines()) == 2  # the old one is there
+
+
+def test_an_id_is_made_from_the_text_and_no_row_number(tmp_path: Path) -> None:
+    for name, lines in (("a.txt", "one\ntwo\n"), ("b.txt", "two\none\ntwo\n")):
+        (tmp_path / name).write_text(lines)
+    first, second = (read_pool(Reading(tmp_path / n), "txt", "text") for n in ("a.txt", "b.txt"))
+    assert first.ids == [second.ids[1], second.ids[0]]
+    assert all(name.startswith("pool-") for name in first.ids)
+
+
+def test_a_pool_without_documents_is_told(tmp_path: Path) -> None:
+    (tmp_path / "header.csv").write_text("id,text\n")
+    with pytest.raises(DataError, match="header.csv has no documents; pass a file with texts"):
+        read_pool(Reading(tmp_path / "header.csv"), "csv", "text")
+
+
+# What the pool has instead of the usual, further arguments, and the error.
+REFUSED: dict[str, tuple[str | None, list[str], type[Exception], str]] = {
+    "empty": ("", [], DataError, "is empty"),
+    "all known": (
+        '{"id": "d0", "text": "a"}\n', [], DataError,
+        r"all 1 documents are left out \(1 already labeled\)",
+    ),
+    "one id": (
+        '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', [], DataError,
+        "the id '1' appears twice",
+    ),
+    "strategy": (None, ["--strategy", "tailgain"], ParameterError, "mean 'tail_gain'"),
+    "extension": (None, ["--output", "q.xls"], ParameterError, "extension of --output"),
+    "folder": (None, ["--output", "data"], DataError, "data is a folder"),
+    "input": (None, ["--output", "bad.jsonl"], ParameterError, "is the input"),
+    "champion": (None, ["--model", "models:/longtail@champion"], DataError, "longtail history"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_is_one_sentence(home: Path, case: str) -> None:
+    content, argv, kind, message = REFUSED[case]
+    shutil.copy("pool.jsonl", "bad.jsonl")
+    if content is not None:
+        (home / "bad.jsonl").write_text(content)
+    with pytest.raises(kind, match=message):
+        asked("--output", "refused.jsonl", *argv, pool="bad.jsonl")
+    assert not (home / "refused.jsonl").exists()
