@@ -25,6 +25,7 @@ SECTIONS = {
     "promote": "components._registry.rules",
     "predict": "components.predict",
     "drift": "components.drift",
+    "queue": "components._cli.queue_params",
 }
 
 

@@ -12,14 +12,14 @@ from pathlib import Path
 import click
 import numpy as np
 import pandas as pd
-from pydantic import Field, field_validator
 
+from components._cli.queue_params import Params, checked_strategy
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
 from components._formats.queue_file import Queued, write_queue, writer_of
 from components._formats.records import RECORDS, Reading
 from components._frame.launch import CONTEXT, launch
-from components._frame.params import Section, Seed, load_params
+from components._frame.params import load_params
 from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry.evidence import ASSIGNMENT
@@ -28,7 +28,7 @@ from components.predict import Params as PredictParams
 from components.predict import batched, check_output, kind_of, opened, read_documents
 from longtail.annotation.pool import KEPT, REASONS, left_out
 from longtail.annotation.queue import BY_FEATURES, RANDOM, STRATEGIES, Pool, draw, merits
-from longtail.errors import DataError, unknown_name
+from longtail.errors import DataError
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode
 from longtail.validation.label_errors import text_features
@@ -37,20 +37,6 @@ CORPUS = Path("data/corpus.parquet")
 N_FEATURES = 256  # of the reduced TF-IDF
 SHOWN = 3  # labels named as reasons of a document
 AT_RANDOM = "drawn at random"
-
-
-class Params(Section):
-    """The parameters of `queue`."""
-
-    strategy: str = Field(description="a name in STRATEGIES")
-    random_share: float = Field(ge=0, le=1, description="share drawn at random")
-    near_similarity: float = Field(ge=0.5, le=1, description="least Jaccard index of near-copies")
-    seed: Seed = Field(description="of what is drawn at random")
-
-    @field_validator("strategy")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return checked_strategy(name)
 
 
 @dataclass(frozen=True)
@@ -72,13 +58,6 @@ class Scored:
     labels: list[str]
     thresholds: np.ndarray
     scores: np.ndarray
-
-
-def checked_strategy(name: str) -> str:
-    """The name, if it is one of a strategy."""
-    if name not in STRATEGIES:
-        raise unknown_name("strategy", name, STRATEGIES)
-    return name
 
 
 def read_pool(reading: Reading, kind: str, column: str) -> Documents:

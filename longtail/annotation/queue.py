@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import expit, logit
-from sklearn.cluster import MiniBatchKMeans
 
 from longtail.errors import ParameterError, unknown_name
 
@@ -107,11 +106,10 @@ def likelihoods(pool: Pool) -> np.ndarray:
 def merits(pool: Pool, strategy: str) -> np.ndarray:
     """How much each label speaks for each document `(n_docs, n_labels)`, the more the better.
 
-    For `tail_gain` and `tail_doubt` the gain before anything is queued, for the others the doubt.
+    For `tail_gain` the gain before anything is queued, for the others nearness to the threshold.
     """
     likely = likelihoods(pool)
-    worth = likely if strategy == "tail_gain" else _doubt(likely)
-    return worth / (pool.counts + 1.0) if strategy.startswith("tail_") else worth
+    return likely / (pool.counts + 1.0) if strategy == "tail_gain" else -np.abs(likely - 0.5)
 
 
 def at_random(pool: Pool, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -133,48 +131,21 @@ def tail_gain(pool: Pool, size: int, rng: np.random.Generator) -> np.ndarray:
 
     The gain of document k is Σ_i p'_ki / (n_i + m_i + 1), about what it adds to Σ_i log n_i: n_i is
     the number of positives of label i so far, and m_i the number expected in the documents queued
-    already, so that the queue does not go to a single label.
+    already, so that the queue does not go to a single label. Gains only shrink, so the lazy
+    evaluation of Minoux (1978) finds the greedy order without computing all gains in every step.
     """
-    return _greedy(likelihoods(pool), pool.counts, size)
-
-
-def tail_doubt(pool: Pool, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Documents in doubt for the labels that have the fewest positives.
-
-    As `tail_gain`, with 4 p' (1 − p') instead of p': a positive that the model is sure of teaches
-    little.
-    """
-    return _greedy(_doubt(likelihoods(pool)), pool.counts, size)
-
-
-def _doubt(likely: np.ndarray) -> np.ndarray:
-    """1 at the threshold, 0 where the model is sure."""
-    return 4 * likely * (1 - likely)
-
-
-def _greedy(worth: np.ndarray, counts: np.ndarray, size: int) -> np.ndarray:
-    """Rows by what they add to what the labels have, each after those before it.
-
-    Gains only shrink, so the lazy evaluation of Minoux (1978) finds the greedy order without
-    computing all gains in every step.
-
-    Args:
-        worth: of each document for each label, `(n_docs, n_labels)`, at least 0.
-        counts: what the labels have, `(n_labels,)`.
-        size: rows wanted.
-    """
-    found = counts + 1.0
-    heap = [(-gain, row) for row, gain in enumerate(worth @ (1 / found))]
+    likely, found = likelihoods(pool), pool.counts + 1.0
+    heap = [(-gain, row) for row, gain in enumerate(likely @ (1 / found))]
     heapq.heapify(heap)
     order: list[int] = []
     while heap and len(order) < size:
         _, row = heapq.heappop(heap)
-        gain = float(worth[row] @ (1 / found))
+        gain = float(likely[row] @ (1 / found))
         if heap and gain < -heap[0][0]:  # those before it have taken from it: back to its new place
             heapq.heappush(heap, (-gain, row))
             continue
         order.append(row)
-        found += worth[row]
+        found += likely[row]
     return np.array(order, dtype=np.int64)
 
 
@@ -184,6 +155,8 @@ def kmeans(pool: Pool, size: int, rng: np.random.Generator) -> np.ndarray:
     As in Yuan, Lin and Boyd-Graber 2020 (https://arxiv.org/abs/2010.09535), over features of the
     texts instead of a language model's surprise.
     """
+    from sklearn.cluster import MiniBatchKMeans  # takes 2 s to load
+
     candidates = uncertainty(pool, CANDIDATES * size, rng)
     if len(candidates) <= size:
         return candidates
@@ -231,7 +204,6 @@ STRATEGIES: dict[str, Strategy] = {
     RANDOM: at_random,
     "uncertainty": uncertainty,
     "tail_gain": tail_gain,
-    "tail_doubt": tail_doubt,
     "kmeans": kmeans,
     "anchors": anchors,
 }

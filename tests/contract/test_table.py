@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from components._cli.queue import Params as QueueParams
+from components._cli.queue_params import Params as QueueParams
 from components._frame.component import paths_of, sections_of
 from components._frame.pipeline import Stage, load_stages
 from components._registry.client import RegisterParams

@@ -104,16 +104,6 @@ def test_tail_gain_by_hand() -> None:
     )
 
 
-def test_tail_doubt_by_hand() -> None:
-    # 4 p' (1 - p') is 0.36 and 1.00 for the frequent label, 0.64 and 0.19 for the rare one.
-    pool = pool_of([[0.1, 0.8], [0.5, 0.05]], [9, 0])
-    np.testing.assert_allclose(merits(pool, "tail_doubt"), [[0.036, 0.64], [0.1, 0.19]])
-    sure = pool_of([[0.5, 0.99], [0.5, 0.6]], [9, 0])
-    rng = np.random.default_rng(0)
-    assert STRATEGIES["tail_doubt"](sure, 2, rng).tolist() == [1, 0]
-    assert tail_gain(sure, 2, rng).tolist() == [0, 1]
-
-
 @settings(max_examples=50, deadline=None)
 @given(n_docs=st.integers(1, 40), n_labels=st.integers(1, 6), seed=st.integers(0, 999))
 def test_tail_gain_takes_the_largest_gain_each_time(n_docs: int, n_labels: int, seed: int) -> None:
