@@ -15,7 +15,7 @@ from tests.builders.paths import ROOT
 
 PACKAGES = ("longtail", "components", "dags")
 MOST_LINES, MOST_FUNCTION_LINES = 400, 60
-MOST_ENTRIES = {"components": 22, "longtail": 16}
+MOST_ENTRIES = {"components": 22, "longtail": 17}
 
 
 def tracked(*folders: str) -> list[Path]:
