@@ -22,6 +22,9 @@ whoever gave it, or nobody. It makes the M step the maximum a posteriori under B
   φ_a = Σ_i F_ai / Σ_i N_ai r_i, F = Σ_{i ∈ b} F_ai, and E = Σ_{i ∈ b} N_ai φ_a r_i. The weight of
   this prior is counted in errors, since what a document says about f depends on the label.
 
+EM starts near the majority: p is 0.9 + 0.1 × share where at least half gave the label, else the
+share of votes. With two annotators per document the likelihood is so flat that it stays nearby.
+
 Most pairs of document and label were given by nobody. Such pairs differ by label and by who judged
 the document, so one posterior per label and distinct set of annotators stands for all of them: the
 sums are exact, and memory grows with what was given. Labels go through in blocks.
@@ -41,6 +44,7 @@ from longtail.validation.agreement import Judgments, distinct_rows
 
 DOCUMENTS, ERRORS = 10.0, 5.0  # weight of the priors of s and f
 BAND = 4.0  # labels given up to so many times as often share a prior
+START = 0.9  # probability, at least, of what at least half gave, before the first step
 CELLS = 4_000_000  # sets of annotators × labels at a time
 _LEAST = 1e-9  # no rate is 0 or 1
 
@@ -187,7 +191,8 @@ def dawid_skene(
         Probabilities and rates. Renumbering the annotators or the documents only renumbers them.
     """
     layout = _Layout(judgments)
-    probability = layout.votes / np.maximum(layout.voters, 1)
+    share = layout.votes / np.maximum(layout.voters, 1)
+    probability = np.where(share >= 0.5, START + (1 - START) * share, share)
     sums = _first_sums(layout, probability)
     rates, iteration, moved = _rates(layout, sums), 0, np.inf
     while iteration < most_iterations and moved > tolerance:
@@ -201,12 +206,12 @@ def dawid_skene(
     )
 
 
-def _first_sums(layout: _Layout, share: np.ndarray) -> _Sums:
-    """The sums with the shares of votes as probabilities."""
+def _first_sums(layout: _Layout, probability: np.ndarray) -> _Sums:
+    """The sums if nobody missed a label that nobody gave."""
     shape = (len(layout.n_in_set), layout.n_labels)
-    in_set = sp.csr_matrix((share, (layout.set, layout.label)), shape=shape)
+    in_set = sp.csr_matrix((probability, (layout.set, layout.label)), shape=shape)
     positives = (layout.sets.T @ in_set).toarray()
-    return _Sums(positives, _hits(layout, share), np.asarray(in_set.sum(axis=0)).ravel())
+    return _Sums(positives, _hits(layout, probability), np.asarray(in_set.sum(axis=0)).ravel())
 
 
 def _hits(layout: _Layout, probability: np.ndarray) -> np.ndarray:

@@ -53,21 +53,21 @@ def random_rows(seed: int, n_docs: int = 60, n_annotators: int = 5, n_labels: in
 def test_one_step_by_hand() -> None:
     """Ada and Ben judge two documents; one label, given by both, then by Ada alone.
 
-    Start with shares of votes: p = 1 and 1/2, so P = 1.5 for both, H = 1.5 (Ada) and 1 (Ben).
+    The start is p = 1 and 0.9 + 0.1 / 2, so P = 1.95 for both, H = 1.95 (Ada) and 1 (Ben).
     """
     step = dawid_skene(judgments([(0, 0, {0}), (0, 1, {0}), (1, 0, {0}), (1, 1, set())], 1), 2, 1)
     c, e = consensus.DOCUMENTS, consensus.ERRORS
-    everyone = 2.5 / 3
+    everyone = 2.95 / 3.9
     found, wrong, share = [], [], 3 / 4
-    for hits, n_given in ((1.5, 2), (1.0, 1)):
-        own = (hits + c * everyone) / (1.5 + c)
-        band = (hits + c * own) / (1.5 + c)
-        found.append((hits + c * band) / (1.5 + c))
-        false, negatives = n_given - hits, 0.5
+    for hits, n_given in ((1.95, 2), (1.0, 1)):
+        own = (hits + c * everyone) / (1.95 + c)
+        band = (hits + c * own) / (1.95 + c)
+        found.append((hits + c * band) / (1.95 + c))
+        false, negatives = n_given - hits, 0.05
         rate = false / (negatives * share) * share
         rate = min(max(rate * (false + e) / (negatives * rate + e), 1e-9), 0.5)
         wrong.append((false + e) / (negatives + e / rate))
-    prior = math.log(2.0 / 3) - math.log(1 - 2.0 / 3)  # (1.5 + 0.5) / (2 + 1)
+    prior = math.log(2.45 / 3) - math.log(1 - 2.45 / 3)  # (1.95 + 0.5) / (2 + 1)
     both = sum(math.log(s / f) for s, f in zip(found, wrong, strict=True))
     alone = math.log(found[0] / wrong[0]) + math.log((1 - found[1]) / (1 - wrong[1]))
     expected = [1 / (1 + math.exp(-prior - logit)) for logit in (both, alone)]
@@ -85,6 +85,7 @@ def dense_em(j: Judgments, n_docs: int, steps: int) -> tuple[np.ndarray, np.ndar
     seen = np.flatnonzero(judged.any(axis=1))
     judged, y = judged[seen], y[seen]
     p = y.sum(axis=1) / judged.sum(axis=1)[:, None]
+    p = np.where(p >= 0.5, 0.9 + 0.1 * p, p)
     c, e = consensus.DOCUMENTS, consensus.ERRORS
     given = y.sum(axis=0)
     bands = [int(math.log(max(n, 1)) // math.log(consensus.BAND)) for n in given.sum(axis=0)]
@@ -159,10 +160,11 @@ def test_nothing_judged_and_no_labels_are_no_problem() -> None:
         ("one never gives TAIL", 5.0, 10.0),
         ("one changed the guideline", 1.0, -1.0),
         ("one careless, all errors uniform", 0.0, -1.0),
+        ("two of a pool of five", -0.5, -1.0),
     ],
 )
 def test_dawid_skene_beats_majority(name: str, gain: float, tail_gain: float) -> None:
-    simulation = simulate(SCENARIOS[name], seed=11, n_docs=5000, n_labels=60)
+    simulation = simulate(SCENARIOS[name], seed=11, n_docs=3000, n_labels=40)
     ours, theirs = (f1s(simulation, by(simulation)) for by in (by_dawid_skene, by_majority))
     assert ours[1] - theirs[1] >= gain
     assert ours[2] - theirs[2] >= tail_gain
@@ -171,9 +173,9 @@ def test_dawid_skene_beats_majority(name: str, gain: float, tail_gain: float) ->
 def test_estimated_reliability_is_the_true_one() -> None:
     rng = np.random.default_rng(3)
     habits = [Habit(*rng.uniform((0.05, 0.02), (0.6, 0.5))) for _ in range(10)]
-    simulation = simulate(Scenario(habits, 3, 0.5), seed=3, n_docs=5000, n_labels=60)
+    simulation = simulate(Scenario(habits, 3, 0.5), seed=3, n_docs=3000, n_labels=40)
     j = simulation.judgments
-    result = dawid_skene(j, 5000)
+    result = dawid_skene(j, 3000)
     estimated = reliability(j, result.probability, j.annotator)
     true = reliability(j, simulation.truth.astype(float), j.annotator)
     for name in ("found", "right"):
