@@ -3,7 +3,6 @@
 python -m benchmarks.consensus             # scenarios, variants, reliability
 python -m benchmarks.consensus grid        # gain by how careful and how careless the annotators are
 python -m benchmarks.consensus sizes       # time and peak memory: 100,000 documents × 1,000 labels
-python -m benchmarks.consensus crowd-kit   # the same scenarios with crowd-kit, installed separately
 
 The truth is that of the synthetic corpus (14,354 documents, 124 labels). An annotator leaves out
 each true label with probability `miss`, and adds a wrong one to a share `extra` of the documents,
@@ -20,7 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import scipy.sparse as sp
 from scipy.stats import t
 
@@ -317,30 +315,12 @@ def sizes() -> None:
     print(f"{seconds:.0f} CPU s, {result.iterations} iterations, {peak / 2**30:.2f} GiB")
 
 
-def by_crowd_kit(simulation: Simulation) -> sp.csr_matrix:
-    """crowd-kit's DawidSkene on every label by itself, given or not."""
-    from crowdkit.aggregation import DawidSkene
-
-    j = simulation.judgments
-    columns = []
-    for label in range(j.targets.shape[1]):
-        given = j.targets[:, [label]].toarray().ravel()
-        frame = pd.DataFrame({"task": j.document, "worker": j.annotator, "label": given})
-        proba = DawidSkene(n_iter=100).fit_predict_proba(frame)
-        columns.append(proba.get(1, pd.Series(0.0, proba.index)).to_numpy())
-    return decide(sp.csr_matrix(np.stack(columns, axis=1)))
-
-
-VARIANTS["crowd-kit"] = by_crowd_kit
-
 if __name__ == "__main__":
     match sys.argv[1:]:
         case ["grid"]:
             grid()
         case ["sizes"]:
             sizes()
-        case ["crowd-kit"]:
-            scenarios(["majority", "Dawid-Skene (in use)", "crowd-kit"])
         case _:
-            scenarios([name for name in VARIANTS if name != "crowd-kit"])
+            scenarios(list(VARIANTS))
             believed()
