@@ -120,7 +120,7 @@ def simulated_kinds(n_docs: int) -> tuple[sp.csr_matrix, np.ndarray]:
         sp.csr_matrix((rng.random((1000, 400)) < share).astype(np.int8))
         for _ in range(n_docs // 1000)
     ]
-    kinds, kind = agreement._distinct(sp.csr_matrix(sp.vstack(blocks)))
+    kinds, kind = agreement.distinct_rows(sp.csr_matrix(sp.vstack(blocks)))
     return kinds, np.bincount(kind)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section
 from components._validate_params import LimitParams, PolicyByRule, SuspectParams
+from longtail.annotation.agreed_labels import agreed_labels
 from longtail.errors import DataError
 from longtail.label_matrix import encode, vocabulary
 from longtail.spreadsheet import harmless
@@ -39,6 +41,10 @@ class Params(Section):
     )
     policy: PolicyByRule
     limits: LimitParams
+    consensus: Literal["labels", "majority", "dawid_skene"] = Field(
+        description="labels of documents with several judgments in data/annotations.parquet: the "
+        "corpus's own, or those of a consensus"
+    )
     suspects: SuspectParams
 
 
@@ -61,6 +67,8 @@ def run(
     except DataError as error:
         _report_unreadable(str(error), findings, data_docs)
         raise
+    agreed = agreed_labels(view, params.consensus)
+    view = replace(view, labels=agreed.labels)
     flags = flag_documents(view, policy)
     verdict = judge(flags, policy, view.labels, params.quarantine_share)
     record: dict[str, Any] = {
@@ -68,6 +76,7 @@ def run(
         "counts": _counts(verdict),
         "expectations": expect(view.ids, _expectations(flags, policy), data_docs),
         **all_findings(view, flags, policy),
+        **({"consensus": agreed.record} if agreed.record else {}),
     }
     write_json(record, findings, indent=1)
     if verdict.refusal:
@@ -107,7 +116,10 @@ def _judgments(data: Path, policy: Mapping[str, str], aliases: Mapping[str, str]
     if table is None:
         return None
     labels = clean_labels(table["labels"], policy, aliases).labels
-    return Rows(table["id"], table["annotator"], labels)
+    dates = None
+    if "annotated_at" in table:
+        dates = np.array(table["annotated_at"], dtype="datetime64[us]")
+    return Rows(table["id"], table["annotator"], labels, dates)
 
 
 def _optional(frame: pd.DataFrame, name: str) -> list[str | None] | None:

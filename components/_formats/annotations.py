@@ -13,6 +13,8 @@ import yaml
 from components._formats.columns import listed
 from longtail.errors import DataError
 
+OPTIONAL = {"annotated_at": pa.timestamp("us")}
+
 
 @dataclass(frozen=True)
 class AllowedLabels:
@@ -23,7 +25,10 @@ class AllowedLabels:
 
 
 def read_annotations(path: Path) -> dict[str, list[Any]] | None:
-    """The columns id, annotator and labels of `annotations.parquet`; None if there is no file."""
+    """The columns id, annotator, labels of `annotations.parquet`, and annotated_at if it has that.
+
+    Only annotated_at may have nulls. None if there is no file.
+    """
     if not path.exists():
         return None
     wanted = {"id": pa.string(), "annotator": pa.string(), "labels": pa.list_(pa.string())}
@@ -35,16 +40,19 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
                 f"{path}: column(s) {', '.join(sorted(missing))} missing; "
                 f"expected {', '.join(wanted)}, got {', '.join(table.column_names)}."
             )
-        columns = {name: table.column(name).cast(kind) for name, kind in wanted.items()}
+        optional = {name: kind for name, kind in OPTIONAL.items() if name in table.column_names}
+        typed = (wanted | optional).items()
+        columns = {name: table.column(name).cast(kind) for name, kind in typed}
         for column in columns.values():
             column.validate(full=True)  # other tools write strings that are no UTF-8
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path} is not a readable file of judgments ({error}); expected id (string), "
-            "annotator (string) and labels (list of strings). Write it again or remove it."
+            "annotator (string), labels (list of strings), and optionally annotated_at "
+            "(timestamp). Write it again or remove it."
         ) from None
     for name, column in columns.items():
-        if column.null_count:
+        if column.null_count and name in wanted:
             row = column.is_null().to_pylist().index(True) + 1
             raise DataError(f"{path}: row {row}, column {name!r} is null; fill or remove the row.")
     return {name: column.to_pylist() for name, column in columns.items()}

@@ -1,0 +1,1 @@
+"""The annotation loop: what to label next, and whom to believe."""

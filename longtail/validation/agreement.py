@@ -33,11 +33,17 @@ class Judgments:
     annotator: np.ndarray
     targets: sp.csr_matrix
 
+    def several(self) -> np.ndarray:
+        """Whether each row's document has at least two rows, `(n_rows,)` bool."""
+        return np.bincount(self.document, minlength=1)[self.document] > 1
+
+    def rows(self, rows: np.ndarray) -> Judgments:
+        """Only these rows."""
+        return Judgments(self.document[rows], self.annotator[rows], self.targets[rows])
+
     def shared(self) -> Judgments:
         """Only the rows of documents that have at least two."""
-        several = np.bincount(self.document)[self.document] > 1 if len(self.document) else []
-        rows = np.flatnonzero(several)
-        return Judgments(self.document[rows], self.annotator[rows], self.targets[rows])
+        return self.rows(np.flatnonzero(self.several()))
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,7 @@ def overall_alpha(judgments: Judgments) -> float:
     shared = judgments.shared()
     if not len(shared.document):
         return float("nan")
-    kinds, kind = _distinct(shared.targets)
+    kinds, kind = distinct_rows(shared.targets)
     count = np.bincount(kind)
     expected = _mean_distance(kinds, count)
     if expected == 0:
@@ -184,7 +190,7 @@ def _per_document(shared: Judgments) -> tuple[sp.csr_matrix, np.ndarray]:
     return sp.csr_matrix(member @ shared.targets), np.bincount(code)
 
 
-def _distinct(targets: sp.csr_matrix) -> tuple[sp.csr_matrix, np.ndarray]:
+def distinct_rows(targets: sp.csr_matrix) -> tuple[sp.csr_matrix, np.ndarray]:
     """The distinct rows and which of them each row is."""
     seen: dict[bytes, int] = {}
     first: list[int] = []

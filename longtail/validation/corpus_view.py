@@ -55,11 +55,24 @@ class Limits:
 
 @dataclass(frozen=True)
 class Rows:
-    """Judgments of annotators, one per document and annotator, beside the corpus's own labels."""
+    """Judgments of annotators beside the corpus's own labels; `dates` is datetime64 or NaT."""
 
     ids: list[str]
     annotators: list[str]
     labels: LabelLists
+    dates: np.ndarray | None = None
+
+    def latest(self) -> list[int]:
+        """The rows to use, one per document and annotator: by date, or else the one further down.
+
+        >>> Rows(["a", "b", "a"], ["ann", "ann", "ann"], [["x"], ["y"], ["z"]]).latest()
+        [1, 2]
+        """
+        order = range(len(self.ids))
+        if self.dates is not None:
+            order = np.lexsort((self.dates, ~np.isnat(self.dates))).tolist()
+        last = {(self.ids[row], self.annotators[row]): row for row in order}
+        return sorted(last.values())
 
 
 @dataclass(frozen=True)
@@ -194,12 +207,13 @@ class CorpusView:
         """Names of the annotators, labels, and who gave which labels to which document.
 
         Taken from `rows` if there are any, else from the corpus's own annotators; None without
-        either. Rows about documents that are not in the corpus are left out.
+        either. Rows about documents that are not in the corpus are left out, and of several rows of
+        an annotator about a document all but the latest.
         """
         position = {document: k for k, document in enumerate(self.ids)}
         if self.rows is not None:
             r = self.rows
-            triples = list(zip(r.ids, r.annotators, r.labels, strict=True))
+            triples = [(r.ids[row], r.annotators[row], r.labels[row]) for row in self.used_rows]
         elif self.annotators is not None:
             triples = list(zip(self.ids, self.annotators, self.labels, strict=True))  # type: ignore[arg-type]
         else:
@@ -214,6 +228,14 @@ class CorpusView:
             encode([given for _, _, given in triples], labels),
         )
         return names, labels, judgments
+
+    @cached_property
+    def used_rows(self) -> list[int]:
+        """The `rows` that `judged` is made of, in its order; empty without any."""
+        if self.rows is None:
+            return []
+        known = set(self.ids)
+        return [row for row in self.rows.latest() if self.rows.ids[row] in known]
 
     @cached_property
     def annotator_shifts(self) -> list[Shift]:
