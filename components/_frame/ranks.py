@@ -23,8 +23,9 @@ from longtail.errors import ParameterError
 # For a rank that has more to do than the others, such as one head more; torchrun itself sees at
 # once when one ends.
 PATIENCE = timedelta(hours=2)
-# In which torchrun ends the ranks that fail only because another one has.
-GRACE_SECONDS = 3.0
+# In which torchrun ends the ranks that fail only because another one has, or for the same reason;
+# a process takes seconds to end.
+GRACE_SECONDS = 10.0
 WATCH_SECONDS = 2.0
 
 
@@ -52,7 +53,7 @@ def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // n)))
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    logging.disable()  # this process does nothing else, and the ranks say what is wrong
     options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(n)]
     try:
         run(parse_args([*options, "-m", module, *argv]))
