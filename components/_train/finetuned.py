@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from components._formats.comparison import COMPARED
 from components._frame.progress import progress
 from components._frame.scratch import scratch
 from components._train.choice import Choice
+from components._train.features import cores
 from components._train.heads import Rows, Trained, with_head
 from components._train.params import Params
 from longtail.frequency import class_frequencies
@@ -99,7 +100,11 @@ def _scores(model: Classifier, texts: list[str]) -> np.ndarray:
     """The scores `(n_docs, n_labels)` of texts, which the ranks share."""
     rows = np.array_split(np.arange(len(texts)), n_ranks())
     blocks = [[texts[row] for row in some] for some in rows]
-    return np.concatenate(shared(lambda mine: [model.scores(one) for one in mine], blocks))
+
+    def scored(mine: Sequence[list[str]]) -> list[np.ndarray]:
+        return [model.scores(block, n_jobs=cores()) for block in mine]
+
+    return np.concatenate(shared(scored, blocks))
 
 
 def _arrays(part: Part) -> Iterator[np.ndarray]:
