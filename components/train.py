@@ -31,6 +31,7 @@ from components._train.heads import (
 )
 from components._train.params import Params
 from longtail.models import classifier
+from longtail.models.ranks import rank
 
 
 def run(
@@ -72,6 +73,8 @@ def run(
             loss, losses, features, found, params
         )
     chosen = choice.of(trained.served)
+    if rank():
+        return ""  # the first one writes
 
     for part, path in (("val", val_scores), ("test", test_scores)):
         _write_scores(path, labels, held_out[part], trained.scores[chosen][part])

@@ -84,7 +84,9 @@ def docker_operator(
         mount_tmp_dir=False,
         network_mode=network(),
         mem_limit=step.memory,
-        device_requests=[DeviceRequest(count=1, capabilities=[["gpu"]])] if step.gpu else None,
+        device_requests=[DeviceRequest(count=step.gpus, capabilities=[["gpu"]])]
+        if step.gpus
+        else None,
         timeout=API_SECONDS,
         auto_remove="never",
         do_xcom_push=False,

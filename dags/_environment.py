@@ -8,7 +8,7 @@ import re
 from dags._settings import Settings
 
 # Airflow's own secrets are not among them.
-PASSED_ON = ("MLFLOW_", "AWS_", "HF_", "SSL_CERT_", "REQUESTS_CA_", "OMP_")
+PASSED_ON = ("MLFLOW_", "AWS_", "HF_", "SSL_CERT_", "REQUESTS_CA_", "OMP_", "NCCL_")
 
 SECRET_NAME = re.compile("SECRET|TOKEN|PASS|KEY|CREDENTIAL")
 # `user:password@` in an address, or a signature or token in its query.

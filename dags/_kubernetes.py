@@ -105,8 +105,8 @@ def volumes(settings: Settings) -> tuple[list[k8s.V1Volume], list[k8s.V1VolumeMo
 
 def resources(step: Step) -> k8s.V1ResourceRequirements:
     limits = {"memory": step.memory} if step.memory else {}
-    if step.gpu:
-        limits["nvidia.com/gpu"] = "1"
+    if step.gpus:
+        limits["nvidia.com/gpu"] = str(step.gpus)
     return k8s.V1ResourceRequirements(limits=limits, requests=limits)
 
 

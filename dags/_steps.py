@@ -44,14 +44,14 @@ class Step:
         argv: Arguments, or the output of an earlier task that names them at run time.
         image: Dockerfile target whose image has the libraries.
         memory: Limit that Docker and Kubernetes both read, such as `4G`.
-        gpu: Whether it needs a GPU.
+        gpus: How many GPUs it needs.
     """
 
     task_id: str
     argv: tuple[str, ...] | XComArg
     image: str
     memory: str | None = None
-    gpu: bool = False
+    gpus: int = 0
 
     @property
     def arguments(self) -> Any:

@@ -114,8 +114,9 @@ def build(stages: list[Stage]) -> Callable[..., Any]:
                 task.after(planned, *(tasks[name] for name in stage.upstream))
                 if "memory" in stage.meta:
                     task.set_memory_limit(stage.meta["memory"])
-                if stage.gpu:
-                    task.set_accelerator_type("nvidia.com/gpu").set_accelerator_limit(1)
+                if stage.gpus:
+                    task.set_accelerator_type("nvidia.com/gpu")
+                    task.set_accelerator_limit(stage.gpus)
                 tasks[stage.name] = task
             last = settle(record(run=run).after(*tasks.values()))
             for name, (argv, image) in COMMANDS.items():

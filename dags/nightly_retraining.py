@@ -183,7 +183,7 @@ class Approval(ApprovalOperator):
 
 def stage_task(stage: Stage) -> Any:
     """The task of one stage, with the resources that dvc.yaml gives it."""
-    step = Step(stage.name, stage.command, stage.image, stage.meta.get("memory"), stage.gpu)
+    step = Step(stage.name, stage.command, stage.image, stage.meta.get("memory"), stage.gpus)
     # One at a time, in backfills too. A pool would have to be created in every installation, or
     # nights wait unseen.
     return operator(

@@ -16,7 +16,7 @@ from components._cli.check import SECTIONS, check
 from components._cli.summary import show
 from components._frame.exit_codes import TEMPORARY, GateNotPassed
 from components._frame.launch import CONTEXT
-from components._frame.on_gpu import check_gpu
+from components._frame.on_gpu import check_gpus
 from components._frame.pipeline import load_lock, load_stages
 from longtail.errors import DataError, ParameterError
 
@@ -59,8 +59,8 @@ def command(profile: str | None) -> None:
     else:
         check()
         for stage in load_stages():
-            if stage.gpu:
-                check_gpu(stage.name)
+            if stage.gpus:
+                check_gpus(stage.name, stage.gpus)
         if not DATA.exists():
             get_data()
         repro = ["repro"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import typing
 from collections.abc import Callable, Iterable
@@ -15,9 +16,10 @@ import click
 from components._frame.files import locked
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_sections
-from components._frame.pipeline import DVC_YAML, load_stages, overlap
+from components._frame.pipeline import DVC_YAML, SHARED, load_stages, overlap
+from components._frame.ranks import joined, n_ranks, one_voice, rank, run_in_ranks
 from components._frame.usage import measured
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 
 Input = Annotated[Path, "input"]
 Output = Annotated[Path, "output"]
@@ -67,6 +69,7 @@ def sections_of(run: Callable[..., str]) -> dict[str, tuple[str, type[Section]]]
     }
 
 
+@one_voice()
 def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
     params = load_sections(sections_of(run))
     for name in paths_of(run, "input"):
@@ -76,13 +79,31 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
                 "run `dvc repro`, which creates all inputs."
             )
     outputs = [paths[name] for name in paths_of(run, "output")]
+    stage = stage_name(run)
+    if "RANK" not in os.environ and (n := _processes(stage)) > 1:
+        flags = [word for name, path in paths.items() for word in (_flag(name), str(path))]
+        run_in_ranks(n, f"components.{stage}", flags)  # each comes back here
+        return
+    if n_ranks() > 1 and stage not in SHARED:
+        raise ParameterError(
+            f"{stage} was started in {n_ranks()} processes, but only {', '.join(SHARED)} shares "
+            "its work; start it in one."
+        )
     _check_folders(outputs)
     with ExitStack() as stack:
-        for folder in sorted({path.parent for path in outputs}):
-            stack.enter_context(locked(folder))
-        stack.enter_context(measured(stage_name(run), outputs))
-        found = run(**paths, **params)
-    print(f"{stage_name(run)}: {found}")
+        if rank() == 0:
+            for folder in sorted({path.parent for path in outputs}):
+                stack.enter_context(locked(folder))
+            stack.enter_context(measured(stage, outputs))
+        stack.enter_context(joined(stage))
+        print(f"{stage}: {run(**paths, **params)}")
+
+
+def _processes(stage: str) -> int:
+    """In how many processes `meta` in dvc.yaml has the stage run; 1 without that file."""
+    if stage not in SHARED or not DVC_YAML.exists():
+        return 1
+    return next((row.processes for row in load_stages() if row.name == stage), 1)
 
 
 def _check_folders(outputs: Iterable[Path]) -> None:

@@ -12,6 +12,8 @@ import yaml
 from components._frame.exit_codes import ProjectError
 
 DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")
+# Stages whose work several processes share, if `meta` has more than one GPU or process.
+SHARED = ("train",)
 # Before a stage that needs a GPU: without one it stops, and nothing is trained on the CPU unseen.
 ON_GPU = ("python", "-m", "components._frame.on_gpu")
 
@@ -35,14 +37,19 @@ class Stage:
         return float(self.meta.get("minutes", 30))
 
     @property
-    def gpu(self) -> bool:
-        """Whether the stage needs a GPU."""
-        return bool(self.meta.get("gpu"))
+    def gpus(self) -> int:
+        """How many GPUs the stage needs; `gpu: true` is accepted for `gpus: 1`."""
+        return int(self.meta.get("gpus", self.meta.get("gpu", 0)))
+
+    @property
+    def processes(self) -> int:
+        """How many processes share its work: one per GPU, or as many as `meta` says."""
+        return int(self.meta.get("processes", max(1, self.gpus)))
 
     @property
     def command(self) -> tuple[str, ...]:
         """`argv` as an orchestrator runs it."""
-        return (*ON_GPU, *self.argv) if self.gpu else self.argv
+        return (*ON_GPU, str(self.gpus), *self.argv) if self.gpus else self.argv
 
 
 def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:
@@ -50,7 +57,7 @@ def load_stages(dvc_yaml: Path = DVC_YAML) -> list[Stage]:
 
     Raises:
         ProjectError: there is no such file, it has no stages, or one lacks `desc`, `cmd` or
-            `meta.image`.
+            `meta.image`, or has GPUs or processes that it cannot use.
     """
     try:
         document = yaml.safe_load(dvc_yaml.read_text(encoding="utf-8"))
@@ -107,6 +114,7 @@ def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:
             raise ProjectError(f"dvc.yaml: stage {name!r} has no {key!r}; add it.")
     if "image" not in row["meta"]:
         raise ProjectError(f"dvc.yaml: stage {name!r} has no 'meta.image'; add it.")
+    _check_processes(name, row["meta"])
     deps = tuple(row.get("deps", ()))
     upstream = {
         producer for dep in deps for out, producer in producers.items() if overlap(dep, out)
@@ -121,6 +129,25 @@ def _stage(name: str, row: dict[str, Any], producers: dict[str, str]) -> Stage:
         upstream=tuple(sorted(upstream)),
         meta=row["meta"],
     )
+
+
+def _check_processes(name: str, meta: dict[str, Any]) -> None:
+    for key, least in (("gpus", 0), ("processes", 1)):
+        value = meta.get(key, least)
+        if type(value) is not int or value < least:
+            raise ProjectError(
+                f"dvc.yaml: stage {name!r} has `{key}: {value}`; expected a number from {least} on."
+            )
+        if value > 1 and name not in SHARED:
+            raise ProjectError(
+                f"dvc.yaml: stage {name!r} has `{key}: {value}`, but only {', '.join(SHARED)} "
+                f"shares its work among processes; set `{key}: 1`."
+            )
+    if {"gpus", "processes"} <= meta.keys() and meta["gpus"] != meta["processes"]:
+        raise ProjectError(
+            f"dvc.yaml: stage {name!r} has both `gpus` and `processes`, which differ; each GPU has "
+            "one process, so take `processes` out."
+        )
 
 
 def _outs(row: dict[str, Any]) -> list[str]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from components._frame.ranks import rank
+
 LINE_SECONDS = 30.0
 # Shorter work shows no bar, which would only flicker.
 PATIENCE_SECONDS = 1.0
@@ -25,6 +27,9 @@ def progress(what: str, unit: str) -> Iterator[Report]:
         what: the work, such as "db head".
         unit: what is counted, in the plural, such as "epochs".
     """
+    if rank():  # the first one reports
+        yield lambda done, total: None
+        return
     console = Console(stderr=True)
     with (_bar if console.is_terminal else _lines)(what, unit, console) as show:
         yield show

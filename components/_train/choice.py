@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from components._train.params import Params
+from longtail.models.ranks import of_first
 from longtail.models.served import Rule, Tuned, tune_served
 
 
@@ -29,8 +30,11 @@ class Choice:
 
     def served(self, scores: np.ndarray) -> Tuned:
         """What would be served of a model with these scores."""
-        return tune_served(
-            scores, self.baseline, self.targets, self.rule, objective=self.params.objective
+        # Of rank 0, so that all ranks choose the same.
+        return of_first(
+            lambda: tune_served(
+                scores, self.baseline, self.targets, self.rule, objective=self.params.objective
+            )
         )
 
     def value(self, served: Tuned) -> float:

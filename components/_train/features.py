@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from joblib import cpu_count  # what a container allows
+from joblib import cpu_count
 from torch import nn
 
 from components._frame.progress import progress
@@ -22,6 +22,7 @@ from longtail.models.classifier import N_POOLS, Classifier
 from longtail.models.encoder import check_length, encoder_digest, load_encoder
 from longtail.models.features import extract_features
 from longtail.models.precision import computes_bf16
+from longtail.models.ranks import fill_from_first, n_ranks, of_first, rank, shared
 
 # Texts that are computed, then kept: what a killed run loses at most.
 PORTION = 512
@@ -30,6 +31,11 @@ PORTION = 512
 def device() -> str:
     """`cuda` if PyTorch sees a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def cores() -> int:
+    """The cores of this process: all that a container allows, shared among the ranks."""
+    return max(1, cpu_count() // n_ranks())
 
 
 def pretrained(labels: list[str], params: Params) -> Classifier:
@@ -68,21 +74,35 @@ def features_of(
     fast = fast and computes_bf16()
     encoder = encoder_digest(model.encoder, model.tokenizer)
     facts = {"encoder": encoder, "length": params.max_length, "fast": fast, "code": _code_digest()}
-    folder, width = scratch("features", facts, ()), N_POOLS * model.encoder.config.hidden_size
+    folder = of_first(lambda: scratch("features", facts, ()))
+    width = N_POOLS * model.encoder.config.hidden_size
     store = FeatureStore(folder / "features.sqlite", width, np.float16 if fast else np.float32)
-    known = store.known(texts)
+
+    def extract(portions: Sequence[list[str]]) -> list[np.ndarray]:
+        return [extract_features(model, p, fast=fast, n_jobs=cores()) for p in portions]
+
+    known = store.known(texts) if rank() == 0 else {}
     # The longest first: in a batch of similar lengths little is padding. Never in the order of a
     # set, which is another one in each process: a feature's last digits depend on its batch.
-    new = sorted(dict.fromkeys(t for t in texts if t not in known), key=len, reverse=True)
+    new = of_first(
+        lambda: sorted(dict.fromkeys(t for t in texts if t not in known), key=len, reverse=True)
+    )
     print(f"features: {len(known):,} texts in the cache, {len(new):,} to compute", flush=True)
     with progress("features", "documents") as show:
-        for start in range(0, len(new), PORTION):
-            portion = new[start : start + PORTION]
-            computed = extract_features(model, portion, fast=fast, n_jobs=cpu_count())
-            store.put(portion, computed)
-            known |= zip(portion, computed.astype(store.dtype), strict=True)
-            show(start + len(portion), len(new))
-    features = np.array([known[text] for text in texts], dtype=np.float32).reshape(-1, width)
+        # Whole portions for each rank: their features do not depend on the number of ranks.
+        portions = [new[start : start + PORTION] for start in range(0, len(new), PORTION)]
+        for start in range(0, len(portions), n_ranks()):
+            some = portions[start : start + n_ranks()]
+            for portion, computed in zip(some, shared(extract, some), strict=True):
+                if rank() == 0:
+                    store.put(portion, computed)
+                    known |= zip(portion, computed.astype(store.dtype), strict=True)
+            show(sum(map(len, portions[: start + len(some)])), len(new))
+    features = np.empty((len(texts), width), dtype=np.float32)
+    if rank() == 0:
+        for row, text in enumerate(texts):
+            features[row] = known[text]
+    fill_from_first(features)
     wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
     if wrong.size:
         raise DataError(

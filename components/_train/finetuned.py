@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,13 +15,15 @@ from components._formats.comparison import COMPARED
 from components._frame.progress import progress
 from components._frame.scratch import scratch
 from components._train.choice import Choice
+from components._train.features import cores
 from components._train.heads import Rows, Trained, with_head
 from components._train.params import Params
 from longtail.frequency import class_frequencies
 from longtail.models.classifier import Classifier
 from longtail.models.encoder import encoder_digest
-from longtail.models.finetune import Documents, FineTuning, fine_tune
+from longtail.models.finetune import Documents, FineTuning, batches_per_rank, fine_tune
 from longtail.models.heads import MakeLoss
+from longtail.models.ranks import n_ranks, of_first, shared
 
 Parts = dict[str, Part]
 SCORED = ("val", "test")
@@ -47,7 +49,7 @@ def finetune_best(
     for name in names:
         loss = losses[name](class_frequencies(train), train.shape[0])
         tuned, epochs = finetune(heads.models[name], name, loss, parts, params)
-        scores = {part: tuned.scores(parts[part].texts) for part in SCORED}
+        scores = {part: _scores(tuned, parts[part].texts) for part in SCORED}
         served = choice.served(scores["val"])
         if choice.value(served) > choice.value(heads.served[name]):
             found.models[name], found.scores[name], found.served[name] = tuned, scores, served
@@ -71,11 +73,13 @@ def finetune(
         "encoder": encoder_digest(start.encoder, start.tokenizer),
         "loss": name,
         "labels": model.labels,
+        # Steps of a checkpoint are steps of so many batches.
+        "batches_per_step": n_ranks() * batches_per_rank(params.finetune.accumulation),
     }
     texts = [text for part in documents for text in parts[part].texts]
     # Val too: it decides on the best epoch, and when to stop.
     targets = [array for part in documents for array in _arrays(parts[part])]
-    checkpoints = scratch("checkpoints", facts, texts, targets)
+    checkpoints = of_first(lambda: scratch("checkpoints", facts, texts, targets))
     with progress(f"fine-tuning {name}", "steps") as show:
         rows = fine_tune(
             model,
@@ -88,8 +92,19 @@ def finetune(
             seed=params.seed,
             progress=show,
         )
-    shutil.rmtree(checkpoints)
+    of_first(lambda: shutil.rmtree(checkpoints))
     return model, [{"loss": name, "profile": "finetune", **row} for row in rows]
+
+
+def _scores(model: Classifier, texts: list[str]) -> np.ndarray:
+    """The scores `(n_docs, n_labels)` of texts, which the ranks share."""
+    rows = np.array_split(np.arange(len(texts)), n_ranks())
+    blocks = [[texts[row] for row in some] for some in rows]
+
+    def scored(mine: Sequence[list[str]]) -> list[np.ndarray]:
+        return [model.scores(block, n_jobs=cores()) for block in mine]
+
+    return np.concatenate(shared(scored, blocks))
 
 
 def _arrays(part: Part) -> Iterator[np.ndarray]:

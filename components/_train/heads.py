@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from joblib import cpu_count  # what a container allows
 from torch import nn
 
 from components._formats.assignment import Part
@@ -16,7 +15,7 @@ from components._formats.comparison import COMPARED
 from components._formats.learned import Learned
 from components._frame.progress import progress
 from components._train.choice import Choice
-from components._train.features import device, features_of
+from components._train.features import cores, device, features_of
 from components._train.params import Params
 from longtail.losses import loss_options, make_loss
 from longtail.models.classifier import Classifier, Head
@@ -160,6 +159,6 @@ def fit_heads(
             how=HeadTraining(**own.model_dump(exclude={"hidden", "dropout", "label_names"})),
             device=device(),
             seed=params.seed,
-            n_jobs=cpu_count(),
+            n_jobs=cores(),
             progress=show,
         )

@@ -35,7 +35,7 @@ class FineTuneParams(Section):
     batch_tokens: int = Field(
         ge=16, le=10_000_000, description="tokens per batch, including padding"
     )
-    accumulation: int = Field(ge=1, le=10_000, description="batches per step")
+    accumulation: int = Field(ge=1, le=10_000, description="batches per step, of all processes")
     frozen_layers: int = Field(
         ge=-1, le=1000, description="0: embeddings only; k: also k layers; -1: none"
     )

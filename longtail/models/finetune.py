@@ -30,6 +30,7 @@ from longtail.models.batching import TokenBudgetSampler, token_budget_batches
 from longtail.models.classifier import Classifier
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, no_bars, silent
+from longtail.models.ranks import n_ranks
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class FineTuning:
         epochs: passes over train at most.
         patience: epochs without a better value on val before training stops.
         batch_tokens: tokens of a batch at most, padding included.
-        accumulation: batches per optimizer step.
+        accumulation: batches per optimizer step, of all ranks together; each has one at least.
         frozen_layers: see `freeze`.
         dropout: of the encoder.
         bf16: mixed precision, if the device computes in it.
@@ -61,6 +62,14 @@ class FineTuning:
     frozen_layers: int
     dropout: float
     bf16: bool
+
+
+def batches_per_rank(accumulation: int) -> int:
+    """The batches that each rank adds up per optimizer step, so that the step stays the same.
+
+    It grows where `accumulation` is no multiple of the number of ranks.
+    """
+    return -(-accumulation // n_ranks())
 
 
 class Documents(Dataset):
@@ -149,7 +158,7 @@ def fine_tune(
 ) -> list[dict[str, Any]]:
     """Train `model` in place; it ends with the weights of its best epoch.
 
-    It trains in several processes if torchrun started them.
+    Ranks (see `longtail.models.ranks`) train together: each computes the gradients of its batches.
 
     Args:
         model: trained from its current weights.
@@ -205,7 +214,8 @@ def make_trainer(
         args=_arguments(how, checkpoints, objective, seed),
         data_collator=Collator(model.tokenizer),
         compute_loss_func=_loss_function(
-            loss.to(model.device), sampler.documents_per_batch * how.accumulation
+            loss.to(model.device),
+            sampler.documents_per_batch * batches_per_rank(how.accumulation),
         ),
         compute_metrics=_val_metrics,
         optimizers=(_optimizer(model, how), None),
@@ -259,7 +269,7 @@ def _arguments(how: FineTuning, checkpoints: Path, objective: str, seed: int) ->
         # Otherwise torchrun's processes would each train alone instead of together over gloo.
         use_cpu=not torch.cuda.is_available(),
         num_train_epochs=how.epochs,
-        gradient_accumulation_steps=how.accumulation,
+        gradient_accumulation_steps=batches_per_rank(how.accumulation),
         warmup_steps=how.warmup,
         lr_scheduler_type="cosine",
         eval_strategy="epoch",

@@ -17,6 +17,7 @@ from longtail.frequency import class_frequencies
 from longtail.models.classifier import Head
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
+from longtail.models.ranks import shared
 from longtail.models.threads import one_thread
 from longtail.splitting.rounds import Plan, Rows
 
@@ -129,7 +130,8 @@ def cross_fit(
 ) -> dict[str, CrossFitted]:
     """Train the heads of every loss and round; the same seed gives the same weights.
 
-    On a CPU one thread trains a head, so the weights do not depend on the number of cores.
+    On a CPU one thread trains a head, so the weights do not depend on the number of cores. Ranks
+    (see `longtail.models.ranks`) share the heads.
 
     Args:
         examples: of train and val.
@@ -141,7 +143,7 @@ def cross_fit(
         device: `cpu` or `cuda`.
         seed: of the weights, and of the order of the documents.
         n_jobs: processes that train heads at the same time, on a CPU.
-        progress: called with the heads trained and in total.
+        progress: called with the heads trained and in total, of this rank.
     """
     n_docs = len(examples.features)
     rounds = [*plan.rounds, *([(np.arange(n_docs), np.arange(0))] if plan.refit else [])]
@@ -162,16 +164,21 @@ def cross_fit(
         for at, (learned, scored) in enumerate(rounds)
     ]
     alone = device != "cpu" or n_docs * how.epochs < SMALL
-    found = []
-    for done in Parallel(1 if alone else n_jobs, return_as="generator")(jobs):
-        found.append(done)
-        progress(len(found), len(jobs))
+
+    def fit(mine: Sequence[Any]) -> list[Any]:
+        done = []
+        for one in Parallel(1 if alone else n_jobs, return_as="generator")(mine):
+            done.append(one)
+            progress(len(done), len(mine))
+        return done
+
+    found = shared(fit, jobs)
     fitted = {}
     for at, name in enumerate(losses):
         heads, scores, histories = zip(*found[at * len(rounds) :][: len(rounds)], strict=True)
         held_out = plan.joined(scores[: len(plan.rounds)])
         assert heads[-1] is not None
-        fitted[name] = CrossFitted(heads[-1], held_out, histories[0])
+        fitted[name] = CrossFitted(heads[-1].to(device), held_out, histories[0])
     return fitted
 
 
@@ -188,7 +195,7 @@ def _fit(
     watched: bool,
     kept: bool,
 ) -> tuple[Head | None, np.ndarray, list[dict[str, Any]]]:
-    """One head if it is kept, its scores of the rows held out, and its history."""
+    """One head on the CPU if it is kept, its scores of the rows held out, and its history."""
     train, others = examples.at(learned), examples.at(scored)
     with one_thread(device):
         head = new_head(train, shape, seed).to(device)
@@ -196,7 +203,8 @@ def _fit(
         history = train_head(
             head, loss, train, how=how, seed=seed, watched=others if watched else None
         )
-        return head.eval() if kept else None, predict(head, others.features), history
+        scores = predict(head, others.features)
+        return head.cpu() if kept else None, scores, history
 
 
 def train_head(

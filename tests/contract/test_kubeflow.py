@@ -72,6 +72,22 @@ def test_compiling_gives_the_golden_file(compiled: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not KFP.exists(), reason="no .venv-kfp; `make kubeflow` makes it")
+def test_gpus_of_a_stage_s_meta_reach_its_pod(compiled: Path, tmp_path: Path) -> None:
+    table = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    table["stages"]["train"]["meta"]["gpus"] = 4
+    text = yaml.safe_dump(table, sort_keys=False)
+    (tmp_path / "dvc.yaml").write_text(text, encoding="utf-8")
+    done = compile_pipeline(compiled, LONGTAIL_REPO=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    pipeline, _ = yaml.safe_load_all(compiled.read_text(encoding="utf-8"))
+    container = pipeline["deploymentSpec"]["executors"]["exec-train"]["container"]
+    accelerator = container["resources"]["accelerator"]
+    assert (accelerator["resourceType"], accelerator["resourceCount"]) == ("nvidia.com/gpu", "4")
+    assert container["args"][5:9] == ["python", "-m", "components._frame.on_gpu", "4"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not KFP.exists(), reason="no .venv-kfp; `make kubeflow` makes it")
 def test_secrets_are_references(compiled: Path) -> None:
     settings = {"MLFLOW_TRACKING_URI": "https://me:planted@mlflow.example", "AWS_REGION": "eu-1"}
     assert compile_pipeline(compiled, **settings).returncode == 0

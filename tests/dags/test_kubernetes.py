@@ -64,7 +64,7 @@ def pods_file(tmp_path: Path, monkeypatch: Any) -> Path:
 
 def test_one_file_changes_all_pods_and_one_step_s(pods_file: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    train = pod_of(Step("train", ("python",), "train", memory="4G", gpu=True))
+    train = pod_of(Step("train", ("python",), "train", memory="4G", gpus=4))
     split = pod_of(Step("split", ("python",), "data"))
     for pod in (train, split):
         validate(pod)
@@ -73,8 +73,8 @@ def test_one_file_changes_all_pods_and_one_step_s(pods_file: Path, monkeypatch: 
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
     [base] = train["spec"]["containers"]
     assert base["resources"] == {
-        "limits": {"cpu": "8", "memory": "4G", "nvidia.com/gpu": "1"},
-        "requests": {"cpu": "8", "memory": "4G", "nvidia.com/gpu": "1"},
+        "limits": {"cpu": "8", "memory": "4G", "nvidia.com/gpu": "4"},
+        "requests": {"cpu": "8", "memory": "4G", "nvidia.com/gpu": "4"},
     }
     assert [v["value"] for v in base["env"] if v["name"] == "OMP_NUM_THREADS"] == ["8"]
     assert len(base["volumeMounts"]) == 2

@@ -145,14 +145,15 @@ def test_a_store_relative_to_the_working_folder_is_rejected(monkeypatch: Any) ->
 def test_memory_and_gpu_of_a_stage_s_meta_reach_its_container(monkeypatch: Any) -> None:
     from dags import nightly_retraining as nightly
 
-    stage = replace(nightly.STAGES[0], meta={"image": "train", "memory": "2G", "gpu": True})
+    stage = replace(nightly.STAGES[0], meta={"image": "train", "memory": "2G", "gpus": 4})
     monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner="docker"))
     container = nightly.stage_task(stage)
     assert container.mem_limit == "2G"
-    assert [request["Capabilities"] for request in container.device_requests] == [[["gpu"]]]
+    [request] = container.device_requests
+    assert (request["Count"], request["Capabilities"]) == (4, [["gpu"]])
     monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner="kubernetes"))
     limits = nightly.stage_task(stage).container_resources.limits
-    assert limits == {"memory": "2G", "nvidia.com/gpu": "1"}
+    assert limits == {"memory": "2G", "nvidia.com/gpu": "4"}
     plain = nightly.stage_task(nightly.STAGES[0])
     assert plain.container_resources.limits == {}
 
@@ -163,9 +164,12 @@ def test_a_stage_that_needs_a_gpu_does_not_run_without(runner: str, monkeypatch:
 
     monkeypatch.setattr(nightly, "SETTINGS", replace(nightly.SETTINGS, runner=runner))
     stage = nightly.STAGES[0]
-    demanding = replace(stage, meta=stage.meta | {"gpu": True})
+    demanding = [
+        replace(stage, meta=stage.meta | wish) for wish in ({"gpu": True}, {"gpus": 1}, {"gpus": 2})
+    ]
     found = [
         getattr(task, "argv", None) or getattr(task, "command", None) or task.cmds
-        for task in map(nightly.stage_task, (stage, demanding))
+        for task in map(nightly.stage_task, (stage, *demanding))
     ]
-    assert found == [list(stage.argv), [*ON_GPU, *stage.argv]]
+    one, two = ([*ON_GPU, n, *stage.argv] for n in "12")
+    assert found == [list(stage.argv), one, one, two]

@@ -115,3 +115,43 @@ def test_half_a_lock_file_is_said_with_the_way_out(tmp_path: Path, text: str) ->
     assert load_lock(path) == {}
     path.write_text("stages: {a: {cmd: b}}\n")
     assert load_lock(path) == {"a": {"cmd": "b"}}
+
+
+@pytest.mark.parametrize(
+    ("meta", "gpus", "processes"),
+    [
+        ({}, 0, 1),
+        ({"gpu": True}, 1, 1),
+        ({"gpus": 1}, 1, 1),
+        ({"gpus": 4}, 4, 4),
+        ({"processes": 2}, 0, 2),
+        ({"gpus": 2, "processes": 2}, 2, 2),
+    ],
+)
+def test_a_stage_has_a_process_per_gpu_or_as_many_as_it_says(
+    tmp_path: Path, meta: dict[str, Any], gpus: int, processes: int
+) -> None:
+    [stage] = load(tmp_path, {"train": row("train", deps=[], meta={"image": "train"} | meta)})
+    assert (stage.gpus, stage.processes) == (gpus, processes)
+    prefix = ("python", "-m", "components._frame.on_gpu", str(gpus)) if gpus else ()
+    assert stage.command == (*prefix, *stage.argv)
+
+
+@pytest.mark.parametrize(
+    ("name", "meta", "problem"),
+    [
+        ("train", {"gpus": "two"}, "'train' has `gpus: two`; expected a number from 0 on"),
+        ("train", {"gpus": True}, "`gpus: True`; expected a number"),
+        ("train", {"gpus": -1}, "`gpus: -1`; expected a number from 0 on"),
+        ("train", {"processes": 0}, "`processes: 0`; expected a number from 1 on"),
+        ("train", {"gpus": 2, "processes": 4}, "take `processes` out"),
+        ("report", {"gpus": 2}, "`gpus: 2`, but only train shares its work"),
+        ("report", {"processes": 2}, "`processes: 2`, but only train shares its work"),
+    ],
+)
+def test_gpus_and_processes_that_a_stage_cannot_use_are_refused(
+    tmp_path: Path, name: str, meta: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ProjectError) as caught:
+        load(tmp_path, {name: row(name, deps=[], meta={"image": "train"} | meta)})
+    assert problem in str(caught.value)
