@@ -154,9 +154,14 @@ def doccano_labels(labels: Sequence[str]) -> str:
     """The file for doccano's Labels, Actions, Import Labels.
 
     Raises:
-        DataError: a label is too long for doccano.
+        DataError: a label is too long for doccano, or has blanks around it, which doccano removes.
     """
     for label in labels:
+        if label != label.strip():
+            raise DataError(
+                f"the label {label!r:.80} begins or ends with a blank, which doccano removes; "
+                "rename the label, or use Label Studio."
+            )
         if len(label) > MAX_DOCCANO_LABEL:
             raise DataError(
                 f"the label {label!r:.80} has {len(label):,} characters, and doccano takes "

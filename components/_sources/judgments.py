@@ -38,7 +38,7 @@ def judged_source(
 
 
 def folded(files: Sequence[Rows]) -> Rows:
-    """One row per document, that of its latest judgment; at the same time, or without one, the last.
+    """One row per document, that of its latest judgment; of those without a time, the last.
 
     Args:
         files: with one row per judgment.
@@ -144,6 +144,6 @@ def _key(row: dict[str, Any]) -> tuple[str, str]:
 def _news(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
     if old is None:
         return True
-    same = sorted(old["labels"]) == sorted(new["labels"])
-    later = _time(new) > _time(old) or (_time(new) == _time(old) and not same)
-    return later or (new["annotated_at"] is None and not same)
+    if new["annotated_at"] is None or _time(new) == _time(old):
+        return sorted(old["labels"]) != sorted(new["labels"])
+    return _time(new) > _time(old)

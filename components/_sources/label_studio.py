@@ -33,7 +33,7 @@ def read_label_studio(path: Path, file_format: FileFormat) -> Rows:
     people = dict(_people(tasks))
     rows: list[dict[str, Any]] = []
     left: Counter[str] = Counter()
-    found: Counter[tuple[str, str]] = Counter()
+    found: Counter[tuple[Any, Any]] = Counter()
     for task in tasks:
         done = [entry for entry in task["annotations"] if not entry.get("was_cancelled")]
         left["skipped annotations"] += len(task["annotations"]) - len(done)
@@ -128,7 +128,7 @@ def _check_found(
     path: Path,
     rows: Sequence[dict[str, Any]],
     left: Counter[str],
-    found: Counter[tuple[str, str]],
+    found: Counter[tuple[Any, Any]],
     file_format: FileFormat,
 ) -> None:
     if not rows:

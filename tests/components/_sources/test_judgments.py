@@ -28,8 +28,8 @@ def added(folder: Path, *files: Rows, unwanted: frozenset[str] = frozenset()) ->
     add(path, files, lambda ids: unwanted & set(ids))
     if not path.exists():
         return []
-    frame = pd.read_parquet(path)
-    return [(row.id, row.annotator, sorted(row.labels)) for row in frame.itertuples()]
+    rows = pq.read_table(path).to_pylist()
+    return [(row["id"], row["annotator"], sorted(row["labels"])) for row in rows]
 
 
 def test_the_latest_judgment_is_the_row_and_the_latest_of_each_annotator_is_kept():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from components import ingest
@@ -52,8 +53,8 @@ def run(*arguments: str) -> None:
 
 
 def judgments() -> dict[tuple[str, str], list[str]]:
-    frame = pd.read_parquet("data/annotations.parquet")
-    return {(row.id, row.annotator): list(row.labels) for row in frame.itertuples()}
+    rows = pq.read_table("data/annotations.parquet").to_pylist()
+    return {(row["id"], row["annotator"]): row["labels"] for row in rows}
 
 
 def changed(path: Path, change: Any) -> Path:
@@ -144,7 +145,9 @@ def test_a_later_export_needs_update_and_keeps_the_other_judgments(folder):
     assert list(frame.loc["doc-1", "labels"]) == ["crude oil"]
 
 
-def test_a_forgotten_document_does_not_come_back_as_a_judgment(folder):
+def test_a_forgotten_document_does_not_come_back_as_a_judgment(folder, monkeypatch):
+    monkeypatch.setenv("LONGTAIL_CACHE", str(folder / "cache"))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
     run("label_studio", str(EXPORT))
     Path("gone.txt").write_text("doc-1\n", encoding="utf-8")
     run("--forget", "gone.txt")
