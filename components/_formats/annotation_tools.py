@@ -16,6 +16,7 @@ from longtail.errors import DataError, ParameterError, unknown_name
 TEXT, LABELS = "text", "labels"  # the names of both tags in Label Studio's labeling config
 # What a task says beside the document, which is no part of the corpus.
 HINTS = ("reasons", "suggested", "suggested_by")
+NO_WIDTH = "\u200b"
 MAX_DOCCANO_LABEL = 100  # characters
 
 
@@ -116,7 +117,11 @@ def labeling_config(labels: Sequence[str]) -> str:
     ElementTree.SubElement(view, "Filter", name="filter", toName=LABELS)
     choices = ElementTree.SubElement(view, "Choices", name=LABELS, toName=TEXT, choice="multiple")
     for label in labels:
-        ElementTree.SubElement(choices, "Choice", value=label)
+        # Label Studio takes `$name` for a field of the task: what is shown has a mark of no width
+        # after each dollar, and the alias, which goes into the annotation, is the label itself.
+        shown = label.replace("$", f"${NO_WIDTH}")
+        own = {"value": label} if shown == label else {"value": shown, "alias": label}
+        ElementTree.SubElement(choices, "Choice", own)
     ElementTree.indent(view)
     text = ElementTree.tostring(view, encoding="unicode") + "\n"
     try:

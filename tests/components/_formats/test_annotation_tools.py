@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,7 +48,10 @@ def queue_of(documents: dict[str, str], labels: list[str]) -> list[Queued]:
 
 
 def choices_of(path: Path) -> list[str]:
-    return [choice.attrib["value"] for choice in ElementTree.parse(path).iter("Choice")]
+    """What Label Studio writes into an annotation for each choice: its alias, else its value."""
+    choices = [choice.attrib for choice in ElementTree.parse(path).iter("Choice")]
+    assert not any(re.search(r"\$\w", choice["value"]) for choice in choices)  # a field of the task
+    return [choice.get("alias", choice["value"]) for choice in choices]
 
 
 def answer(task: dict[str, Any], labels: list[str], number: int) -> dict[str, Any]:
