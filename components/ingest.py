@@ -14,11 +14,13 @@ from components._frame.exit_codes import TemporaryError
 from components._frame.files import check_replaceable, locked
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
-from components._sources import merge, origins
+from components._sources import judgments, merge, origins
 from components._sources.csv_files import CSV
 from components._sources.debian import DEBIAN, read_debian
+from components._sources.doccano import DOCCANO
 from components._sources.forget import Forgetting, read_ids, read_list, write_list
 from components._sources.jsonl_files import JSONL
+from components._sources.label_studio import LABEL_STUDIO
 from components._sources.onehot import ONEHOT
 from components._sources.parquet_files import PARQUET
 from components._sources.reuters import REUTERS
@@ -58,6 +60,8 @@ SOURCES = {
     "jsonl": JSONL,
     "csv": CSV,
     "onehot": ONEHOT,
+    "label_studio": LABEL_STUDIO,
+    "doccano": DOCCANO,
 }
 
 
@@ -138,6 +142,7 @@ def _merged(
             else f"No documents in {sources}, expected at least one."
         )
     forgetting.carry_out(path.parent)
+    judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
     n_forgotten = len(forgetting.gone)
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
     counts += f", {n_forgotten:,} forgotten" if n_forgotten else ""

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from components._cli.queue_params import Params, checked_strategy
+from components._formats.annotation_tools import TOOLS, checked_tool, write_tasks
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
 from components._formats.queue_file import Queued, write_queue, writer_of
@@ -186,6 +187,9 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
     help="Parquet, JSON Lines or CSV, by its extension",
 )
 @click.option(
+    "--tool", metavar="|".join(TOOLS), help="write tasks for it, and its labels to a file beside"
+)
+@click.option(
     "--size", type=click.IntRange(min=1), default=200, show_default=True, help="documents wanted"
 )
 @click.option(
@@ -203,6 +207,7 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
 def command(
     input: Path,
     output: Path,
+    tool: str | None,
     size: int,
     strategy: str | None,
     model: str | None,
@@ -213,7 +218,9 @@ def command(
 ) -> None:
     """Read the pool, leave out what is known, score the rest, choose, write."""
     check_output(output, input)
-    writer_of(output)
+    tasks_for = None if tool is None else checked_tool(tool, output)
+    if tasks_for is None:
+        writer_of(output)
     params = load_params("queue", Params)
     name = params.strategy if strategy is None else checked_strategy(strategy)
     batch_docs = load_params("predict", PredictParams).batch_docs
@@ -228,7 +235,12 @@ def command(
     rows, at_random = draw(
         pool, size, strategy=name, random_share=params.random_share, seed=params.seed
     )
-    write_queue(queued(docs, scored, pool, rows, at_random, name), output)
+    found = queued(docs, scored, pool, rows, at_random, name)
+    if tasks_for is None:
+        write_queue(found, output)
+    else:
+        beside = write_tasks(found, scored.labels, output, tasks_for, asked)
+        print(f"queue: the labels for {tool} are in {beside}.", file=sys.stderr)
 
 
 if __name__ == "__main__":

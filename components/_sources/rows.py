@@ -28,6 +28,7 @@ class FileFormat:
     separator: str | None = None
     encoding: str = "utf-8"
     metadata_columns: tuple[str, ...] = ()
+    empty_labels: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class Rows:
         source: the file or the name of the source.
         columns: of equal length.
         lines: the line on which each row starts; None if the source has no lines.
+        judgments: columns id, annotator, labels and annotated_at, if the source has several
+            annotators per document.
     """
 
     source: str
     columns: dict[str, list[Any]]
     lines: Sequence[int] | None = None
+    judgments: dict[str, list[Any]] | None = None
 
     @classmethod
     def of_records(cls, source: str, records: Sequence[dict[str, Any]]) -> Rows:
@@ -102,6 +106,19 @@ def named(
 
 
 def typed(rows: Rows, file_format: FileFormat) -> Rows:
+    """Check and convert rows with ids that are unique; DataError at the first bad value."""
+    rows = converted(rows, file_format)
+    first: dict[str, int] = {}
+    for i, identity in enumerate(rows.columns["id"]):
+        if first.setdefault(identity, i) != i:
+            raise DataError(
+                f"{rows.where(i)}, column 'id': {identity!r:.80} also appears in row "
+                f"{first[identity] + 1}; ids must be unique."
+            )
+    return rows
+
+
+def converted(rows: Rows, file_format: FileFormat) -> Rows:
     """Check and convert all columns of the contract; DataError at the first bad value."""
     columns = {}
     readers: dict[str, Callable[[Any], Any]] = {
@@ -122,13 +139,6 @@ def typed(rows: Rows, file_format: FileFormat) -> Rows:
             columns[name] = _column(rows, name, values, readers[name])
         else:
             columns[name] = one_type(rows.source, name, values)
-    first: dict[str, int] = {}
-    for i, identity in enumerate(columns["id"]):
-        if first.setdefault(identity, i) != i:
-            raise DataError(
-                f"{rows.where(i)}, column 'id': {identity!r:.80} also appears in row "
-                f"{first[identity] + 1}; ids must be unique."
-            )
     return Rows(rows.source, columns, rows.lines)
 
 

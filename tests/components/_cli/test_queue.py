@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -92,6 +93,27 @@ def test_every_strategy_queues_what_there_is(
     assert "60 documents are left, fewer than 200" in capsys.readouterr().err
 
 
+def test_tasks_for_a_tool_say_the_same_as_the_queue(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked("--size", "20", "--output", "plain.jsonl")
+    asked("--size", "20", "--tool", "label_studio", "--output", "tasks.json")
+    assert "the labels for label_studio are in tasks.labels.xml" in capsys.readouterr().err
+    rows = [json.loads(line) for line in Path("plain.jsonl").read_text().splitlines()]
+    tasks = json.loads(Path("tasks.json").read_text())
+    assert [task["data"]["id"] for task in tasks] == [row["id"] for row in rows]
+    assert [task["data"]["reasons"] for task in tasks] == [row["reasons"] for row in rows]
+    for row, task in zip(rows, tasks, strict=True):
+        predictions = task.get("predictions", [])
+        assert [entry["model_version"] for entry in predictions] == [MODEL] * bool(row["labels"])
+        for entry in predictions:
+            assert entry["result"][0]["value"]["choices"] == row["labels"]
+    with predict.opened(MODEL) as served:
+        labels = list(served.labels)
+    choices = ElementTree.parse("tasks.labels.xml").iter("Choice")
+    assert [choice.attrib["value"] for choice in choices] == labels
+
+
 def test_csv_joins_lists_and_runs_no_formula(tmp_path: Path) -> None:
     row = Queued("a", "=1+1", ["x", "y"], [0.9, 0.5], "tail_gain", ["x: why", "y: why"])
     write_queue([row], tmp_path / "queue.csv")
@@ -132,6 +154,8 @@ REFUSED: dict[str, tuple[str | None, list[str], type[Exception], str]] = {
     ),
     "strategy": (None, ["--strategy", "tailgain"], ParameterError, "mean 'tail_gain'"),
     "extension": (None, ["--output", "q.xls"], ParameterError, "extension of --output"),
+    "tool": (None, ["--tool", "prodigy"], ParameterError, "--tool 'prodigy'"),
+    "file of a tool": (None, ["--tool", "label_studio"], ParameterError, r"reads \.json, got 'ref"),
     "folder": (None, ["--output", "data"], DataError, "data is a folder"),
     "input": (None, ["--output", "bad.jsonl"], ParameterError, "is the input"),
     "champion": (None, ["--model", "models:/longtail@champion"], DataError, "longtail history"),

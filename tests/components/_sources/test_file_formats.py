@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components._sources.csv_files import read_csv
+from components._sources.doccano import read_doccano
 from components._sources.jsonl_files import read_jsonl
+from components._sources.label_studio import read_label_studio
 from components._sources.onehot import read_onehot
 from components._sources.parquet_files import read_parquet
 from components._sources.rows import FileFormat
@@ -18,7 +20,7 @@ from components.ingest import SOURCES
 from longtail.errors import DataError, ParameterError
 
 READ = {"csv": read_csv, "tsv": read_csv, "onehot": read_onehot, "jsonl": read_jsonl}
-READ["parquet"] = read_parquet
+READ |= {"parquet": read_parquet, "label_studio": read_label_studio, "doccano": read_doccano}
 FILES = {"paths"}
 
 
@@ -114,6 +116,9 @@ def test_a_text_beyond_the_limit_is_refused(tmp_path, monkeypatch):
 
 H = "id,text,labels\n"
 J = '{"id": "1", "text": "x", "labels": ["a"]}\n'
+L = """[{"id": 5, "data": {"id": "1", "text": "x"}, "annotations": [{"id": 6, "completed_by": 1,
+"updated_at": "2026-01-02T03:04:05Z", "result": [
+{"from_name": "labels", "to_name": "text", "type": "choices", "value": {"choices": ["a"]}}]}]}]"""
 FAULTS = [
     ("csv", "", "in.csv is empty"),
     ("csv", "\n\n", "only blank lines"),
@@ -150,6 +155,35 @@ FAULTS = [
     ("jsonl", J.replace('"x"', '"\\ud800"'), "row 1.*'text'.*surrogate"),
     ("jsonl", J.replace('["a"]', "[1]"), "row 1.*'labels': expected a string, got int 1"),
     ("jsonl", J.replace('"1"', "true"), "row 1.*'id': expected a string, got bool True"),
+    ("doccano", J.replace("labels", "tags"), "no column 'labels'.*, 'tags'. Name it"),
+    ("doccano", J.replace('["a"]', "[]"), "none of 1 documents has labels.*--empty-labels"),
+    ("doccano", J + "\n" + J.replace('["a"]', "[[0, 4, 7]]"), r"row 2 \(line 3\), column 'labels'"),
+    ("doccano", "PK\x03\x04 all.zip", "a ZIP archive.*unpack it"),
+    ("label_studio", "{", "not valid JSON"),
+    ("label_studio", "{}", "expected a list of tasks, got dict"),
+    ("label_studio", "[]", "no tasks"),
+    ("label_studio", "[7]", "task 1: expected an object, got int"),
+    ("label_studio", '[{"id": 1, "annotation_id": 2}]', "task 1 is of the format JSON_MIN"),
+    ("label_studio", '[{"data": {"text": "x"}}]', "task 1.*`annotations`.*got 'data'"),
+    ("label_studio", '[{"data": {}, "annotations": [7]}]', "task 1: expected annotations that are"),
+    (
+        "label_studio",
+        '[{"id": 5, "data": {}, "annotations": [{"id": 6, "result": "x"}]}]',
+        "task 5, annotation 6: expected `result`.*'x'",
+    ),
+    (
+        "label_studio",
+        '[{"data": {}, "annotations": []}, {"data": {}, "annotations": [{"was_cancelled": true}]}]',
+        r"no annotations \(1 skipped annotations, 1 tasks without an annotation\)",
+    ),
+    (
+        "label_studio",
+        L.replace('"labels"', '"topic"'),
+        r"no choices named 'labels'.*'topic \(choices",
+    ),
+    ("label_studio", L.replace('"choices"', '"labels"'), r"no choices named.*'labels \(labels\)'"),
+    ("label_studio", L.replace('"text"', '"body"'), "no column 'text' for the text.*'id', 'body'"),
+    ("label_studio", L.replace("2026", "soon"), "row 1, column 'annotated_at': expected a date"),
     ("parquet", b"PAR1 cut", "not a readable Parquet file"),
     ("parquet", {"id": [1.5], "text": ["x"], "labels": [["a"]]}, "row 1, column 'id'.*float"),
     ("parquet", {"id": ["1", None], "text": ["", ""], "labels": [[], []]}, "row 2, column 'id'"),
