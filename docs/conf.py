@@ -30,7 +30,8 @@ exclude_patterns = ["_ext"]
 # Strict: `make docs` turns every warning into an error, a reference without a target too.
 nitpicky = True
 # The types of other libraries in signatures: their pages are on the web, and the build needs none.
-nitpick_ignore_regex = [("py:.*", r"(?!longtail\.).*")]
+# A type variable has no page.
+nitpick_ignore_regex = [("py:.*", r"(?!longtail\.).*"), ("py:class", r".*\.T")]
 
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 4
