@@ -42,8 +42,9 @@ def left_out(
     Returns:
         `KEPT` or one of `REASONS`, `(n_docs,)` object.
 
-    >>> left_out(["a"], ["A cat!"], ["a", "b", "c", "d"], ["new", "a cat", "new", "New."], 0.8)
-    array(['already labeled', 'already labeled', '', 'copies of others in the pool'], dtype=object)
+    >>> pool = ["new", "a cat", "new", "New."]
+    >>> left_out(["a"], ["A cat!"], ["a", "b", "c", "d"], pool, 0.8).tolist()
+    ['already labeled', 'already labeled', '', 'copies of others in the pool']
     """
     why = np.full(len(ids), KEPT, object)
     known, keys = text_keys(known_texts), text_keys(texts)
