@@ -129,7 +129,11 @@ def _merged(
     n_added = n_changed = n_corrected = n_frozen = n_retired = 0
     for rows in batches:
         columns, added, changed = merge.merge(
-            columns, rows, mode == "update", files, skip=forgetting.refused(rows)
+            columns,
+            rows,
+            mode == "update",
+            files,
+            skip=forgetting.refused(rows) | judgments.outdated(columns, rows),
         )
         n_added, n_changed = n_added + added, n_changed + changed
     if corrections is not None:
@@ -141,20 +145,18 @@ def _merged(
             if forgetting.gone
             else f"No documents in {sources}, expected at least one."
         )
-    forgetting.carry_out(path.parent)
-    judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
     n_forgotten = len(forgetting.gone)
+    same = not (n_added or n_changed or n_corrected or n_forgotten)
+    recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
+    if (freeze or not same) and old_ids and (assignment or recorded.exists()):
+        n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
+    # From here on it is written; what can be wrong has been found.
+    judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
+    forgetting.carry_out(path.parent)
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
     counts += f", {n_forgotten:,} forgotten" if n_forgotten else ""
-    same = not (n_added or n_changed or n_corrected or n_forgotten)
-    unchanged = f"nothing new, left unchanged ({len(old_ids):,} documents)."
-    if same and not freeze:
-        return unchanged
-    recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
-    if old_ids and (assignment or recorded.exists()):
-        n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
     if same and not (n_frozen or n_retired):
-        return unchanged
+        return f"nothing new, left unchanged ({len(old_ids):,} documents)."
     origins.write(files, path.with_name(ORIGINS))
     merge.save(columns, path)
     n_docs, n_pairs = len(columns["id"]), sum(map(len, columns["labels"]))

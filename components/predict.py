@@ -180,7 +180,7 @@ def check_output(output: Path, input: Path | None) -> None:
     """Check that a file may be written at `output`, and that it is not the input."""
     check_replaceable(output)
     if input is not None and input.exists() and output.exists() and input.samefile(output):
-        raise ParameterError(f"--output is the input, {input}; pass another file.")
+        raise ParameterError(f"{output} is the input; pass another --output.")
 
 
 def _write(records: Iterable[Row], path: Path | None) -> None:

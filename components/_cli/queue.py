@@ -19,17 +19,19 @@ from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
 from components._formats.queue_file import Queued, write_queue, writer_of
 from components._formats.records import RECORDS, Reading
+from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
 from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry.evidence import ASSIGNMENT
 from components._registry.worker import ServedError
+from components._sources.forget import read_list
 from components.predict import Params as PredictParams
 from components.predict import batched, check_output, kind_of, opened, read_documents
 from longtail.annotation.pool import KEPT, REASONS, left_out
 from longtail.annotation.queue import BY_FEATURES, RANDOM, STRATEGIES, Pool, draw, merits
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode
 from longtail.validation.label_errors import text_features
@@ -38,6 +40,7 @@ CORPUS = Path("data/corpus.parquet")
 N_FEATURES = 256  # of the reduced TF-IDF
 SHOWN = 3  # labels named as reasons of a document
 AT_RANDOM = "drawn at random"
+FORGOTTEN = "to be forgotten"
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def read_pool(reading: Reading, kind: str, column: str) -> Documents:
     texts: dict[str, str] = {}
     ids: list[str] = []
     for name, text in read_documents(reading, kind, column):
-        name = name or f"pool-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        name = (name or "").strip() or f"pool-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
         if texts.setdefault(name, text) != text:
             raise DataError(
                 f"{reading.source}: the id {name!r:.80} appears twice, with different texts; "
@@ -92,17 +95,29 @@ def without_known(
     Raises:
         DataError: none is.
     """
+    forgotten, n_docs = read_list(CORPUS.parent.parent / LIST), len(pool.ids)
+    pool = pool.at(np.flatnonzero([digest_of(name) not in forgotten for name in pool.ids]))
     known = corpus["id"].tolist(), corpus["text"].tolist()
     why = left_out(*known, pool.ids, pool.texts, similarity)
-    counts = Counter(why.tolist())
-    told = ", ".join(f"{counts[reason]:,} {reason}" for reason in REASONS if counts[reason])
+    counts = Counter({FORGOTTEN: n_docs - len(why)}) + Counter(why.tolist())
+    told = ", ".join(f"{counts[why]:,} {why}" for why in (FORGOTTEN, *REASONS) if counts[why])
     if not counts[KEPT]:
         raise DataError(
-            f"{source}: all {len(why):,} documents are left out ({told}); pass other texts."
+            f"{source}: all {n_docs:,} documents are left out ({told}); pass other texts."
         )
     if told:
-        print(f"queue: of {len(why):,} documents, left out: {told}.", file=sys.stderr)
+        print(f"queue: of {n_docs:,} documents, left out: {told}.", file=sys.stderr)
     return pool.at(np.flatnonzero(why == KEPT))
+
+
+def _check_writable(path: Path, input: Path) -> None:
+    """Check that the queue may go to `path`: not the pool, and not among the pipeline's data."""
+    check_output(path, input)
+    if CORPUS.parent.resolve() in path.resolve().parents:
+        raise ParameterError(
+            f"--output: {path} is among the data of the pipeline, which `longtail ingest` alone "
+            f"writes; pass a path outside of {CORPUS.parent}/."
+        )
 
 
 def score(texts: Sequence[str], model: str, size: int) -> Scored:
@@ -217,10 +232,12 @@ def command(
     separator: str | None,
 ) -> None:
     """Read the pool, leave out what is known, score the rest, choose, write."""
-    check_output(output, input)
+    _check_writable(output, input)
     tasks_for = None if tool is None else checked_tool(tool, output)
     if tasks_for is None:
         writer_of(output)
+    else:
+        _check_writable(output.with_suffix(tasks_for.labels_suffix), input)
     params = load_params("queue", Params)
     name = params.strategy if strategy is None else checked_strategy(strategy)
     batch_docs = load_params("predict", PredictParams).batch_docs

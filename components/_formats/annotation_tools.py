@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from components._formats.queue_file import Queued
-from components._frame.files import check_replaceable, written
+from components._frame.files import written
 from longtail.errors import DataError, ParameterError, unknown_name
 
 TEXT, LABELS = "text", "labels"  # the names of both tags in Label Studio's labeling config
@@ -42,7 +42,6 @@ def checked_tool(name: str, path: Path) -> Tool:
 
     Raises:
         ParameterError: there is none, or it does not read files of this extension.
-        DataError: the file with the labels cannot be written.
     """
     if name not in TOOLS:
         raise unknown_name("--tool", name, TOOLS)
@@ -52,7 +51,6 @@ def checked_tool(name: str, path: Path) -> Tool:
             f"--output: {name} reads {tool.suffix}, got {path.name!r:.80}; pass a path that ends "
             f"in {tool.suffix}."
         )
-    check_replaceable(path.with_suffix(tool.labels_suffix))
     return tool
 
 

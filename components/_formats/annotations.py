@@ -42,10 +42,15 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
             )
         optional = {name: kind for name, kind in OPTIONAL.items() if name in table.column_names}
         typed = (wanted | optional).items()
-        columns = {name: table.column(name).cast(kind) for name, kind in typed}
+        # Finer times than microseconds are cut, as the corpus's are.
+        columns = {
+            name: table.column(name).cast(kind, safe=not pa.types.is_timestamp(kind))
+            for name, kind in typed
+        }
         for column in columns.values():
             column.validate(full=True)  # other tools write strings that are no UTF-8
-    except (pa.ArrowException, OSError) as error:
+        lists = {name: column.to_pylist() for name, column in columns.items()}
+    except (pa.ArrowException, OSError, OverflowError) as error:  # a year beyond 9999
         raise DataError(
             f"{path} is not a readable file of judgments ({error}); expected id (string), "
             "annotator (string), labels (list of strings), and optionally annotated_at "
@@ -55,7 +60,7 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
         if column.null_count and name in wanted:
             row = column.is_null().to_pylist().index(True) + 1
             raise DataError(f"{path}: row {row}, column {name!r} is null; fill or remove the row.")
-    return {name: column.to_pylist() for name, column in columns.items()}
+    return lists
 
 
 def read_allowed(path: Path) -> AllowedLabels:

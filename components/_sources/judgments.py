@@ -119,12 +119,12 @@ def add(path: Path, batches: Sequence[Rows], unwanted: Callable[[list[str]], Set
     new = [row for row in new if row["id"] not in refused]
     read_annotations(path)
     old = pq.read_table(path) if path.exists() else SCHEMA.empty_table()
-    if "annotated_at" in old.column_names:
-        at = old.column_names.index("annotated_at")
-        old = old.set_column(
-            at, "annotated_at", old.column(at).cast(pa.timestamp("us"), safe=False)
-        )
+    for at, name in enumerate(old.column_names):
+        if name in SCHEMA.names:  # other tools write other kinds of strings and times
+            kind = SCHEMA.field(name).type
+            old = old.set_column(at, name, old.column(at).cast(kind, safe=False))
     rows = {_key(row): row for row in sorted(old.to_pylist(), key=_time)}
+    _check_people(path, [*rows.values(), *new])
     changed = [row for row in new if _news(rows.get(_key(row)), row)]
     if not changed:
         return
@@ -137,6 +137,44 @@ def add(path: Path, batches: Sequence[Rows], unwanted: Callable[[list[str]], Set
     print(f"{path}: {len(changed):,} judgments are new or changed, {len(both):,} in all.")
 
 
+def outdated(columns: dict[str, list[Any]], rows: Rows) -> set[str]:
+    """The ids of which the corpus has a later judgment than `rows`; says how many there are.
+
+    Args:
+        columns: of the corpus.
+        rows: of a source; only one of judgments has outdated rows.
+    """
+    if rows.judgments is None or not {"annotated_at"} <= columns.keys() & rows.columns.keys():
+        return set()
+    known = dict(zip(columns["id"], columns["annotated_at"], strict=True))
+    given = zip(rows.columns["id"], rows.columns["annotated_at"], strict=True)
+    found = {name for name, at in given if at and known.get(name) and known[name] > at}
+    if found:
+        print(f"{rows.source}: the corpus has later judgments of {len(found):,} documents.")
+    return found
+
+
+def _check_people(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Refuse a person who is called by a number in one export, and by an email in another."""
+    seen: dict[Any, str] = {}
+    for row in rows:
+        if row.get("annotated_at") is None:
+            continue
+        key = (row["id"], row["annotated_at"], *_labels(row))
+        names = {seen.setdefault(key, row["annotator"]), row["annotator"]}
+        if any(map(str.isdigit, names)) and any("@" in name for name in names):
+            raise DataError(
+                f"{path}: the same judgment of document {row['id']!r:.80} is given by "
+                f"{' and by '.join(sorted(names))}: one person, called by a number in one export "
+                "and by an email in another. Export all in one way, remove that file, and ingest "
+                "the exports again."
+            )
+
+
+def _labels(row: dict[str, Any]) -> list[str]:
+    return sorted(row["labels"], key=str)
+
+
 def _key(row: dict[str, Any]) -> tuple[str, str]:
     return row["id"], row["annotator"]
 
@@ -145,5 +183,5 @@ def _news(old: dict[str, Any] | None, new: dict[str, Any]) -> bool:
     if old is None:
         return True
     if new["annotated_at"] is None or _time(new) == _time(old):
-        return sorted(old["labels"]) != sorted(new["labels"])
+        return _labels(old) != _labels(new)
     return _time(new) > _time(old)

@@ -86,12 +86,36 @@ def _check_task(where: str, task: Any) -> None:
 
 def _result(path: Path, task: dict[str, Any], entry: dict[str, Any]) -> list[dict[str, Any]]:
     result = entry.get("result") or []
-    if not isinstance(result, list) or not all(isinstance(item, dict) for item in result):
+    where = f"{path}: task {task.get('id')!r:.20}, annotation {entry.get('id')!r:.20}"
+    if not isinstance(result, list) or not all(map(_is_result, result)):
         raise DataError(
-            f"{path}: task {task.get('id')!r:.20}, annotation {entry.get('id')!r:.20}: expected "
-            f"`result` to be a list of objects, got {result!r:.60}; {EXPORT}."
+            f"{where}: expected `result` to be a list of objects with `from_name`, `type`, and "
+            f"a `value` (choices are a list of strings), got {result!r:.60}; {EXPORT}."
         )
+    for name in ("completed_by", "updated_by"):
+        if not isinstance(_number(entry.get(name)), (int, str, type(None))):
+            raise DataError(
+                f"{where}: expected `{name}` to be a user's number, or an object with `id`, got "
+                f"{entry[name]!r:.60}; {EXPORT}."
+            )
     return result
+
+
+def _is_result(item: Any) -> bool:
+    if not isinstance(item, dict):
+        return False
+    names, value = [item.get("from_name"), item.get("type")], item.get("value") or {}
+    if not all(isinstance(name, (str, type(None))) for name in names):
+        return False
+    choices = value.get(CHOICES) if isinstance(value, dict) else 0
+    return choices is None or (
+        isinstance(choices, list) and all(isinstance(choice, str) for choice in choices)
+    )
+
+
+def _number(who: Any) -> Any:
+    """The number of a user, which an export has alone or in an object."""
+    return who.get("id") if isinstance(who, dict) else who
 
 
 def _row(
@@ -104,9 +128,8 @@ def _row(
     labels: dict[Any, None] = {}  # a set in order; the same label may be chosen in two places
     for item in result:
         if (item.get("from_name"), item.get("type")) == (file_format.labels_column, CHOICES):
-            labels.update(dict.fromkeys(map(str, (item.get("value") or {}).get(CHOICES) or ())))
-    changed = entry.get("updated_by") or entry.get("completed_by")
-    who = changed.get("id") if isinstance(changed, dict) else changed
+            labels.update(dict.fromkeys((item.get("value") or {}).get(CHOICES) or ()))
+    who = _number(entry.get("updated_by") or entry.get("completed_by"))
     return {
         **{name: value for name, value in task["data"].items() if name not in HINTS},
         "labels": list(labels),
@@ -120,8 +143,10 @@ def _people(tasks: Sequence[dict[str, Any]]) -> Iterator[tuple[Any, str]]:
     for task in tasks:
         for entry in task["annotations"]:
             who = entry.get("completed_by")
-            if isinstance(who, dict) and isinstance(who.get("email"), str):
-                yield who.get("id"), who["email"]
+            if not isinstance(who, dict) or not isinstance(who.get("id"), (int, str)):
+                continue
+            if isinstance(who.get("email"), str) and who["email"].strip():
+                yield who["id"], who["email"]
 
 
 def _check_found(

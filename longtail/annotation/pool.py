@@ -1,4 +1,4 @@
-"""Which documents of a pool need no annotation: labeled ones, copies of them, and of each other."""
+"""Which documents of a pool need no annotation: those in the corpus, and copies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from longtail.validation.duplicates import near_duplicate_pairs, text_keys
 KEPT = ""
 # Why a document is left out, in the order in which it is asked; each follows a number in messages.
 NO_WORD = "without a word"
-LABELED = "already labeled"
-NEAR_LABELED = "near-copies of labeled documents"
+KNOWN = "in the corpus already"
+NEAR_KNOWN = "near-copies of documents in the corpus"
 COPY = "copies of others in the pool"
 NEAR_COPY = "near-copies of others in the pool"
-REASONS = (NO_WORD, LABELED, NEAR_LABELED, COPY, NEAR_COPY)
+REASONS = (NO_WORD, KNOWN, NEAR_KNOWN, COPY, NEAR_COPY)
 
 
 def left_out(
@@ -33,7 +33,7 @@ def left_out(
     near-copies.
 
     Args:
-        known_ids: of the labeled documents, those of test included, `(n_known,)`.
+        known_ids: of the corpus, `(n_known,)`.
         known_texts: of the same.
         ids: of the pool, `(n_docs,)`.
         texts: of the pool.
@@ -44,7 +44,7 @@ def left_out(
 
     >>> pool = ["new", "a cat", "new", "New."]
     >>> left_out(["a"], ["A cat!"], ["a", "b", "c", "d"], pool, 0.8).tolist()
-    ['already labeled', 'already labeled', '', 'copies of others in the pool']
+    ['in the corpus already', 'in the corpus already', '', 'copies of others in the pool']
     """
     why = np.full(len(ids), KEPT, object)
     known, keys = text_keys(known_texts), text_keys(texts)
@@ -54,7 +54,7 @@ def left_out(
         if not key:
             why[row] = NO_WORD
         elif name in seen_ids or key in seen:
-            why[row] = LABELED
+            why[row] = KNOWN
         elif key in own:
             why[row] = COPY
         else:
@@ -63,10 +63,10 @@ def left_out(
     cluster = _clusters([*known, *(keys[row] for row in kept)], similarity)
     taken = np.zeros(cluster.max(initial=-1) + 1, bool)
     taken[cluster[: len(known)]] = True
-    labeled = taken.copy()
+    in_corpus = taken.copy()
     for copy, mine in zip(kept, cluster[len(known) :], strict=True):
         if taken[mine]:
-            why[copy] = NEAR_LABELED if labeled[mine] else NEAR_COPY
+            why[copy] = NEAR_KNOWN if in_corpus[mine] else NEAR_COPY
         taken[mine] = True
     return why
 

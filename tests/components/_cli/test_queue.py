@@ -16,9 +16,17 @@ import pytest
 import yaml
 
 from components import predict
-from components._cli.queue import AT_RANDOM, CORPUS, command, read_pool
+from components._cli.queue import (
+    AT_RANDOM,
+    CORPUS,
+    Documents,
+    command,
+    read_pool,
+    without_known,
+)
 from components._formats.queue_file import Queued, write_queue
 from components._formats.records import Reading
+from components._frame.forgotten import LIST, digest_of
 from components._registry import evidence
 from longtail.annotation.queue import STRATEGIES
 from longtail.errors import DataError, ParameterError
@@ -62,7 +70,9 @@ def test_the_queue_says_what_predict_says_and_why(
 ) -> None:
     asked("--size", "20", "--output", "queue.parquet")
     told = capsys.readouterr().err
-    assert "of 64 documents, left out: 1 without a word, 2 already labeled, 1 copies of" in told
+    assert (
+        "of 64 documents, left out: 1 without a word, 2 in the corpus already, 1 copies of" in told
+    )
     table = pq.read_table("queue.parquet")
     assert table.column_names == COLUMNS
     rows = table.to_pylist()
@@ -146,7 +156,7 @@ REFUSED: dict[str, tuple[str | None, list[str], type[Exception], str]] = {
     "empty": ("", [], DataError, "is empty"),
     "all known": (
         '{"id": "d0", "text": "a"}\n', [], DataError,
-        r"all 1 documents are left out \(1 already labeled\)",
+        r"all 1 documents are left out \(1 in the corpus already\)",
     ),
     "one id": (
         '{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}\n', [], DataError,
@@ -158,6 +168,14 @@ REFUSED: dict[str, tuple[str | None, list[str], type[Exception], str]] = {
     "file of a tool": (None, ["--tool", "label_studio"], ParameterError, r"reads \.json, got 'ref"),
     "folder": (None, ["--output", "data"], DataError, "data is a folder"),
     "input": (None, ["--output", "bad.jsonl"], ParameterError, "is the input"),
+    "input beside": (
+        None, ["--output", "in.jsonl", "--tool", "doccano", "--format", "jsonl"], ParameterError,
+        "in.labels.json is the input",
+    ),
+    "corpus": (
+        None, ["--output", "data/corpus.parquet"], ParameterError,
+        "data/corpus.parquet is among the data of the pipeline",
+    ),
     "champion": (None, ["--model", "models:/longtail@champion"], DataError, "longtail history"),
 }  # fmt: skip
 
@@ -165,9 +183,21 @@ REFUSED: dict[str, tuple[str | None, list[str], type[Exception], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_is_one_sentence(home: Path, case: str) -> None:
     content, argv, kind, message = REFUSED[case]
-    shutil.copy("pool.jsonl", "bad.jsonl")
+    pool = home / ("in.labels.json" if case == "input beside" else "bad.jsonl")
+    shutil.copy("pool.jsonl", pool)
     if content is not None:
-        (home / "bad.jsonl").write_text(content)
+        pool.write_text(content)
+    before = pool.read_bytes(), (home / CORPUS).read_bytes()
     with pytest.raises(kind, match=message):
-        asked("--output", "refused.jsonl", *argv, pool="bad.jsonl")
+        asked("--output", "refused.jsonl", *argv, pool=str(pool))
     assert not (home / "refused.jsonl").exists()
+    assert (pool.read_bytes(), (home / CORPUS).read_bytes()) == before
+
+
+def test_a_forgotten_document_is_not_queued(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pool = Documents(["p1", "p2"], ["a text to forget", "another one"])
+    (home / LIST).write_text(digest_of("p1") + "\n")
+    found = without_known(pool, pd.read_parquet(home / CORPUS), 0.8, "pool")
+    (home / LIST).unlink()
+    assert found.ids == ["p2"]
+    assert "of 2 documents, left out: 1 to be forgotten." in capsys.readouterr().err

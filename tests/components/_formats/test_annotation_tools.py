@@ -142,9 +142,6 @@ def test_a_wrong_tool_or_extension_is_refused_before_anything_is_computed(tmp_pa
         checked_tool("labelstudio", tmp_path / "tasks.json")
     with pytest.raises(ParameterError, match=r"label_studio reads \.json, got 'tasks\.csv'"):
         checked_tool("label_studio", tmp_path / "tasks.csv")
-    (tmp_path / "tasks.labels.xml").mkdir()
-    with pytest.raises(DataError, match=r"tasks\.labels\.xml is a folder"):
-        checked_tool("label_studio", tmp_path / "tasks.json")
 
 
 def test_the_labeling_config_has_one_choice_per_label():

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from components._formats.annotations import read_annotations
 from components._sources.judgments import add, folded
 from components._sources.rows import Rows
 from longtail.errors import DataError
@@ -101,3 +102,43 @@ def test_a_file_that_has_no_judgments_is_refused_and_kept(tmp_path):
     with pytest.raises(DataError, match="not a readable file of judgments"):
         added(tmp_path, folded([judged(("1", "anna", ["b"], NEW))]))
     assert path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string()), pa.int64()]
+)
+def test_a_file_of_another_tool_has_other_types(tmp_path, kind):
+    who = pa.array(["7"]).cast(kind)
+    labels = pa.array([["a", None]], pa.large_list(pa.large_string()))
+    at = pa.array([1_767_225_600_000_000_123], pa.timestamp("ns"))
+    table = pa.table(
+        {"id": pa.array(["1"]), "annotator": who, "labels": labels, "annotated_at": at}
+    )
+    pq.write_table(table, tmp_path / "annotations.parquet")
+    assert read_annotations(tmp_path / "annotations.parquet") is not None
+    cut = dt.datetime(2026, 1, 1, 0, 0, 0)
+    add(
+        tmp_path / "annotations.parquet",
+        [folded([judged(("1", "7", ["b"], cut))])],
+        lambda _: set(),
+    )
+    [row] = pq.read_table(tmp_path / "annotations.parquet").to_pylist()
+    assert (row["annotator"], row["labels"], row["annotated_at"]) == ("7", ["b"], cut)
+
+
+def test_a_time_that_no_calendar_has_is_refused(tmp_path):
+    at = pa.array([10**18], pa.timestamp("us"))
+    table = pa.table({"id": ["1"], "annotator": ["a"], "labels": [["x"]], "annotated_at": at})
+    pq.write_table(table, tmp_path / "annotations.parquet")
+    with pytest.raises(DataError, match="not a readable file of judgments"):
+        read_annotations(tmp_path / "annotations.parquet")
+
+
+def test_one_person_under_a_number_and_an_email_is_refused(tmp_path):
+    added(tmp_path, folded([judged(("1", "2", ["b", "a"], MID), ("1", "3", ["c"], MID))]))
+    before = (tmp_path / "annotations.parquet").read_bytes()
+    with pytest.raises(DataError, match="'1' is given by 2 and by ann@x.org: one person, called"):
+        added(tmp_path, folded([judged(("1", "ann@x.org", ["a", "b"], MID))]))
+    assert (tmp_path / "annotations.parquet").read_bytes() == before
+    others = folded([judged(("1", "bo@x.org", ["a", "b"], NEW), ("1", "cy@x.org", ["a"], MID))])
+    assert len(added(tmp_path, others)) == 4

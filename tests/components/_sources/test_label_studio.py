@@ -155,3 +155,67 @@ def test_a_forgotten_document_does_not_come_back_as_a_judgment(folder, monkeypat
     left = {key for key in JUDGED if key[0] != "doc-1"}
     assert judgments().keys() == left
     assert "doc-1" not in set(read_corpus(Path("data/corpus.parquet"))["id"])
+
+
+def test_an_older_export_does_not_undo_a_later_judgment(folder, capsys):
+    run("label_studio", str(EXPORT))
+
+    def older(tasks: list[dict[str, Any]]) -> None:
+        for entry in tasks[0]["annotations"]:
+            entry["result"][0]["value"]["choices"] = ["crude oil"]
+            entry["updated_at"] = "2020-01-01T00:00:00Z"
+
+    before = {path: path.read_bytes() for path in Path("data").iterdir()}
+    run("label_studio", "--update", str(changed(folder / "older.json", older)))
+    assert {path: path.read_bytes() for path in Path("data").iterdir()} == before
+    assert "the corpus has later judgments of 1 documents" in capsys.readouterr().out
+
+
+def test_nothing_is_written_if_the_splits_cannot_be_frozen(folder):
+    run("label_studio", str(EXPORT))
+
+    def another(tasks: list[dict[str, Any]]) -> None:
+        tasks[0]["data"] |= {"id": "new", "text": "A new text."}
+
+    Path("artifacts/split").mkdir(parents=True)
+    Path("artifacts/split/assignment.parquet").write_bytes(b"broken")
+    before = {path: path.read_bytes() for path in Path("data").iterdir()}
+    with pytest.raises(DataError, match="assignment"):
+        run("label_studio", str(changed(folder / "another.json", another)))
+    assert {path: path.read_bytes() for path in Path("data").iterdir()} == before
+
+
+BROKEN: dict[str, dict[str, Any]] = {
+    "a list as value": {"result": [{"from_name": "labels", "type": "choices", "value": ["a"]}]},
+    "a number as choices": {
+        "result": [{"from_name": "labels", "type": "choices", "value": {"choices": 5}}]
+    },
+    "a string as choices": {
+        "result": [{"from_name": "labels", "type": "choices", "value": {"choices": "abc"}}]
+    },
+    "a null among choices": {
+        "result": [{"from_name": "labels", "type": "choices", "value": {"choices": [None]}}]
+    },
+    "a list as name": {"result": [{"from_name": ["labels"], "type": "choices", "value": {}}]},
+    "a list as user": {"completed_by": [1], "updated_by": None},
+    "an object as number": {"completed_by": {"id": {}}, "updated_by": None},
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_annotation_is_one_sentence(tmp_path, case):
+    def broken(tasks: list[dict[str, Any]]) -> None:
+        tasks[0]["annotations"][0] |= BROKEN[case]
+
+    with pytest.raises(DataError, match="task .*, annotation .*: expected `"):
+        read_label_studio(changed(tmp_path / "in.json", broken), FileFormat())
+
+
+def test_an_annotator_with_an_empty_email_has_a_number(tmp_path):
+    def nameless(tasks: list[dict[str, Any]]) -> None:
+        for task in tasks:
+            for entry in task["annotations"]:
+                entry |= {"completed_by": {"id": 7, "email": " "}, "updated_by": None}
+
+    rows = read_label_studio(changed(tmp_path / "in.json", nameless), FileFormat())
+    assert set(rows.columns["annotator"]) == {"7"}

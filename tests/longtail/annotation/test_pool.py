@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from longtail.annotation.pool import (
     COPY,
     KEPT,
-    LABELED,
+    KNOWN,
     NEAR_COPY,
-    NEAR_LABELED,
+    NEAR_KNOWN,
     NO_WORD,
     left_out,
 )
@@ -33,7 +33,7 @@ def test_each_reason_by_hand() -> None:
     }
     why = left_out(["old", "old2"], ["x", LONG], list(pool), list(pool.values()), 0.8)
     assert why.tolist() == [
-        LABELED, LABELED, NEAR_LABELED, NO_WORD, KEPT, COPY, NEAR_COPY, KEPT, KEPT,
+        KNOWN, KNOWN, NEAR_KNOWN, NO_WORD, KEPT, COPY, NEAR_COPY, KEPT, KEPT,
     ]  # fmt: skip
     # Without anything labeled, only copies of each other are left out.
     assert [r for r in left_out([], [], list(pool), list(pool.values()), 0.8) if r] == [
