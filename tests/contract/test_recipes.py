@@ -213,6 +213,7 @@ DEPS = "".join(
         "components/_frame/launch.py",
         "components/_frame/params.py",
         "components/_frame/pipeline.py",
+        "components/_frame/ranks.py",
         "components/_frame/usage.py",
         "components/words.py",
         "longtail/__init__.py",
