@@ -6,7 +6,7 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,6 +217,25 @@ def _shown(records: Iterable[Row], total: int | None) -> Iterator[Row]:
             show(done, total)
 
 
+def reading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what says how a file of texts is written."""
+    options = (
+        click.option(
+            "--format", metavar="|".join(RECORDS), help="input format (default: by file extension)"
+        ),
+        click.option("--column", default="text", show_default=True, help="column with the texts"),
+        click.option(
+            "--encoding", default="utf-8", show_default=True, help="encoding of the input"
+        ),
+        click.option(
+            "--separator", metavar="CHAR", help="CSV cell separator (default: comma; tab for .tsv)"
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command("predict", context_settings=CONTEXT, help=__doc__)
 @click.argument("input", type=Path, required=False)
 @click.option("--model", help="models:/…, or a model folder (default: the champion)")
@@ -227,14 +246,7 @@ def _shown(records: Iterable[Row], total: int | None) -> Iterator[Row]:
     type=Path,
     help="JSON Lines, or CSV if it ends in .csv or .tsv (default: JSON Lines on stdout)",
 )
-@click.option(
-    "--format", metavar="|".join(RECORDS), help="input format (default: by file extension)"
-)
-@click.option("--column", default="text", show_default=True, help="column with the texts")
-@click.option("--encoding", default="utf-8", show_default=True, help="encoding of the input")
-@click.option(
-    "--separator", metavar="CHAR", help="CSV cell separator (default: comma; tab for .tsv)"
-)
+@reading_options
 @click.option("--threshold", type=float, help="one threshold for all labels, instead of their own")
 @click.option("--top-k", type=int, help="maximum number of labels per text")
 def command(

@@ -18,7 +18,7 @@ from components._formats.annotation_tools import TOOLS, checked_tool, write_task
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
 from components._formats.queue_file import Queued, write_queue, writer_of
-from components._formats.records import RECORDS, Reading
+from components._formats.records import Reading
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
@@ -28,7 +28,14 @@ from components._registry.evidence import ASSIGNMENT
 from components._registry.worker import ServedError
 from components._sources.forget import read_list
 from components.predict import Params as PredictParams
-from components.predict import batched, check_output, kind_of, opened, read_documents
+from components.predict import (
+    batched,
+    check_output,
+    kind_of,
+    opened,
+    read_documents,
+    reading_options,
+)
 from longtail.annotation.pool import KEPT, REASONS, left_out
 from longtail.annotation.queue import BY_FEATURES, RANDOM, STRATEGIES, Pool, draw, merits
 from longtail.errors import DataError, ParameterError
@@ -100,7 +107,7 @@ def without_known(
     known = corpus["id"].tolist(), corpus["text"].tolist()
     why = left_out(*known, pool.ids, pool.texts, similarity)
     counts = Counter({FORGOTTEN: n_docs - len(why)}) + Counter(why.tolist())
-    told = ", ".join(f"{counts[why]:,} {why}" for why in (FORGOTTEN, *REASONS) if counts[why])
+    told = ", ".join(f"{counts[name]:,} {name}" for name in (FORGOTTEN, *REASONS) if counts[name])
     if not counts[KEPT]:
         raise DataError(
             f"{source}: all {n_docs:,} documents are left out ({told}); pass other texts."
@@ -211,14 +218,7 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
     "--strategy", metavar="|".join(STRATEGIES), help="how they are chosen (default: params.yaml)"
 )
 @click.option("--model", help="models:/…, or a model folder (default: the champion)")
-@click.option(
-    "--format", metavar="|".join(RECORDS), help="input format (default: by file extension)"
-)
-@click.option("--column", default="text", show_default=True, help="column with the texts")
-@click.option("--encoding", default="utf-8", show_default=True, help="encoding of the input")
-@click.option(
-    "--separator", metavar="CHAR", help="CSV cell separator (default: comma; tab for .tsv)"
-)
+@reading_options
 def command(
     input: Path,
     output: Path,

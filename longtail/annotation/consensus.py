@@ -26,8 +26,9 @@ EM starts near the majority: p is 0.9 + 0.1 × share where at least half gave th
 share of votes. With two annotators per document the likelihood is so flat that it stays nearby.
 
 Most pairs of document and label were given by nobody. Such pairs differ by label and by who judged
-the document, so one posterior per label and distinct set of annotators stands for all of them: the
-sums are exact, and memory grows with what was given. Labels go through in blocks.
+the document, so one posterior per label and distinct set of annotators serves all of them: the sums
+are exact, and memory grows with what was given, and with annotators × labels. Labels go through in
+blocks.
 """
 
 from __future__ import annotations

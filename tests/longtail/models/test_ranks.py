@@ -1,4 +1,4 @@
-"""Sharing work among ranks, whose messages a list stands for."""
+"""Sharing work among ranks, with a list in place of their messages."""
 
 from __future__ import annotations
 
