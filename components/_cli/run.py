@@ -11,9 +11,6 @@ from pathlib import Path
 
 import click
 
-from components import drift, promote, register
-from components._cli.check import SECTIONS, check
-from components._cli.summary import show
 from components._frame.exit_codes import TEMPORARY, GateNotPassed
 from components._frame.launch import CONTEXT
 from components._frame.on_gpu import check_gpus
@@ -51,7 +48,13 @@ UNCHANGED = "didn't change, skipping"
 def command(profile: str | None) -> None:
     """Run in one process where that saves imports; a refusal also ends with the summary."""
     load_lock()  # half of one is told before anything runs
-    if profile is None and nothing_changed():
+    status = ask_dvc() if profile is None and DATA.exists() else None
+    # Not at the top: they take as long to load as DVC takes to answer.
+    from components import promote, register
+    from components._cli.check import SECTIONS, check
+    from components._cli.summary import show
+
+    if status is not None and nothing_changed(status):
         stages = {stage.name for stage in load_stages()}
         # Those of the stages were checked when they ran, and what checks them loads for 8 s.
         check(sections=SECTIONS.keys() - stages)
@@ -76,16 +79,22 @@ def command(profile: str | None) -> None:
     show()
 
 
-def nothing_changed() -> bool:
-    """Whether DVC finds data, code, parameters, and results as they were when all stages ran."""
-    if not DATA.exists():
-        return False
-    asked = subprocess.run([*DVC, "status", "--json"], capture_output=True, text=True, check=False)
-    return asked.returncode == 0 and asked.stdout.strip() == "{}"
+def ask_dvc() -> subprocess.Popen[str]:
+    """Start to compare data, code, parameters, and results with what they were."""
+    ask, pipe = [*DVC, "status", "--json"], subprocess.PIPE
+    return subprocess.Popen(ask, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+
+
+def nothing_changed(status: subprocess.Popen[str]) -> bool:
+    """Whether DVC finds them as they were when all stages ran."""
+    said, _ = status.communicate()
+    return status.returncode == 0 and said.strip() == "{}"
 
 
 def watch_champion() -> None:
     """Measure the champion so far on the new documents, if there are any; it stops nothing."""
+    from components import drift
+
     try:
         found = drift.monitor()
     except (DataError, ParameterError) as error:

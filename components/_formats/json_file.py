@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,16 @@ NUMBER = (int, float)
 def write_json(
     value: Any, path: Path, *, indent: int | None = None, allow_nan: bool = False
 ) -> None:
-    """Write `value`; a NaN, which is not JSON, is an error unless it is allowed."""
-    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=allow_nan)
+    """Write `value`; a NaN, which is not JSON, is an error unless it is allowed.
+
+    A file that says so already keeps its time, by which others know what is new.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=allow_nan) + "\n"
+    with suppress(OSError):
+        if path.read_bytes() == text.encode():
+            return
     with written(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(

@@ -23,14 +23,19 @@ HINTS = render.Hints(
 )
 
 
+def read_figures(folder: Path) -> dict[str, str]:
+    """The SVGs in `folder`, as `draw` made them: drawing takes seconds, and nothing has changed."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in folder.glob("*.svg")}
+
+
 def write_page(
     details: Path,
     page: Path,
     markdown: Path | None = None,
     *,
+    figures: Mapping[str, str],
     decision: Mapping[str, Any] | None = None,
     drift: Mapping[str, Any] | None = None,
-    figures: Mapping[str, str] | None = None,
 ) -> None:
     """Render the report's JSON file as a page and, where a path is given, as Markdown.
 
@@ -38,9 +43,9 @@ def write_page(
         details: What `report` wrote, `reports/report.json`.
         page: The HTML page to write.
         markdown: The Markdown summary to write; None for none.
+        figures: The SVGs that `draw` made of these details.
         decision: The content of `reports/decision.json`, None before there is one.
         drift: The content of `reports/drift.json`, None where drift was not measured.
-        figures: The SVGs that `draw` made of these details; None draws them.
     """
     record = read_json(details, keys=SHAPE)
     texts = {page: render.page(record, decision, drift, hints=HINTS, figures=figures)}

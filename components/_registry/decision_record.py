@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DECISION, MARKDOWN = Path("reports/decision.json"), Path("reports/decision.md")
 DETAILS, PAGE = Path("reports/report.json"), Path("reports/decision.html")
-DRIFT = Path("reports/drift.json")
+DRIFT, FIGURES = Path("reports/drift.json"), Path("reports/figures")
 SHAPE: Mapping[str, Shape] = {
     "verdict": str,
     "summary": str,
@@ -64,14 +64,14 @@ def refresh_page(decision: dict[str, Any]) -> None:
 
 def _render(decision: dict[str, Any]) -> None:
     """Write the report page with the decision on top, next to the page that the stage wrote."""
-    from components._formats.page import write_page
+    from components._formats.page import read_figures, write_page
 
     drift = None
     if DRIFT.exists():
         keys = {"alarms": list, "judged": bool}
         drift = read_json(DRIFT, maker="longtail drift", keys=keys)
     decision = decision | {"summary": " ".join([decision["summary"], *brakes(decision)])}
-    write_page(DETAILS, PAGE, decision=decision, drift=drift)
+    write_page(DETAILS, PAGE, figures=read_figures(FIGURES), decision=decision, drift=drift)
 
 
 def brakes(decision: Mapping[str, Any]) -> list[str]:

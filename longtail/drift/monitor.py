@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy
 import scipy.sparse as sp
-from scipy.stats import false_discovery_control, fisher_exact
 
 from longtail.drift.psi import Draws, shift
 from longtail.drift.words import lengths, unknown_words
@@ -125,7 +125,9 @@ def measure(
             "labels_per_document": shift(_binned(*numbers["labels_per_document"]), own, alpha),
         }
     words = unknown_words([*reference.texts, *new.texts], draws)
-    *q, q_words = false_discovery_control([*(found.p for found in shifts.values()), words.p])
+    *q, q_words = scipy.stats.false_discovery_control(
+        [*(found.p for found in shifts.values()), words.p]
+    )
     return {
         "documents": {"reference": len(reference.texts), "new": len(new.texts)},
         "psi": {
@@ -147,9 +149,12 @@ def label_drift(
     n_before, n_after = reference.shape[0], new.shape[0]
     # Rare labels share their few counts, and the exact test is slow.
     pairs, of = np.unique(np.stack([before, after], axis=1), axis=0, return_inverse=True)
-    found = [fisher_exact([[a, n_after - a], [b, n_before - b]])[1] for b, a in pairs.tolist()]
+    found = [
+        scipy.stats.fisher_exact([[a, n_after - a], [b, n_before - b]])[1]
+        for b, a in pairs.tolist()
+    ]
     p = np.array(found)[of]
-    q = false_discovery_control(p) if len(p) else p
+    q = scipy.stats.false_discovery_control(p) if len(p) else p
     moved = [i for i in np.argsort(p, kind="stable") if q[i] <= alpha]
     rows = [
         {

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
-from scipy.stats import norm
+from scipy.special import ndtri
 
 N_FOLDS = 10
 PSEUDO_COUNTS = 0.25  # per bin, on average
@@ -137,7 +137,7 @@ def shift(features: sp.csr_matrix, draws: Draws, alpha: float) -> Shift:
     observed, null = values[0], values[1:]
     estimate = observed - null.mean()
     error = np.hypot(null.std(), _standard_error(counts, new, total, draws.n_reference))
-    reach = norm.ppf(1 - alpha) * error
+    reach = ndtri(1 - alpha) * error
     p = (1 + np.count_nonzero(null >= observed)) / (1 + len(null))
     return Shift(float(estimate), float(max(0.0, estimate - reach)), float(estimate + reach), p)
 

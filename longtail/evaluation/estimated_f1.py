@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.isotonic import IsotonicRegression
 
 from longtail.evaluation.metrics import Counts, ratio
 from longtail.evaluation.score_blocks import Floats, row_blocks
@@ -57,6 +56,8 @@ def calibrate(scores: Floats, targets: sp.csr_matrix) -> Calibration:
         n_scores += np.bincount(place, minlength=N_BINS)
         n_right += np.bincount(place, weights=right, minlength=N_BINS)
         total += np.bincount(place, weights=values, minlength=N_BINS)
+    from sklearn.isotonic import IsotonicRegression  # takes a second to load
+
     seen = n_scores > 0
     model = IsotonicRegression(out_of_bounds="clip")
     model.fit(

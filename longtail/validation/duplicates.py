@@ -7,7 +7,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.feature_extraction.text import HashingVectorizer
 
 CHARACTERS_READ = 50_000  # of each text, for near duplicates: bounds the cost per document
 SHINGLE = 3  # words
@@ -101,6 +100,8 @@ def near_duplicate_pairs(keys: Sequence[str], similarity: float, seed: int = 0) 
 
 
 def _shingles(keys: Sequence[str]) -> sp.csr_matrix:
+    from sklearn.feature_extraction.text import HashingVectorizer  # takes a second to load
+
     vectorizer = HashingVectorizer(
         analyzer=_word_triples,
         n_features=2**30,

@@ -11,7 +11,7 @@ import pytest
 
 from components import frequencies, report, validate
 from components._formats.corpus import write_corpus
-from components._formats.page import write_page
+from components._formats.page import read_figures, write_page
 from tests.builders.params import stage_params
 from tests.builders.report_inputs import corpus, write_inputs
 from tests.components.conftest import CHROMIUM
@@ -78,7 +78,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     given = write_inputs(inputs, frame)
     report.run(**given, **out, params=PARAMS)
     moved = drift() | {"alarms": list(PAYLOADS), "champion": PAYLOADS[0]}
-    write_page(out["details"], root / "decision.html", decision=decision(), drift=moved)
+    figures = read_figures(out["figures"])
+    page = root / "decision.html"
+    write_page(out["details"], page, figures=figures, decision=decision(), drift=moved)
     (root / "data").mkdir()
     write_corpus(frame, root / "data" / "corpus.parquet")
     docs = root / "data_docs"

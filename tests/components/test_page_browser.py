@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components import report
-from components._formats.page import write_page
+from components._formats.page import read_figures, write_page
 from tests.builders.report_inputs import corpus, write_inputs
 from tests.components.conftest import CHROMIUM
 from tests.components.test_report import DECISION, PARAMS, drift, outputs
@@ -30,7 +30,8 @@ def page_file(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("page")
     out = outputs(root / "out")
     report.run(**write_inputs(root / "in", corpus(600, 24)), **out, params=PARAMS)
-    write_page(out["details"], out["page"], decision=DECISION, drift=drift())
+    figures = read_figures(out["figures"])
+    write_page(out["details"], out["page"], figures=figures, decision=DECISION, drift=drift())
     return out["page"]
 
 

@@ -18,7 +18,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from components import report
-from components._formats.page import HINTS, write_page
+from components._formats.page import HINTS, read_figures, write_page
 from components._formats.scores import read_scores
 from components._report.inputs import read_suspects
 from longtail.drift import Answers, Documents, measure
@@ -251,8 +251,13 @@ def test_the_same_files_give_the_same_bytes(made, tmp_path):
 def test_the_decision_is_shown_when_it_is_there(made, tmp_path):
     _, out = made
     assert "Not decided yet" in out["page"].read_text()
-    write_page(out["details"], tmp_path / "p.html", tmp_path / "p.md", decision=DECISION)
-    page = (tmp_path / "p.html").read_text()
+    figures = read_figures(out["figures"])
+    written = tmp_path / "p.html", tmp_path / "p.md"
+    write_page(out["details"], *written, figures=figures, decision=DECISION)
+    page = written[0].read_text()
+    drawn = out["page"].read_text()
+    part = slice(drawn.index('id="figures"'), drawn.index('id="thresholds"'))
+    assert len(figures) > 5 and drawn[part].count("<svg") > 3 and drawn[part] in page
     assert "Not decided yet" not in page and "Refused" in page
     assert "TAIL lost &lt;b&gt;6.0" in page and "below &lt;i&gt;limit" in page
     assert "&lt;img src=x&gt;" in page
@@ -291,7 +296,7 @@ def test_the_page_says_how_often_the_test_set_was_asked_and_what_it_can_see(made
 )
 def test_drift_is_shown_where_it_was_measured(made, tmp_path, alarms, judged, said):
     record = drift() | {"alarms": alarms, "judged": judged}
-    write_page(made[1]["details"], tmp_path / "p.html", drift=record)
+    write_page(made[1]["details"], tmp_path / "p.html", figures={}, drift=record)
     assert [path.name for path in tmp_path.iterdir()] == ["p.html"]
     page = (tmp_path / "p.html").read_text()
     part = page[page.index('id="drift"') : page.index('id="lineage"')]

@@ -1,7 +1,7 @@
 """The report's figures, drawn from its dict alone; the same dict gives the same bytes.
 
-Colors are fixed stand-ins (`PALETTE`), so that the page can replace them with its own and follow
-light and dark.
+Colors are the fixed stand-ins of `palette`, so that the page can replace them with its own and
+follow light and dark.
 """
 
 from __future__ import annotations
@@ -18,13 +18,9 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 
 from longtail.frequency import FREQUENCY_GROUPS
+from longtail.report.page.palette import GRID, INK, MUTED, SERIES
 
 Details = Mapping[str, Any]
-INK, MUTED, GRID = "#1d2430", "#6b7482", "#dde1e6"
-SERIES = ("#2f6f8f", "#c2703d", "#8a93a0", "#7d6aa8", "#5f9465", "#b0527c", "#a3902a")
-PALETTE = {"ink": INK, "muted": MUTED, "line": GRID} | {
-    f"series-{i + 1}": color for i, color in enumerate(SERIES)
-}
 TITLES = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",

@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.page import view
-from longtail.report.page.figures import PALETTE, draw
 from longtail.report.page.formats import FORMATS, escape_markdown, number, signed
+from longtail.report.page.palette import PALETTE
 
 Details = Mapping[str, Any]
 CONTENTS = {
@@ -89,7 +89,7 @@ def page(
             `champion` and the `reason` why nothing was measured. None shows nothing.
         hints: What the caller adds.
         max_labels: Rows of the label table; of more labels, those with the most errors are shown.
-        figures: What `figures.draw` made of `details`; None draws them.
+        figures: What `figures.draw` made of `details`; None shows none.
     """
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -99,12 +99,11 @@ def page(
         lstrip_blocks=True,
     )
     css, js = (HERE.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    drawn = draw(details) if figures is None else figures
     digest = base64.b64encode(hashlib.sha256(js.encode()).digest()).decode()
     return environment.get_template("page.html").render(
         **FORMATS,
         **_parts(details, decision, drift, max_labels),
-        figures={name: Markup(_themed(svg)) for name, svg in drawn.items()},
+        figures={name: Markup(_themed(svg)) for name, svg in (figures or {}).items()},
         hints=hints,
         css=Markup(css),
         js=Markup(js),

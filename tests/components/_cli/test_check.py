@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +99,8 @@ def test_a_run_starts_with_the_check(monkeypatch: pytest.MonkeyPatch):
 def test_a_run_without_changes_checks_what_no_stage_has(monkeypatch: pytest.MonkeyPatch):
     """The sections that DVC does not know, and unknown ones; the others ran as they are."""
     shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
-    monkeypatch.setattr(run, "nothing_changed", lambda: True)
+    monkeypatch.setattr(run, "DATA", Path("dvc.yaml"))
+    monkeypatch.setattr(run, "nothing_changed", lambda _: True)
     given(trian={}, split={}, predict=None)
     message = str(CliRunner().invoke(run.command).exception)
     assert "Unknown section 'trian'" in message and "predict.batch_docs" in message
@@ -110,19 +111,10 @@ def test_a_run_without_changes_checks_what_no_stage_has(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("data", "rc", "said", "expected"),
-    [
-        (True, 0, "{}\n", True),
-        (True, 0, '{"split": ["changed"]}', False),
-        (True, 255, "", False),
-        (True, 0, "", False),
-        (False, 0, "{}", False),
-    ],
+    ("code", "said", "expected"),
+    [(0, "{}", True), (0, '{"split": ["changed"]}', False), (255, "{}", False), (0, "", False)],
 )
-def test_nothing_has_changed_only_if_dvc_says_so(monkeypatch, data, rc, said, expected):
-    if data:
-        Path("data").mkdir()
-        Path("data/corpus.parquet").touch()
-    done = subprocess.CompletedProcess([], rc, stdout=said, stderr="")
-    monkeypatch.setattr(run.subprocess, "run", lambda *_, **__: done)
-    assert run.nothing_changed() is expected
+def test_nothing_has_changed_only_if_dvc_says_so(monkeypatch, code, said, expected):
+    program = f"import sys; print({said!r}); sys.exit({code})"
+    monkeypatch.setattr(run, "DVC", [sys.executable, "-c", program])
+    assert run.nothing_changed(run.ask_dvc()) is expected

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from components._formats.json_file import read_json
+from components._formats.json_file import read_json, write_json
 from longtail.errors import DataError
 
 
@@ -52,3 +53,13 @@ def test_what_is_ours_is_read(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text('{"a": 1, "b": [2]}')
     assert read_json(path, keys=("a",)) == {"a": 1, "b": [2]}
+
+
+def test_what_a_file_says_already_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "drift.json"
+    write_json({"a": "ü"}, path)
+    os.utime(path, (1, 1))
+    write_json({"a": "ü"}, path)
+    assert path.stat().st_mtime == 1
+    write_json({"a": "u"}, path)
+    assert path.stat().st_mtime > 1 and read_json(path) == {"a": "u"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import marshal
-import os
 import re
 import shutil
 import subprocess
