@@ -11,7 +11,7 @@ from tests.builders.cluster import serve
 from tests.builders.nights import Nights
 from tests.builders.podman_node import Node
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.beyond_gate]
 FIRST = "2026-03-01T02:00:00"
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.builders.kubeflow import run_kubeflow
 from tests.builders.nights import make_toy, run
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.beyond_gate]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.builders.nights import Nights
 from tests.builders.podman_node import Node
 from tests.builders.real_project import assert_same, make_project, reproduce
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.beyond_gate]
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,6 @@ def test_airflow_gives_what_dvc_gives(
     assert podman.podman("ps", "--all", "--quiet") == ""
 
 
-@pytest.mark.beyond_gate
 def test_pods_give_what_dvc_gives(
     small: Path, reference: Path, airflow_home: Path, tmp_path: Path, images: str
 ) -> None:
@@ -67,7 +66,6 @@ def test_pods_give_what_dvc_gives(
     assert len([name for name in stages if name.startswith("stages.")]) == 7
 
 
-@pytest.mark.beyond_gate
 def test_kubeflow_gives_what_dvc_gives(
     small: Path, reference: Path, tmp_path: Path, socket: str
 ) -> None:
