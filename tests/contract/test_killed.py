@@ -91,6 +91,7 @@ def test_killed_with_its_child_in_every_stage(tmp_path: Path) -> None:
     assert results(killed) == results(undisturbed)
 
 
+@pytest.mark.beyond_gate
 def test_an_orphan_does_not_mix_its_outputs_with_the_next_run(tmp_path: Path) -> None:
     undisturbed, orphaned = dvc_project(tmp_path / "a"), dvc_project(tmp_path / "b")
     shutil.copy(undisturbed / "params.yaml", orphaned / "params.yaml")

@@ -43,6 +43,7 @@ def test_every_output_is_made_once_and_every_input_is_made() -> None:
         made += outputs
 
 
+@pytest.mark.beyond_gate
 @pytest.mark.slow
 def test_a_night_is_told_to_openlineage(nights: Nights, tmp_path: Path) -> None:
     log = tmp_path / "lineage.jsonl"

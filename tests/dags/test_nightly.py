@@ -130,6 +130,7 @@ def test_an_alarm_is_in_the_notification_and_stops_nothing(nights: Nights) -> No
     assert "- Words have moved.\n- The score is low.\n" in notice
 
 
+@pytest.mark.beyond_gate
 @pytest.mark.slow
 def test_a_drift_that_fails_neither_blocks_nor_fails_the_night(nights: Nights) -> None:
     (nights.home / "state").mkdir()
@@ -187,6 +188,7 @@ def test_a_rollback_that_is_refused_is_red_and_told(nights: Nights) -> None:
     assert "unchanged" not in notice
 
 
+@pytest.mark.beyond_gate
 @pytest.mark.slow
 def test_what_stops_a_promotion_is_told_by_what_apply_wrote(nights: Nights) -> None:
     state = nights.home / "state"
@@ -203,6 +205,7 @@ def test_what_stops_a_promotion_is_told_by_what_apply_wrote(nights: Nights) -> N
         assert "not approved" not in output
 
 
+@pytest.mark.beyond_gate
 @pytest.mark.slow
 def test_retention_removes_old_nights_and_needs_none_to_start(
     nights: Nights, tmp_path: Path
@@ -223,6 +226,7 @@ def test_retention_removes_old_nights_and_needs_none_to_start(
     assert pruned == "--keep-versions 10 --keep-days 14 --apply"
 
 
+@pytest.mark.beyond_gate
 @pytest.mark.slow
 def test_a_full_disk_is_reported_and_the_next_run_succeeds(nights: Nights) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "longtail-test", str(nights.home)]

@@ -23,6 +23,7 @@ def database() -> Iterator[str]:
         yield f"{address}/airflow"
 
 
+@pytest.mark.beyond_gate
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_night(database: str, toy: Path, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 PICTURE = ROOT / "build" / "nightly-grid.png"
 
 
+@pytest.mark.beyond_gate
 def test_a_run_by_rest_api_succeeds_and_is_photographed(tmp_path: Path) -> None:
     project = make_project(tmp_path / "project", (60,))
     with serve(project, tmp_path) as server:

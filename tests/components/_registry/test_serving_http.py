@@ -35,7 +35,9 @@ PROGRAM = "from components._cli.main import main; main()"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-@pytest.fixture(scope="module", params=["pytorch", "onnx"])
+@pytest.fixture(
+    scope="module", params=["pytorch", pytest.param("onnx", marks=pytest.mark.beyond_gate)]
+)
 def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of the champion, a blended model."""
     home = tmp_path_factory.mktemp("http")
