@@ -24,22 +24,29 @@ GOLDEN = Path(__file__).parent / "golden"
 DAGS = ("nightly_retraining", "rollback", "retention")
 HEAVY = {"torch", "transformers", "mlflow", "pandas", "great_expectations", "sklearn", "dvc", "kfp"}
 
-# Runs in a fresh process: imports `airflow.sdk`, blocks the database, then imports the DAG.
+# Imports `airflow.sdk`, blocks the database, then imports each DAG in a process of its own.
 PARSE = """
-import importlib, json, sys, time
+import importlib, json, os, sys, time
 import airflow.sdk, sqlalchemy.engine
 from airflow.sdk import Connection, Variable
 
 def blocked(*args, **kwargs):
     raise AssertionError("a query or a lookup while parsing")
 
-if sys.argv[2] == "kubernetes":  # importing the client alone takes a second
+if sys.argv[1] == "kubernetes":  # importing the client alone takes a second
     import airflow.providers.cncf.kubernetes.operators.pod
 sqlalchemy.engine.Engine.connect = sqlalchemy.engine.Engine.raw_connection = blocked
 Connection.get = Variable.get = blocked
 before = set(sys.modules)
+for name in sys.argv[2:]:
+    if not (child := os.fork()):
+        break
+    if os.waitpid(child, 0)[1]:
+        sys.exit(1)
+else:
+    sys.exit()
 started = time.process_time()
-dag = importlib.import_module(f"dags.{sys.argv[1]}").dag
+dag = importlib.import_module(f"dags.{name}").dag
 seconds = time.process_time() - started
 
 def arguments(task):
@@ -58,22 +65,23 @@ print(json.dumps({"tasks": tasks, "serial": serial, "modules": tops, "seconds": 
 """
 
 
-def parsed(dag: str, runner: str) -> dict[str, Any]:
+def parsed(runner: str) -> list[dict[str, Any]]:
     env = environment(LONGTAIL_RUNNER=runner)
     done = subprocess.run(
-        [sys.executable, "-c", PARSE, dag, runner],
+        [sys.executable, "-c", PARSE, runner, *DAGS],
         env=env,
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
 @pytest.fixture(scope="module")
 def all_parsed() -> dict[tuple[str, str], dict[str, Any]]:
-    return {(dag, runner): parsed(dag, runner) for dag in DAGS for runner in RUNNERS}
+    found = {runner: zip(DAGS, parsed(runner), strict=True) for runner in RUNNERS}
+    return {(dag, runner): tasks for runner, pairs in found.items() for dag, tasks in pairs}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)

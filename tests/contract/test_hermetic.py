@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from components._frame.pipeline import load_stages
+from components._frame.pipeline import Stage, load_stages
 from tests.builders.import_closure import is_code
 from tests.builders.paths import ROOT
 from tests.builders.small_project import environment, files_in, make_project
@@ -65,26 +65,44 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_project(tmp_path_factory.mktemp("hermetic") / "project")
 
 
-@pytest.mark.timeout(1200)
-def test_stages_are_hermetic_and_reproducible(project: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def first(project: Path) -> dict[str, dict[str, str]]:
+    """What each stage wrote in a folder with its inputs alone; the next stages read its outputs."""
+    found = {}
     for stage in STAGES:
-        first = run_alone(stage, project, tmp_path / stage.name, tmp_path / "cache1")
-        undeclared = [
-            name
-            for name in first
-            if not any(name == out or name.startswith(f"{out}/") for out in stage.outs)
-        ]
-        assert not undeclared, f"{stage.name} wrote what it does not declare: {undeclared}"
+        folder = project.parent / stage.name
+        found[stage.name] = run_alone(stage, project, folder, project.parent / "cache1")
         for out in stage.outs:
-            assert (tmp_path / stage.name / out).exists(), f"{stage.name} did not write {out}"
-            copy(tmp_path / stage.name / out, project / out)
-        # The second time in another folder and without the first one's cache.
-        second = run_alone(
-            stage, project, tmp_path / f"{stage.name}2", tmp_path / "cache2", tmp_path / stage.name
-        )
-        changed = sorted(name for name in first if first[name] != second.get(name))
-        assert not changed, f"{stage.name}: other bytes the second time: {changed}"
-        # A workspace's files are links into DVC's cache, which a write in place would spoil.
-        kept = [path for out in stage.outs for path in files_below(tmp_path / stage.name / out)]
-        spoiled = [str(path) for path in kept if path.stat().st_nlink > 1]
-        assert not spoiled, f"{stage.name} did not move whole files into place: {spoiled}"
+            assert (folder / out).exists(), f"{stage.name} did not write {out}"
+            copy(folder / out, project / out)
+    return found
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_reads_and_writes_what_it_declares(stage: Stage, first: dict) -> None:
+    undeclared = [
+        name
+        for name in first[stage.name]
+        if not any(name == out or name.startswith(f"{out}/") for out in stage.outs)
+    ]
+    assert not undeclared, f"wrote what it does not declare: {undeclared}"
+
+
+@pytest.mark.beyond_gate
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_writes_the_same_bytes_again(
+    stage: Stage, project: Path, first: dict, tmp_path: Path
+) -> None:
+    """In another folder, without the first one's cache, over links to the first one's outputs."""
+    before = project.parent / stage.name
+    second = run_alone(stage, project, tmp_path / "again", project.parent / "cache2", before)
+    changed = sorted(
+        name for name, digest in first[stage.name].items() if digest != second.get(name)
+    )
+    assert not changed, f"other bytes the second time: {changed}"
+    # A workspace's files are links into DVC's cache, which a write in place would spoil.
+    kept = [path for out in stage.outs for path in files_below(before / out)]
+    spoiled = [str(path) for path in kept if path.stat().st_nlink > 1]
+    assert not spoiled, f"did not move whole files into place: {spoiled}"

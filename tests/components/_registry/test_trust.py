@@ -209,6 +209,7 @@ for folder in sys.argv[1:]:
 """
 
 
+@pytest.mark.beyond_gate
 def test_the_planted_code_would_run(home: Path, version: Path) -> None:
     """The tests above look for the right thing: loaded as MLflow does it, every planting runs."""
     names = ("module", "bytecode", "MLmodel", "link", "extra")
