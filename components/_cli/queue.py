@@ -117,7 +117,7 @@ def without_known(
     return pool.at(np.flatnonzero(why == KEPT))
 
 
-def _check_writable(path: Path, input: Path) -> None:
+def check_writable(path: Path, input: Path) -> None:
     """Check that the queue may go to `path`: not the pool, and not among the pipeline's data."""
     check_output(path, input)
     if CORPUS.parent.resolve() in path.resolve().parents:
@@ -232,12 +232,12 @@ def command(
     separator: str | None,
 ) -> None:
     """Read the pool, leave out what is known, score the rest, choose, write."""
-    _check_writable(output, input)
+    check_writable(output, input)
     tasks_for = None if tool is None else checked_tool(tool, output)
     if tasks_for is None:
         writer_of(output)
     else:
-        _check_writable(output.with_suffix(tasks_for.labels_suffix), input)
+        check_writable(output.with_suffix(tasks_for.labels_suffix), input)
     params = load_params("queue", Params)
     name = params.strategy if strategy is None else checked_strategy(strategy)
     batch_docs = load_params("predict", PredictParams).batch_docs
