@@ -90,7 +90,7 @@ class Translation:
 
 def translation(
     own: Sequence[str],
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | None,
     fates: Fates,
     kept: Collection[str] = frozenset(),
 ) -> Translation:
@@ -98,7 +98,7 @@ def translation(
 
     Args:
         own: the model's labels, `(n_own_labels,)`.
-        thresholds: of these.
+        thresholds: of these; None if only predictions are to be translated.
         fates: what became of old labels.
         kept: renamed and merged labels that are still in use, and so keep their name.
 
@@ -114,7 +114,8 @@ def translation(
         fate = fates.get(label, Fate((label,)))
         if fate.labels and not fate.review:
             now[label] = label if label in kept else fate.labels[0]
-    limits = dict(zip(own, map(float, thresholds), strict=True))
+    given = [0.5] * len(own) if thresholds is None else map(float, thresholds)
+    limits = dict(zip(own, given, strict=True))
     shared: dict[str, float] = {}
     for label, name in now.items():
         shared[name] = min(shared.get(name, np.inf), limits[label])
