@@ -23,7 +23,7 @@ from components._frame.launch import CONTEXT, launch
 from components._sources.relabel import told, uses
 from components.ingest import ingest
 from longtail.errors import DataError
-from longtail.label_history import RENAMED, SPLIT, Change, current, fates
+from longtail.validation.label_history import RENAMED, SPLIT, Change, current, fates
 
 CORPUS = FILE.with_name("corpus.parquet")
 JUDGMENTS = FILE.with_name("annotations.parquet")
@@ -66,7 +66,7 @@ def run_check() -> None:
     """Check the history, and that corpus and judgments follow it; exit with code 3 if not."""
     allowed = read_history()
     judged = read_annotations(JUDGMENTS) or {"labels": []}
-    lists = {CORPUS: documents()["labels"], JUDGMENTS: judged["labels"]}
+    lists = {CORPUS: documents()["labels"].tolist(), JUDGMENTS: judged["labels"]}
     found = {path: uses(labels, allowed.fates) for path, labels in lists.items()}
     wrong = [f"{path}: {told(old, allowed.fates)}" for path, old in found.items() if old]
     if wrong:
@@ -81,7 +81,7 @@ def run_apply() -> None:
     allowed = read_history()
     before = uses_of_all(documents())
     for change in allowed.history:
-        if change.kind == RENAMED and before[change.old] and before[change.new[0]]:
+        if change.kind == RENAMED and before[str(change.old)] and before[change.new[0]]:
             print(
                 f"{change}, and {before[change.new[0]]:,} documents have {change.new[0]!r:.80} "
                 "already. If that was another label, restore them (`dvc checkout data`) and write "

@@ -11,7 +11,7 @@ import yaml
 
 from components._formats.columns import listed
 from longtail.errors import DataError
-from longtail.label_history import (
+from longtail.validation.label_history import (
     ADDED,
     KINDS,
     MERGED,

@@ -20,9 +20,9 @@ from components._registry.worker import Served
 from longtail.errors import DataError
 from longtail.evaluation.estimated_f1 import Calibration, expected_counts
 from longtail.evaluation.metrics import Counts
-from longtail.label_history import Fates
 from longtail.label_matrix import encode
-from longtail.label_translation import translation
+from longtail.validation.label_history import Fates
+from longtail.validation.label_translation import translation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

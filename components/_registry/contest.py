@@ -19,8 +19,8 @@ from components._registry.worker import Served, ServedError
 from longtail import gate
 from longtail.errors import DataError
 from longtail.evaluation.metrics import apply_thresholds, compute
-from longtail.label_history import Fates
 from longtail.label_matrix import encode
+from longtail.validation.label_history import Fates
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

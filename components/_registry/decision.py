@@ -20,7 +20,7 @@ from components._registry.rules import Limits, Params
 from components._registry.smoke import Smoke, smoke
 from longtail import gate
 from longtail.errors import DataError
-from longtail.label_history import Fates
+from longtail.validation.label_history import Fates
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

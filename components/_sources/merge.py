@@ -18,8 +18,8 @@ from components._sources import origins as origin
 from components._sources.csv_files import table
 from components._sources.rows import FileFormat, Rows, one_type
 from longtail.errors import DataError, unknown_name
-from longtail.label_history import Fates, current
 from longtail.spreadsheet import original
+from longtail.validation.label_history import Fates, current
 
 Columns = dict[str, list[Any]]
 

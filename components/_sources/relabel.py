@@ -15,7 +15,7 @@ from components._formats.annotations import read_annotations
 from components._formats.columns import listed
 from components._frame.files import written
 from components._sources.rows import Rows
-from longtail.label_history import Fates, current
+from longtail.validation.label_history import Fates, current
 
 REVIEW = "`longtail labels review` lists them for annotators"
 

@@ -13,8 +13,8 @@ import scipy.sparse as sp
 from longtail.evaluation.sign_flips import Null, null_differences
 from longtail.gate.budget import Asked
 from longtail.gate.lines import ALL
-from longtail.label_history import Fates
-from longtail.label_translation import translation
+from longtail.validation.label_history import Fates
+from longtail.validation.label_translation import translation
 
 METRICS = ("micro_f1", "macro_f1", "mean_f1")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from longtail.label_history import Fates, current
+from longtail.validation.label_history import Fates, current
 
 LabelLists = list[list[str]]
 

@@ -9,7 +9,7 @@ import pytest
 
 from components._formats.labels_file import AllowedLabels, read_allowed
 from longtail.errors import DataError
-from longtail.label_history import Fate
+from longtail.validation.label_history import Fate
 
 WHOLE = """
 labels: [billing, delivery, inkjet, laser, warranty]

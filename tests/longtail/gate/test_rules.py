@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from longtail import gate
 from longtail.errors import DataError
 from longtail.evaluation.metrics import compute
-from longtail.label_history import Fate
+from longtail.validation.label_history import Fate
 
 N_DOCS, LABELS = 600, ["a", "b", "c", "d"]
 GROUPS = ["HEAD", "HEAD", "MEDIUM", "TAIL"]

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from longtail.label_history import Fate
 from longtail.validation.corpus_view import CorpusView, Limits, Rows
 from longtail.validation.label_cleaning import REPAIRS, Spelling, clean_labels
+from longtail.validation.label_history import Fate
 from longtail.validation.rules import RULES, flag_documents
 
 N_DOCS, N_FAULTS = 1500, 15

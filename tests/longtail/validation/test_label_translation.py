@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail.label_history import Fate
-from longtail.label_translation import stretched, translation
+from longtail.validation.label_history import Fate
+from longtail.validation.label_translation import stretched, translation
 
 OWN = ["a", "b", "c", "d", "e", "x"]
 LIMITS = [0.5, 0.2, 0.4, 0.3, 0.3, 0.6]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from longtail.errors import DataError
-from longtail.label_history import (
+from longtail.validation.label_history import (
     ADDED,
     MERGED,
     RENAMED,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from longtail.label_history import Fate, Fates
+from longtail.validation.label_history import Fate, Fates
 
 
 @dataclass(frozen=True)
