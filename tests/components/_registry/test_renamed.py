@@ -53,6 +53,14 @@ def test_answers(params: dict[str, float], expected: dict[str, float]) -> None:
     assert (found.seconds, found.memory_mb) == (1.5, 2.5)
 
 
+def test_a_given_threshold_is_compared_with_the_scores_that_are_shown() -> None:
+    """`same` (0.2, predicted from 0.1 on) became `old`, predicted from 0.5 on: 0.2 is 0.556."""
+    made = Renamed(Version(), {"same": Fate(("old",)), "gone": Fate(())})
+    found = made.ask(["a"], threshold=0.5)
+    assert found.labels == [["also", "old"]]
+    assert found.scores == [[0.6, pytest.approx(0.5 + 0.1 * 0.5 / 0.9)]]
+
+
 def test_labels_thresholds_and_what_is_not_answered(capsys: pytest.CaptureFixture[str]) -> None:
     made = Renamed(Version(), KNOWN)
     assert (made.labels, made.thresholds) == (["new", "same"], [0.4, 0.1])

@@ -342,6 +342,15 @@ def test_a_merged_label_is_compared_with_the_union_of_its_old_ones(
     assert made.label_changes == ([], []) and made.champion.mapped == {"m": ["a", "b"]}
 
 
+def test_a_renamed_label_that_the_challenger_still_has_is_compared_as_it_is():
+    """Its workspace was not migrated: `validate.policy` leaves old labels alone."""
+    champion = gate.Champion(predictions(0.1, 2), LABELS, NOBODY_SEEN)
+    made = against(champion, labels=LABELS, targets=targets(), challenger=predictions(0.02, 1),
+                   fates={"a": Fate(("new",))})  # fmt: skip
+    assert made.label_changes == ([], []) and made.champion.mapped == {}
+    assert gate.passed(gate.judge(made, RULES))
+
+
 def test_split_and_retired_labels_are_left_out_and_said():
     """The challenger is bad at a, which was split, though its documents still have it."""
     known = {"a": Fate(("p", "q"), True), "b": Fate(())}

@@ -68,6 +68,15 @@ def test_no_label_is_left() -> None:
     assert found.scores(np.ones((2, 1))).shape == (2, 0)
 
 
+def test_just_below_the_threshold_stays_below() -> None:
+    """A product of floats may round up to the threshold itself."""
+    for limit in np.linspace(0.05, 0.95, 19):
+        for wanted in np.linspace(0.05, 0.95, 19):
+            below = np.nextafter(limit, 0.0)
+            assert stretched(np.array([below]), limit, wanted)[0] < wanted
+            assert stretched(np.array([limit]), limit, wanted)[0] == wanted
+
+
 UNIT = st.floats(0, 1, width=32)
 
 
