@@ -1,4 +1,4 @@
-"""Show, check and apply the history of labels; write what a split leaves to annotators."""
+"""Show, check and apply the history of labels; propose changes; send split labels to review."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ from components._frame.launch import CONTEXT, launch
 from components._sources.relabel import told, uses
 from components.ingest import ingest
 from longtail.errors import DataError
+from longtail.label_matrix import encode, vocabulary
+from longtail.validation.findings import excerpt
+from longtail.validation.label_errors import text_features
 from longtail.validation.label_history import RENAMED, SPLIT, Change, current, fates
+from longtail.validation.label_proposals import centered, merges, splits
 
 CORPUS = FILE.with_name("corpus.parquet")
 JUDGMENTS = FILE.with_name("annotations.parquet")
+N_FEATURES = 128  # of the reduced TF-IDF that proposals look at
 NO_HISTORY = f"{FILE} has no history; docs/data.md says how to write one."
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -52,7 +57,8 @@ def run_show(at: datetime | None = None) -> None:
     counts = uses_of_all(documents()) if CORPUS.exists() else Counter[str]()
     table = Table(title="History of labels", title_justify="left")
     for name in ("date", "change", "label", "now", "documents", "reason"):
-        table.add_column(name, justify="right" if name == "documents" else "left")
+        right = name == "documents"
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
     for change in changes:
         label = change.new[0] if change.old is None else change.old
         fate = known.get(label)
@@ -68,11 +74,11 @@ def run_check() -> None:
     judged = read_annotations(JUDGMENTS) or {"labels": []}
     lists = {CORPUS: documents()["labels"].tolist(), JUDGMENTS: judged["labels"]}
     found = {path: uses(labels, allowed.fates) for path, labels in lists.items()}
-    wrong = [f"{path}: {told(old, allowed.fates)}" for path, old in found.items() if old]
+    wrong = [f"{path}: {told(old, allowed.fates)}." for path, old in found.items() if old]
+    if any(label not in allowed.split_labels for old in found.values() for label in old):
+        wrong.append("`longtail labels apply` replaces and drops old labels.")
     if wrong:
-        raise DataError(
-            "\n".join([*wrong, "`longtail labels apply` replaces and drops old labels."])
-        )
+        raise DataError("\n".join(wrong))
     print(f"{FILE}: {len(allowed.history):,} changes; corpus and judgments follow them.")
 
 
@@ -161,11 +167,38 @@ def to_review(frame: pd.DataFrame, history: Sequence[Change]) -> list[Queued]:
     return found
 
 
+@click.option("--top", default=20, show_default=True, type=click.IntRange(min=1), help="of each")
+@click.option(
+    "--least", default=15, show_default=True, type=click.IntRange(min=2), help="documents per side"
+)
+def run_propose(top: int = 20, least: int = 15) -> None:
+    """Print labels to merge, and labels to split, with evidence; nothing is changed."""
+    frame = documents()
+    names = vocabulary(frame["labels"].tolist())
+    targets = encode(frame["labels"].tolist(), names)
+    features = centered(text_features(frame["text"].tolist(), N_FEATURES, 0)[:, :-1])
+    joined, hidden = merges(features, targets, least), splits(features, targets, least, 0)
+    print(f"{len(joined):,} pairs of labels are used as one: their texts are hardly told apart.")
+    for pair in joined[:top]:
+        one, other = (f"{names[i]!r:.80}" for i in pair.labels)
+        print(
+            f"- {one} and {other}: {pair.n_docs[0]:,} and {pair.n_docs[1]:,} documents, "
+            f"{pair.together:,} with both; AUC {pair.auc:.2f}, at most {pair.upper:.2f}"
+        )
+    print(f"{len(hidden):,} labels hide two: their documents are two groups.")
+    for split in hidden[:top]:
+        print(f"- {names[split.label]!r:.80}: cosine of the groups' centers {split.cosine:.2f}")
+        for rows in split.clusters:
+            typical = "; ".join(excerpt(frame["text"].iloc[k], 50) for k in rows[:3].tolist())
+            print(f"  {len(rows):,} documents such as: {typical}")
+
+
 ACTIONS: dict[str, Callable[..., None]] = {
     "show": run_show,
     "check": run_check,
     "apply": run_apply,
     "review": run_review,
+    "propose": run_propose,
 }
 command = click.Group("labels", context_settings=CONTEXT, help=__doc__)
 for _name, _action in ACTIONS.items():

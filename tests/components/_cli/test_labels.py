@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
@@ -120,9 +121,11 @@ def test_check_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     assert "corpus.parquet: old labels replaced or dropped (4 times): 'invoice', 'misc'" in said
     assert "annotations.parquet: old labels replaced or dropped (2 times)" in said
     assert "labels that were split (1 times): 'printers'" in said
+    assert said.endswith("`longtail labels apply` replaces and drops old labels.")
     labels("apply")
-    with pytest.raises(DataError, match=re.escape("split (1 times): 'printers'")):
+    with pytest.raises(DataError, match=re.escape("split (1 times): 'printers'")) as caught:
         labels("check")
+    assert "labels apply" not in str(caught.value)
     delivery("reviewed.jsonl", {"3": ["laser", "billing"]})
     ingest("jsonl", "reviewed.jsonl", "--update")
     labels("check")
@@ -184,6 +187,34 @@ def test_a_split_goes_to_annotators_and_comes_back(capsys: pytest.CaptureFixture
     labels("review", "--output", "tasks.csv")
     assert pd.read_csv("tasks.csv")["id"].tolist() == [3]
     assert "1 documents to review" in capsys.readouterr().out
+
+
+def test_proposals_are_only_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """inbox and mailbox are used for the same texts; misc is about trains and about soup."""
+    words = {
+        "inbox": "mail letter post stamp send reply",
+        "rail": "train track station signal",
+        "soup": "broth carrot pepper onion leek",
+        "bank": "money loan interest credit",
+    }
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(1200):
+        topic = list(words)[number % 4]
+        label = {"inbox": rng.choice(["inbox", "mailbox"]), "rail": "misc", "soup": "misc"}
+        given = [str(label.get(topic, topic))]
+        text = " ".join(rng.choice(words[topic].split(), 8)) + f" {rng.integers(50)}"
+        rows.append({"id": f"p{number}", "text": text, "labels": given})
+    Path("more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    Path("data/labels.yaml").unlink()
+    ingest("jsonl", "more.jsonl", "--replace")
+    before = kept()
+    labels("propose")
+    said = capsys.readouterr().out
+    assert kept() == before
+    assert "1 pairs of labels are used as one" in said and "- 'inbox' and 'mailbox': " in said
+    assert "1 labels hide two" in said and "- 'misc': " in said
+    assert said.count("300 documents such as") == 2
 
 
 @pytest.mark.parametrize(
