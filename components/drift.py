@@ -16,6 +16,7 @@ from pydantic import Field
 
 from components._formats.corpus import read_corpus
 from components._formats.json_file import write_json
+from components._formats.labels_file import FILE, read_allowed
 from components._frame.exit_codes import GateNotPassed
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import MOST_DOCS, Section, Seed, load_params
@@ -143,7 +144,8 @@ def _measure(
         n_draws=params.n_draws,
         seed=params.seed,
     )
-    side = watch.Side(found, answered, kept)
+    # The documents have the labels of today, so the champion's answers need them, too.
+    side = watch.Side(found, answered.renamed(read_allowed(FILE).fates), kept)
     promoted = watch.promoted_score(client, champion, kept)
     watched = watch.measure(side, promoted, params.watch)
     return measured | {"scored_documents": len(before.top_scores)}, watched

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from components._formats.csv_rows import MAX_CELL
+from components._formats.labels_file import FILE, read_allowed
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import check_replaceable, locked
 from components._frame.forgotten import LIST, digest_of
@@ -23,6 +24,7 @@ from components._sources.jsonl_files import JSONL
 from components._sources.label_studio import LABEL_STUDIO
 from components._sources.onehot import ONEHOT
 from components._sources.parquet_files import PARQUET
+from components._sources.relabel import Relabeling
 from components._sources.reuters import REUTERS
 from components._sources.rows import MOST_NESTED, Rows
 from components._sources.source import Source
@@ -75,6 +77,7 @@ def ingest(
     freeze: bool = False,
     forgotten: Path | None = None,
     forget: Sequence[str] = (),
+    migrate: bool = False,
 ) -> None:
     """Lock the folder, merge the rows that were read, and move the corpus into place.
 
@@ -87,6 +90,7 @@ def ingest(
         freeze: fill in the splits of old rows even if nothing is new.
         forgotten: list of the documents that must not be there; None takes the one next to `out`.
         forget: ids to add to that list.
+        migrate: replace old labels in the corpus by the history in `labels.yaml`, not only in rows.
     """
     path = out / "corpus.parquet"
     if not batches and not path.exists():
@@ -99,10 +103,14 @@ def ingest(
         raise DataError(
             f"{path} is no Parquet file, so no corpus; remove it, or pass another --out."
         )
+    relabeling = Relabeling(read_allowed(out / FILE.name).fates, migrate)
+    batches = [relabeling.incoming(rows) for rows in batches]
     try:
         with locked(out):
             forgetting = Forgetting(forgotten or out.parent / LIST, forget)
-            found = _merged(batches, path, mode, assignment, corrections, freeze, forgetting)
+            found = _merged(
+                batches, path, mode, assignment, corrections, freeze, forgetting, relabeling
+            )
             print(f"{path}: {found}")
     finally:
         with suppress(OSError):  # the folder, if nothing was written to it
@@ -117,11 +125,13 @@ def _merged(
     corrections: Path | None,
     freeze: bool,
     forgetting: Forgetting,
+    relabeling: Relabeling,
 ) -> str:
     """Forget, merge, correct, freeze and save; a corpus that stays the same keeps its bytes."""
     fresh = mode == "replace" or not path.exists()
     columns = merge.empty() if fresh else merge.existing(path)
     columns = forgetting.without(columns)
+    n_relabeled = relabeling.existing(columns)
     old_ids = set(columns["id"])
     files = {} if fresh else origins.read(path.with_name(ORIGINS))
     for identity in forgetting.gone:
@@ -134,6 +144,7 @@ def _merged(
             mode == "update",
             files,
             skip=forgetting.refused(rows) | judgments.outdated(columns, rows),
+            fates=relabeling.fates,
         )
         n_added, n_changed = n_added + added, n_changed + changed
     if corrections is not None:
@@ -146,26 +157,30 @@ def _merged(
             else f"No documents in {sources}, expected at least one."
         )
     n_forgotten = len(forgetting.gone)
-    same = not (n_added or n_changed or n_corrected or n_forgotten)
+    same = not (n_added or n_changed or n_corrected or n_forgotten or n_relabeled)
     recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
     if (freeze or not same) and old_ids and (assignment or recorded.exists()):
         n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
     # From here on it is written; what can be wrong has been found.
     judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
+    relabeling.judgments(path.with_name(judgments.FILE))
     forgetting.carry_out(path.parent)
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
     counts += f", {n_forgotten:,} forgotten" if n_forgotten else ""
+    counts += f", {n_relabeled:,} relabeled" if n_relabeled else ""
     if same and not (n_frozen or n_retired):
         return f"nothing new, left unchanged ({len(old_ids):,} documents)."
     origins.write(files, path.with_name(ORIGINS))
     merge.save(columns, path)
+    counts += f", {n_frozen:,} splits frozen"
+    counts += f", {n_retired:,} retired from test" if n_retired else ""
+    return f"{_size(columns)} ({counts})."
+
+
+def _size(columns: merge.Columns) -> str:
     n_docs, n_pairs = len(columns["id"]), sum(map(len, columns["labels"]))
-    retired = f", {n_retired:,} retired from test" if n_retired else ""
     n_labels = len({label for labels in columns["labels"] for label in labels})
-    return (
-        f"{n_docs:,} documents, {n_labels:,} labels, {n_pairs / n_docs:.2f} per document "
-        f"({counts}, {n_frozen:,} splits frozen{retired})."
-    )
+    return f"{n_docs:,} documents, {n_labels:,} labels, {n_pairs / n_docs:.2f} per document"
 
 
 def _path(flag: str, metavar: str, text: str) -> click.Option:

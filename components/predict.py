@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from pydantic import Field
 
 from components._formats.columns import comma_joined, listed
 from components._formats.csv_rows import other_separator
+from components._formats.labels_file import FILE, read_allowed
 from components._formats.records import RECORDS, Reading
 from components._formats.text_file import checked_file
 from components._frame.files import check_replaceable, written
@@ -27,6 +29,7 @@ from components._frame.progress import progress
 from components._frame.suffixes import SUFFIXES, TABS
 from components._registry import client as registry
 from components._registry.evidence import BASELINE, THRESHOLDS
+from components._registry.renamed import CURRENT, OWN, WORDS, Answering, Renamed
 from components._registry.trust import check_lock
 from components._registry.worker import Answer, Served, ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
@@ -126,8 +129,21 @@ class Workspace:
         return Answer(found["labels"].tolist(), found["scores"].tolist(), 0.0, 0.0)
 
 
-def opened(model: str) -> Served | Workspace:
-    """The model of a registry URI, of an MLflow model folder, or of `train`'s model folder."""
+@contextmanager
+def opened(model: str, words: str = OWN) -> Iterator[Answering]:
+    """The model of a registry URI, of an MLflow model folder, or of `train`'s model folder.
+
+    Args:
+        model: its URI or path.
+        words: `own` for the labels that it learned, `current` for those of today by the history in
+            data/labels.yaml.
+    """
+    fates = read_allowed(FILE).fates if words == CURRENT else {}
+    with _found(model) as served:
+        yield Renamed(served, fates) if words == CURRENT else served
+
+
+def _found(model: str) -> Served | Workspace:
     if model.startswith(("models:/", "runs:/")):
         registry.connect()
         return Served(model)
@@ -140,7 +156,7 @@ def opened(model: str) -> Served | Workspace:
 
 
 def predict(
-    rows: Iterable[tuple[str, str]], model: str, size: int, **options: float
+    rows: Iterable[tuple[str, str]], model: str, size: int, words: str = OWN, **options: float
 ) -> Iterator[Row]:
     """Yield one record per text, with id, labels and scores.
 
@@ -148,6 +164,7 @@ def predict(
         rows: (id, text) of each document.
         model: registry URI or folder.
         size: documents held in memory at a time.
+        words: see `opened`.
         options: `threshold` and `top_k`, as in the model's signature.
 
     Raises:
@@ -158,7 +175,7 @@ def predict(
     if first is None:
         return
     try:
-        with opened(model) as served:
+        with opened(model, words) as served:
             for batch in chain([first], batches):
                 answer = served.ask([text for _, text in batch], **options)
                 for (name, _), labels, scores in zip(
@@ -217,6 +234,16 @@ def _shown(records: Iterable[Row], total: int | None) -> Iterator[Row]:
             show(done, total)
 
 
+words_option = click.option(
+    "--labels",
+    "words",
+    type=click.Choice(WORDS),
+    default=OWN,
+    show_default=True,
+    help=f"the labels that the model learned, or those of today by the history in {FILE}",
+)
+
+
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add what says how a file of texts is written."""
     options = (
@@ -249,6 +276,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 @reading_options
 @click.option("--threshold", type=float, help="one threshold for all labels, instead of their own")
 @click.option("--top-k", type=int, help="maximum number of labels per text")
+@words_option
 def command(
     input: Path | None,
     model: str | None,
@@ -259,6 +287,7 @@ def command(
     separator: str | None,
     threshold: float | None,
     top_k: int | None,
+    words: str,
 ) -> None:
     """Read, predict, write JSON Lines or CSV."""
     if threshold is not None and not 0 <= threshold <= 1:
@@ -277,7 +306,7 @@ def command(
     options = {"threshold": threshold, "top_k": top_k}
     chosen = {name: value for name, value in options.items() if value is not None}
     texts = read_texts(reading, kind, column)
-    _write(_shown(predict(texts, asked, params.batch_docs, **chosen), total), output)
+    _write(_shown(predict(texts, asked, params.batch_docs, words, **chosen), total), output)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from components._formats.annotations import read_allowed, read_annotations
+from components._formats.annotations import read_annotations
 from components._formats.corpus import read_corpus, write_corpus
 from components._formats.data_docs import Expectation, expect
 from components._formats.json_file import write_json
+from components._formats.labels_file import read_allowed
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section
@@ -28,7 +29,7 @@ from longtail.spreadsheet import harmless
 from longtail.validation import label_errors
 from longtail.validation.corpus_view import CorpusView, Limits, Rows
 from longtail.validation.findings import all_findings, excerpt
-from longtail.validation.label_cleaning import clean_labels
+from longtail.validation.label_cleaning import Spelling, clean_labels
 from longtail.validation.rules import RULES, Flags, flag_documents
 from longtail.validation.verdict import Verdict, judge
 
@@ -95,7 +96,8 @@ def run(
 def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.DataFrame, CorpusView]:
     frame = read_corpus(data / "corpus.parquet", null_labels=True)
     allowed = read_allowed(data / "labels.yaml")
-    cleaned = clean_labels(frame["labels"].tolist(), policy, allowed.aliases)
+    spelling = Spelling(allowed.aliases, allowed.fates)
+    cleaned = clean_labels(frame["labels"].tolist(), policy, spelling)
     view = CorpusView(
         ids=frame["id"].tolist(),
         texts=frame["text"].tolist(),
@@ -106,16 +108,17 @@ def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.Dat
         splits=_optional(frame, "split"),
         annotators=_optional(frame, "annotator"),
         dates=frame["annotated_at"].to_numpy() if "annotated_at" in frame else None,
-        rows=_judgments(data, policy, allowed.aliases),
+        rows=_judgments(data, policy, spelling),
+        split_labels=allowed.split_labels,
     )
     return frame, view
 
 
-def _judgments(data: Path, policy: Mapping[str, str], aliases: Mapping[str, str]) -> Rows | None:
+def _judgments(data: Path, policy: Mapping[str, str], spelling: Spelling) -> Rows | None:
     table = read_annotations(data / "annotations.parquet")
     if table is None:
         return None
-    labels = clean_labels(table["labels"], policy, aliases).labels
+    labels = clean_labels(table["labels"], policy, spelling).labels
     dates = None
     if "annotated_at" in table:
         dates = np.array(table["annotated_at"], dtype="datetime64[us]")

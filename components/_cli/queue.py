@@ -25,6 +25,7 @@ from components._frame.params import load_params
 from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry.evidence import ASSIGNMENT
+from components._registry.renamed import OWN
 from components._registry.worker import ServedError
 from components._sources.forget import read_list
 from components.predict import Params as PredictParams
@@ -35,6 +36,7 @@ from components.predict import (
     opened,
     read_documents,
     reading_options,
+    words_option,
 )
 from longtail.annotation.pool import KEPT, REASONS, left_out
 from longtail.annotation.queue import BY_FEATURES, RANDOM, STRATEGIES, Pool, draw, merits
@@ -117,7 +119,7 @@ def without_known(
     return pool.at(np.flatnonzero(why == KEPT))
 
 
-def _check_writable(path: Path, input: Path) -> None:
+def check_writable(path: Path, input: Path) -> None:
     """Check that the queue may go to `path`: not the pool, and not among the pipeline's data."""
     check_output(path, input)
     if CORPUS.parent.resolve() in path.resolve().parents:
@@ -127,14 +129,14 @@ def _check_writable(path: Path, input: Path) -> None:
         )
 
 
-def score(texts: Sequence[str], model: str, size: int) -> Scored:
+def score(texts: Sequence[str], model: str, size: int, words: str = OWN) -> Scored:
     """The scores of all labels, `size` documents at a time.
 
     Raises:
         DataError: the model does not load, or refuses a text.
     """
     try:
-        with opened(model) as served, progress("queue", "documents") as show:
+        with opened(model, words) as served, progress("queue", "documents") as show:
             column = {label: i for i, label in enumerate(served.labels)}
             scores = np.zeros((len(texts), len(column)), np.float32)
             done = 0
@@ -219,6 +221,7 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
 )
 @click.option("--model", help="models:/…, or a model folder (default: the champion)")
 @reading_options
+@words_option
 def command(
     input: Path,
     output: Path,
@@ -230,14 +233,15 @@ def command(
     column: str,
     encoding: str,
     separator: str | None,
+    words: str,
 ) -> None:
     """Read the pool, leave out what is known, score the rest, choose, write."""
-    _check_writable(output, input)
+    check_writable(output, input)
     tasks_for = None if tool is None else checked_tool(tool, output)
     if tasks_for is None:
         writer_of(output)
     else:
-        _check_writable(output.with_suffix(tasks_for.labels_suffix), input)
+        check_writable(output.with_suffix(tasks_for.labels_suffix), input)
     params = load_params("queue", Params)
     name = params.strategy if strategy is None else checked_strategy(strategy)
     batch_docs = load_params("predict", PredictParams).batch_docs
@@ -247,7 +251,7 @@ def command(
     docs = without_known(docs, corpus, params.near_similarity, str(input))
     if len(docs.ids) < size:
         print(f"queue: {len(docs.ids):,} documents are left, fewer than {size:,}.", file=sys.stderr)
-    scored = score(docs.texts, asked, batch_docs)
+    scored = score(docs.texts, asked, batch_docs, words)
     pool = make_pool(docs, scored, corpus, name)
     rows, at_random = draw(
         pool, size, strategy=name, random_share=params.random_share, seed=params.seed

@@ -13,9 +13,12 @@ from mlflow.store.artifact.utils.models import get_model_name_and_version
 
 from components._cli.server.app import App
 from components._cli.server.champion import Champion
+from components._formats.labels_file import FILE, read_allowed
 from components._frame.launch import CONTEXT, launch
 from components._registry import client as registry
+from components._registry.renamed import CURRENT
 from components._registry.worker import ServedError
+from components.predict import words_option
 from longtail.errors import DataError, ParameterError
 
 EXAMPLE = '{"inputs": {"text": ["A viewer for PNG images."]}, "params": {"top_k": 3}}'
@@ -27,9 +30,11 @@ GRACE_SECONDS = 30  # for requests that are being answered when the server is st
 @click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
 @click.option("--port", default=5001, show_default=True, type=PORT, help="port to listen on")
 @click.option("--model", help="models:/… or runs:/… (default: the champion, whichever it is)")
-def command(host: str, port: int, model: str | None) -> None:
+@words_option
+def command(host: str, port: int, model: str | None, words: str) -> None:
     """Load a checked copy of the version in a process of its own, then listen."""
     name = registry.model_name()
+    fates = read_allowed(FILE).fates if words == CURRENT else None
     client = registry.connect()
 
     def current() -> str | None:
@@ -44,7 +49,7 @@ def command(host: str, port: int, model: str | None) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with _bound(host, port) as bound:
         try:
-            champion = Champion(uri, current if model is None else None)
+            champion = Champion(uri, current if model is None else None, fates)
         except ServedError as error:
             raise DataError(str(error)) from None
         shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

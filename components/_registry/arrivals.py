@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ from longtail.errors import DataError
 from longtail.evaluation.estimated_f1 import Calibration, expected_counts
 from longtail.evaluation.metrics import Counts
 from longtail.label_matrix import encode
+from longtail.validation.label_history import Fates
+from longtail.validation.label_translation import translation
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -130,6 +132,11 @@ class Answered:
     top_scores: npt.NDArray[np.float64]
     predicted: sp.csr_matrix
     expected: Counts | None
+
+    def renamed(self, fates: Fates) -> Answered:
+        """The same predictions under the labels of today, see `gate.Champion.renamed`."""
+        found = translation(self.labels, None, fates)
+        return replace(self, labels=found.labels, predicted=found.predictions(self.predicted))
 
 
 def answers(model: Served, texts: Sequence[str], calibration: Calibration | None) -> Answered:

@@ -20,6 +20,7 @@ from longtail import gate
 from longtail.errors import DataError
 from longtail.evaluation.metrics import apply_thresholds, compute
 from longtail.label_matrix import encode
+from longtail.validation.label_history import Fates
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -28,7 +29,10 @@ BATCH = 256
 
 
 def prepare(
-    challenger: ModelVersion, champion: ModelVersion | None, max_int8_loss: dict[str, float]
+    challenger: ModelVersion,
+    champion: ModelVersion | None,
+    max_int8_loss: dict[str, float],
+    fates: Fates,
 ) -> tuple[gate.Contest, list[str], list[gate.Line]]:
     """Read the workspace's test set once, and have every model predict it.
 
@@ -39,6 +43,7 @@ def prepare(
         challenger: the version to judge.
         champion: the version it is compared with; None for none.
         max_int8_loss: metric to the largest loss of an int8 version, as a fraction.
+        fates: what labels have become; the champion's predictions of old ones count for the new.
 
     Returns:
         The contest, the ids of its test documents, and the lines of what failed so far.
@@ -51,7 +56,8 @@ def prepare(
         contest, lines = _quantized(contest, challenger, texts, max_int8_loss)
     if champion is not None:
         try:
-            contest = replace(contest, champion=_champion(champion, ids, texts))
+            found = _champion(champion, ids, texts).renamed(fates, contest.labels)
+            contest = replace(contest, champion=found)
         except (ServedError, IncomparableError) as error:
             reason = f"The champion cannot be compared: {error}"
             lines = [*lines, gate.fact("champion", False, reason)]

@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from components._formats.json_file import read_json
+from components._formats.labels_file import FILE, read_allowed
 from components._registry import approval, evidence, test_set
 from components._registry import client as registry
 from components._registry import contest as contests
@@ -21,6 +20,7 @@ from components._registry.rules import Limits, Params
 from components._registry.smoke import Smoke, smoke
 from longtail import gate
 from longtail.errors import DataError
+from longtail.validation.label_history import Fates
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,14 +44,15 @@ def decide(client: MlflowClient, params: Params, *, rebase: bool = False) -> dic
     challenger, champion = _sides(client)
     facts = _facts(client, challenger, champion)
     rules = params.rules(read_json(evidence.SUMMARY, keys={"objective": str})["objective"])
-    question = _question(challenger, champion, facts, params, rules.objective, rebase)
+    history = read_allowed(FILE).fates
+    question = _question(challenger, champion, facts, params, rules.objective, rebase, history)
     past = record.read()
     if past.get("question") == question:
         decision = past
     elif registry.number(champion) == registry.number(challenger):
         decision = _unchanged(challenger, past)
     else:
-        tonight = _Tonight(client, question, rules, params, rebase)
+        tonight = _Tonight(client, question, rules, params, rebase, history)
         decision = _judged(tonight, challenger, champion, facts)
     decision = decision | _brakes(client, challenger, decision, params)
     decision |= {"question": question, "model_name": challenger.name}
@@ -117,12 +118,13 @@ def _question(
     params: Params,
     objective: str,
     rebase: bool,
+    fates: Fates,
 ) -> str:
     """The digest of everything that the answer depends on."""
     numbers = [registry.number(version) for version in (challenger, champion)]
     key = challenger.tags.get(registry.KEY)
     rules = params.model_dump(exclude={"approval"})
-    asked = [numbers, key, facts, rebase, objective, rules]
+    asked = [numbers, key, facts, rebase, objective, rules, *sorted(fates.items())]
     return hashlib.sha256(json.dumps(asked, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -135,6 +137,7 @@ class _Tonight:
     rules: gate.Rules
     params: Params
     rebase: bool
+    fates: Fates
 
 
 def _judged(
@@ -145,19 +148,19 @@ def _judged(
 ) -> dict[str, Any]:
     """Apply the rules in order, and stop after the first group of rules that fails."""
     lines, contest = list(facts), None
-    known: dict[str, Any] = {}
+    test_record: dict[str, Any] = {}
     if gate.passed(lines):
         opponent = None if tonight.rebase else champion
         int8 = tonight.params.limits.max_int8_loss
-        contest, ids, found = contests.prepare(challenger, opponent, int8)
+        contest, ids, found = contests.prepare(challenger, opponent, int8, tonight.fates)
         lines += found
         if gate.passed(lines):
-            contest, known = _asked(tonight, challenger.name, contest, ids)
+            contest, test_record = _asked(tonight, challenger.name, contest, ids)
             lines += [_advised(line) for line in gate.judge(contest, tonight.rules)]
     if gate.passed(lines):
         lines += smoke_lines(challenger, tonight.params.limits)
     added, removed = contest.label_changes if contest else ([], [])
-    seen = contest.champion.seen if contest and contest.champion else np.zeros(0, dtype=bool)
+    compared = contest.champion if contest else None
     return {
         "verdict": "promoted" if gate.passed(lines) else "refused",
         "challenger": {
@@ -169,10 +172,12 @@ def _judged(
         "rules": [asdict(line) for line in lines],
         "summary": gate.summary(lines),
         "rebase": tonight.rebase,
-        "overlap": int(seen.sum()),
+        "overlap": int(compared.seen.sum()) if compared else 0,
         "labels_added": added,
         "labels_removed": removed,
-        "test_set": known,
+        "labels_mapped": dict(compared.mapped) if compared else {},
+        "labels_left_out": list(compared.left_out) if compared else [],
+        "test_set": test_record,
         **_stamp(),
     }
 
@@ -229,7 +234,8 @@ def _unchanged(version: ModelVersion, past: dict[str, Any]) -> dict[str, Any]:
     kept = past if past.get("challenger", {}).get("version") == number else {}
     side = {"version": number, "metrics": kept.get("challenger", {}).get("metrics", {})}
     summary = f"Version {number} is already the champion: the same data, code and parameters."
-    empty = {"rules": [], "rebase": False, "overlap": 0, "labels_added": [], "labels_removed": []}
+    empty = {"rules": [], "rebase": False, "overlap": 0, "labels_added": [], "labels_removed": [],
+             "labels_mapped": {}, "labels_left_out": []}  # fmt: skip
     return {
         **{name: kept.get(name, value) for name, value in empty.items()},
         "verdict": "unchanged",

@@ -98,6 +98,7 @@ def markdown(decision: dict[str, Any]) -> str:
         for what in ("added", "removed"):
             labels = ", ".join(map(escape_markdown, decision[f"labels_{what}"]))
             lines += ["", f"Labels {what}: {labels or 'none'}."]
+    lines += [f"\n{sentence}" for sentence in label_changes(decision)]
     if known := decision.get("test_set"):
         chances = ", ".join(
             f"+{100 * float(gain):g} points {100 * chance:.0f}%"
@@ -108,6 +109,17 @@ def markdown(decision: dict[str, Any]) -> str:
     if decision["overlap"]:
         lines += ["", f"{decision['overlap']} test documents left out: the champion has seen them."]
     return "\n".join([*lines, "", f"Decided {decision['decided_at']}, {decision['decision_id']}."])
+
+
+def label_changes(decision: Mapping[str, Any]) -> list[str]:
+    """What the history of labels changed in the comparison, in Markdown, one sentence each."""
+    mapped = [
+        f"{escape_markdown(label)} (the champion's {', '.join(map(escape_markdown, own))})"
+        for label, own in decision.get("labels_mapped", {}).items()
+    ]
+    found = [f"Renamed or merged labels, compared: {', '.join(mapped)}."] if mapped else []
+    out = ", ".join(map(escape_markdown, decision.get("labels_left_out", [])))
+    return found + ([f"Split or retired labels, not compared: {out}."] if out else [])
 
 
 def _row(rule: dict[str, Any]) -> str:

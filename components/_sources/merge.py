@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set
 from itertools import compress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,7 @@ from components._sources.csv_files import table
 from components._sources.rows import FileFormat, Rows, one_type
 from longtail.errors import DataError, unknown_name
 from longtail.spreadsheet import original
+from longtail.validation.label_history import Fates, current
 
 Columns = dict[str, list[Any]]
 
@@ -39,6 +41,7 @@ def merge(
     update: bool,
     origins: origin.Origins,
     skip: Set[str] = frozenset(),
+    fates: Fates = MappingProxyType({}),
 ) -> tuple[Columns, int, int]:
     """Add rows to the corpus.
 
@@ -51,6 +54,7 @@ def merge(
             if the new row has none.
         origins: the file that each document came from, changed in place.
         skip: ids of new rows that are left out.
+        fates: what labels have become; an old row that still has old ones is not different.
 
     Returns:
         The merged columns, the number of rows added, and the number of rows changed.
@@ -77,7 +81,9 @@ def merge(
                 merged[name].append(row.get(name))
             _remember(origins, identity, file)
             continue
-        different = [name for name, value in row.items() if _differs(name, merged[name][i], value)]
+        known = {name: merged[name][i] for name in row}
+        known["labels"] = current(known["labels"], fates)
+        different = [name for name, value in row.items() if _differs(name, known[name], value)]
         if different and not update:
             found = f", taken in from {origins[identity]}" if identity in origins else ""
             raise DataError(

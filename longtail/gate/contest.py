@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -13,6 +13,8 @@ import scipy.sparse as sp
 from longtail.evaluation.sign_flips import Null, null_differences
 from longtail.gate.budget import Asked
 from longtail.gate.lines import ALL
+from longtail.validation.label_history import Fates
+from longtail.validation.label_translation import translation
 
 METRICS = ("micro_f1", "macro_f1", "mean_f1")
 
@@ -25,11 +27,26 @@ class Champion:
         predicted: 0/1 CSR `(n_docs, n_own_labels)`.
         labels: the champion's own labels, the columns of `predicted`.
         seen: `(n_docs,)` bool; documents that it was trained on and that therefore do not count.
+        mapped: label to the champion's own ones that it stands for, by the history of labels.
+        left_out: labels that were split or retired, and so are not compared.
     """
 
     predicted: sp.csr_matrix
     labels: Sequence[str]
     seen: npt.NDArray[np.bool_]
+    mapped: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
+
+    def renamed(self, fates: Fates, in_use: Collection[str]) -> Champion:
+        """The same predictions under the labels of today: of merged labels their union.
+
+        Args:
+            fates: what labels have become that are gone.
+            in_use: the challenger's labels; a renamed or merged one among them keeps its name.
+        """
+        found = translation(self.labels, None, fates, kept=in_use)
+        predicted = found.predictions(self.predicted)
+        return Champion(predicted, found.labels, self.seen, found.changed, found.left_out)
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,7 @@ class Contest:
         if self.champion is None:
             return [], []
         ours, theirs = set(self.labels), set(self.champion.labels)
-        return sorted(ours - theirs), sorted(theirs - ours)
+        return sorted(ours - theirs - set(self.champion.left_out)), sorted(theirs - ours)
 
     @cached_property
     def comparison(self) -> Comparison | None:

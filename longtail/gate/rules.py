@@ -126,15 +126,19 @@ def over_baseline(contest: Contest, rules: Rules) -> list[Line]:
 
 def shared_labels(contest: Contest, rules: Rules) -> list[Line]:
     """Does the challenger still know most of the champion's labels?"""
-    if contest.champion is None or not contest.champion.labels:
+    champion = contest.champion
+    if champion is None or not (champion.labels or champion.left_out):
         return []
     added, removed = contest.label_changes
-    share = 1 - len(removed) / len(contest.champion.labels)
+    share = 1 - len(removed) / len(champion.labels) if champion.labels else 0.0
     kept = share > 0 and share >= rules.min_shared_labels
-    reason = (
-        f"{points(share)}% of the champion's labels are shared; "
-        f"{len(added)} added, {len(removed)} removed."
-    )
+    changes = f"{len(added)} added, {len(removed)} removed"
+    if champion.mapped or champion.left_out:
+        changes += (
+            f", {len(champion.mapped)} mapped from renamed or merged ones, "
+            f"{len(champion.left_out)} split or retired and not compared"
+        )
+    reason = f"{points(share)}% of the champion's labels are shared; {changes}."
     if not kept:
         reason += " If the label set was changed on purpose, judge without the champion."
     return [

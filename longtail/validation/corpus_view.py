@@ -92,6 +92,7 @@ class CorpusView:
         annotators: who labeled each document.
         dates: `(n_docs,)` datetime64, when it was labeled.
         rows: judgments of several annotators per document.
+        split_labels: labels that were split and that documents still have.
     """
 
     ids: list[str]
@@ -104,6 +105,7 @@ class CorpusView:
     annotators: list[str | None] | None = None
     dates: np.ndarray | None = None
     rows: Rows | None = None
+    split_labels: frozenset[str] = frozenset()
 
     def each(self, test: Callable[[list[str]], bool]) -> np.ndarray:
         """Whether each document's labels pass `test`, `(n_docs,)` bool."""

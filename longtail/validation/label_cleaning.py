@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from longtail.validation.label_history import Fates, current
 
 LabelLists = list[list[str]]
 
@@ -18,32 +20,51 @@ class Cleaned:
     flags: dict[str, np.ndarray]
 
 
-def drop_blank(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
+@dataclass(frozen=True)
+class Spelling:
+    """What else stands for a label.
+
+    Attributes:
+        aliases: alias to label.
+        fates: what labels have become that are gone.
+    """
+
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    fates: Fates = field(default_factory=dict)
+
+
+def drop_blank(labels: Sequence[str], spelling: Spelling) -> list[str]:
     """Drop labels that are empty or only white space."""
     return [label for label in labels if label.strip()]
 
 
-def collapse_space(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
+def collapse_space(labels: Sequence[str], spelling: Spelling) -> list[str]:
     """Strip white space around labels and collapse runs of it inside to one space."""
     return [" ".join(label.split()) if label.strip() else label for label in labels]
 
 
-def replace_alias(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
+def replace_alias(labels: Sequence[str], spelling: Spelling) -> list[str]:
     """Replace every alias by its label."""
-    return [aliases.get(label, label) for label in labels]
+    return [spelling.aliases.get(label, label) for label in labels]
 
 
-def drop_repeated(labels: Sequence[str], aliases: Mapping[str, str]) -> list[str]:
+def replace_old(labels: Sequence[str], spelling: Spelling) -> list[str]:
+    """Replace labels that were renamed or merged, and drop those that were retired."""
+    return current(labels, spelling.fates)
+
+
+def drop_repeated(labels: Sequence[str], spelling: Spelling) -> list[str]:
     """Drop repeated labels, in the order of their first mention."""
     return list(dict.fromkeys(labels))
 
 
-# The order matters: a label is found among the aliases once its white space is clean, and two
-# spellings of a label are a repetition once both are replaced.
-REPAIRS: dict[str, Callable[[Sequence[str], Mapping[str, str]], list[str]]] = {
+# The order matters: a label is found among the aliases and in the history once its white space is
+# clean, and two spellings of a label are a repetition once both are replaced.
+REPAIRS: dict[str, Callable[[Sequence[str], Spelling], list[str]]] = {
     "blank_label": drop_blank,
     "label_white_space": collapse_space,
     "label_alias": replace_alias,
+    "old_label": replace_old,
     "repeated_label": drop_repeated,
 }
 
@@ -51,17 +72,17 @@ REPAIRS: dict[str, Callable[[Sequence[str], Mapping[str, str]], list[str]]] = {
 def clean_labels(
     label_lists: Sequence[Sequence[str | None]],
     policy: Mapping[str, str],
-    aliases: Mapping[str, str],
+    spelling: Spelling,
 ) -> Cleaned:
     """Apply each repair whose policy is `repair`, and flag what every repair would change.
 
     Args:
         label_lists: the labels of each document; a null label counts as the blank label "".
         policy: policies of the codes in REPAIRS; a repair that is `off` flags nothing.
-        aliases: alias to label.
+        spelling: what else stands for a label.
 
     >>> policy = dict.fromkeys(REPAIRS, "repair")
-    >>> clean_labels([[" net ", "", "www", "net"]], policy, {"www": "web"}).labels
+    >>> clean_labels([[" net ", "", "www", "net"]], policy, Spelling({"www": "web"})).labels
     [['net', 'web']]
     """
     current = [["" if label is None else label for label in labels] for labels in label_lists]
@@ -69,7 +90,7 @@ def clean_labels(
     for code, repair in REPAIRS.items():
         if policy[code] == "off":
             continue
-        repaired = [repair(labels, aliases) for labels in current]
+        repaired = [repair(labels, spelling) for labels in current]
         flags[code] = np.array([a != b for a, b in zip(current, repaired, strict=True)], dtype=bool)
         if policy[code] == "repair":
             current = repaired

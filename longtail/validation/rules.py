@@ -97,6 +97,10 @@ def _unknown_label(view: CorpusView) -> Flags:
     return view.each(lambda labels: any(label not in allowed for label in labels))
 
 
+def _split_label(view: CorpusView) -> Flags:
+    return view.each(lambda labels: any(label in view.split_labels for label in labels))
+
+
 def _no_label(view: CorpusView) -> Flags:
     return view.each(lambda labels: not labels)
 
@@ -207,6 +211,15 @@ RULES: dict[str, Rule] = {
     ),
     "label_alias": Rule(
         "labels", "a label is an alias of another one", _repair("label_alias"), repairs=True
+    ),
+    "old_label": Rule(
+        "labels",
+        "a label was renamed, merged or retired since",
+        _repair("old_label"),
+        repairs=True,
+    ),
+    "split_label": Rule(
+        "labels", "a label was split since, and a person has to say into which", _split_label
     ),
     "repeated_label": Rule(
         "labels", "a label is listed twice", _repair("repeated_label"), repairs=True

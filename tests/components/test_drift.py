@@ -287,6 +287,23 @@ def test_labels_that_the_champion_does_not_know_are_not_held_against_it(home: Pa
     assert found["new_label_share"] == pytest.approx(200 / (n_pos + 200))
 
 
+def test_a_rename_does_not_lower_the_honest_score(home: Path):
+    """Documents come with the new words, which the champion, trained before, does not know."""
+    plain = tonight(later(200))["watch"]["measured"]
+    own = pd.read_parquet(evidence.CORPUS)
+    own["labels"] = [["vixen" if x == "fox" else x for x in labels] for labels in own["labels"]]
+    write_corpus(own, evidence.CORPUS)
+    drift.command.main([], standalone_mode=False)
+    lost = json.loads(DRIFT.read_text())["watch"]["measured"]
+    assert lost["new_label_share"] > 0.05 and lost["micro_f1"] < plain["micro_f1"]
+    Path("data").mkdir()
+    Path("data/labels.yaml").write_text(
+        "history: [{date: 2026-03-01, renamed: {fox: vixen}, reason: more precise}]"
+    )
+    drift.command.main([], standalone_mode=False)
+    assert json.loads(DRIFT.read_text())["watch"]["measured"] == plain
+
+
 def test_documents_without_labels_get_an_estimate(home: Path):
     frame = later()
     truth = compute(

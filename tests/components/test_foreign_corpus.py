@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components import validate
-from components._formats.annotations import read_allowed
+from components._formats.labels_file import read_allowed
 from longtail.errors import DataError
 from tests.builders.params import stage_params
 

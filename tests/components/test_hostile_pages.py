@@ -67,7 +67,9 @@ def decision() -> dict[str, object]:
     tags = {payload: payload for payload in PAYLOADS}
     return DECISION | {
         "summary": every, "rules": rules, "labels_added": list(PAYLOADS),
-        "labels_removed": list(PAYLOADS), "challenger": {"version": every, "tags": tags},
+        "labels_removed": list(PAYLOADS), "labels_left_out": list(PAYLOADS),
+        "labels_mapped": {payload: list(PAYLOADS) for payload in PAYLOADS},
+        "challenger": {"version": every, "tags": tags},
     }  # fmt: skip
 
 

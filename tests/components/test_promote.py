@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from components import promote
+from components._formats.scores import Scores
 from components._frame.exit_codes import GateNotPassed, TemporaryError
 from components._registry import champion as _champion
 from components._registry import client as registry
@@ -88,6 +89,7 @@ def test_nothing_of_the_corpus_is_markup_in_the_decision(bench: Bench):
     bench.decide("middling")
     decision = decision_record.read()
     decision |= {"labels_added": [hostile], "labels_removed": [hostile], "summary": hostile}
+    decision |= {"labels_mapped": {hostile: [hostile]}, "labels_left_out": [hostile]}
     decision["hold"] = {"when": "now", "who": hostile, "reason": hostile}
     decision["rules"][0]["reason"] = hostile
     text = decision_record.markdown(decision)
@@ -203,6 +205,58 @@ def test_labels_added_and_removed(bench: Bench):
     bench.crown("2")
     decision = bench.decide("narrow")
     assert decision["labels_removed"] == ["gnu", "hen"]
+
+
+HISTORY = """
+history:
+  - {date: 2026-03-01, renamed: {fox: vixen}, reason: more precise}
+  - {date: 2026-03-02, merged: {vixen: elk}, reason: never told apart}
+  - {date: 2026-03-03, retired: [gnu], reason: too rare}
+  - {date: 2026-03-04, split: {hen: [chick, rooster]}, reason: two teams}
+"""
+
+
+def test_labels_are_compared_across_the_history(bench: Bench):
+    """The champion has eight labels; by the history two were merged, one retired, one split."""
+    bench.crown("2")
+    before = bench.decide("narrow")
+    assert before["labels_removed"] == ["gnu", "hen"]
+    Path("data").mkdir()
+    Path("data/labels.yaml").write_text(HISTORY)
+    # The labels of `narrow` still have fox, so it keeps its name.
+    decision = bench.decide("narrow")
+    assert decision["question"] != before["question"]
+    assert (decision["labels_removed"], decision["labels_mapped"]) == ([], {})
+    assert decision["labels_left_out"] == ["gnu", "hen"]
+    [line] = [rule for rule in decision["rules"] if rule["rule"] == "labels"]
+    assert line["challenger"] == 1.0
+    text = Path("reports/decision.md").read_text()
+    assert "Split or retired labels, not compared: gnu, hen." in text
+
+
+def test_a_renamed_label_is_the_same_label_to_the_gate(bench: Bench):
+    bench.crown("2")
+    same = bench.decide("equal")
+    bench.patch.setattr(contest.evidence, "test_scores", lambda: tuple(map(renamed, TEST_SCORES())))
+    for name in ("frequencies/frequencies.json", "thresholds/thresholds.json"):
+        path = Path("artifacts", name)
+        path.write_text(path.read_text().replace('"fox"', '"vixen"'))
+    Path("data").mkdir()
+    Path("data/labels.yaml").write_text(
+        "history: [{date: 2026-03-01, renamed: {fox: vixen}, reason: more precise}]"
+    )
+    decision = bench.decide("equal")
+    assert decision["labels_mapped"] == {"vixen": ["fox"]}
+    assert (decision["labels_added"], decision["labels_removed"]) == ([], [])
+    assert decision["champion"]["metrics"] == same["champion"]["metrics"]
+    assert "compared: vixen (the champion's fox)." in Path("reports/decision.md").read_text()
+
+
+TEST_SCORES = evidence.test_scores
+
+
+def renamed(scores: Scores) -> Scores:
+    return replace(scores, labels=["vixen" if x == "fox" else x for x in scores.labels])
 
 
 def test_too_few_shared_labels_need_a_rebase(bench: Bench, monkeypatch: pytest.MonkeyPatch):

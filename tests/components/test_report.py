@@ -45,6 +45,8 @@ DECISION = {
     ],
     "decided_at": "2026-11-20",
     "labels_added": ["<img src=x>"],
+    "labels_mapped": {"<i>new": ["<u>old", "other"]},
+    "labels_left_out": ["<s>gone"],
 }  # fmt: skip
 WATCHED = {
     "promoted": 0.62,

@@ -133,8 +133,11 @@ def test_too_large_a_quarantine_is_refused(stage: Stage) -> None:
 def test_labels_are_repaired_as_the_policy_says(stage: Stage) -> None:
     rows = records()
     rows[0]["labels"] = [" even ", "even", None, " "]
-    rows[1]["labels"] = ["uneven"]
-    (stage.data / "labels.yaml").write_text("labels: [odd, even]\naliases: {uneven: odd}\n")
+    rows[1]["labels"] = ["uneven", "strange"]
+    (stage.data / "labels.yaml").write_text(
+        "labels: [odd, even]\naliases: {uneven: odd}\n"
+        "history: [{date: 2026-03-01, merged: {strange: odd}, reason: the same}]\n"
+    )
     found = stage.run(rows)
     assert [r["labels"] for r in pq.read_table(stage.corpus).to_pylist()[:2]] == [["even"], ["odd"]]
     for code in REPAIRS:
@@ -142,7 +145,9 @@ def test_labels_are_repaired_as_the_policy_says(stage: Stage) -> None:
     kept = dict.fromkeys(REPAIRS, "warn") | {"unknown_label": "quarantine"}
     found = stage.run(rows, policy={"labels": kept}, quarantine_share=0.5)
     [first, second] = pq.read_table(stage.quarantine).to_pylist()
-    assert (first["labels"], second["labels"]) == ([" even ", "even", "", " "], ["uneven"])
+    assert (first["labels"], second["labels"]) == (
+        [" even ", "even", "", " "], ["uneven", "strange"],
+    )  # fmt: skip
     assert first["reasons"] == second["reasons"] == ["unknown_label"]
 
 
@@ -207,7 +212,7 @@ def test_faults_of_form_leave_findings_too(stage: Stage, content: bytes | None, 
         ("aliases: {x: y, y: z}", "'y', which is not an allowed label"),
         ("label: [a]", "expected only the keys"),
         ("labels: [a", "is not valid YAML"),
-        ("- a", "expected the keys 'labels' and 'aliases', got a list"),
+        ("- a", "expected the keys 'labels', 'aliases', 'history', got a list"),
     ],
 )
 def test_an_invalid_label_list_is_refused(stage: Stage, text: str, match: str) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 from components._cli.server.batches import Found
 from components._frame.exit_codes import TemporaryError
+from components._registry.renamed import Renamed
 from components._registry.worker import Answer, Served, ServedError
+from longtail.validation.label_history import Fates
 
 POLL_SECONDS = 10.0
 # Not a name that `longtail prune` takes for a leftover: it is in use for days.
@@ -26,17 +28,23 @@ class Champion:
     Args:
         uri: of the version to begin with, by number, so that it is the same one after a restart.
         current: the URI that should answer now, such as the champion's; None: always `uri`.
+        fates: what labels have become, to answer in those of today; None: in the version's own.
 
     Attributes:
         closed: whether the server is stopping; what is still being loaded then is ended at once.
     """
 
-    def __init__(self, uri: str, current: Callable[[], str | None] | None = None) -> None:
-        self.uri, self._current = uri, current
+    def __init__(
+        self,
+        uri: str,
+        current: Callable[[], str | None] | None = None,
+        fates: Fates | None = None,
+    ) -> None:
+        self.uri, self._current, self._fates = uri, current, fates
         self.closed, self.n_exchanges = False, 0
         self._refused: str | None = None  # a version that does not load is not tried at every look
         self._changing = asyncio.Lock()
-        self._asking: Counter[Served] = Counter()
+        self._asking: Counter[Served | Renamed] = Counter()
         self._served = self._loaded(uri)
 
     @property
@@ -105,14 +113,14 @@ class Champion:
         print(f"Serving {uri}.", flush=True)
         await self._ended(old)
 
-    async def _ended(self, served: Served) -> None:
+    async def _ended(self, served: Served | Renamed) -> None:
         """End a process once it has answered what it was asked."""
         while self._asking[served]:
             await asyncio.sleep(0.1)
         del self._asking[served]
         await asyncio.to_thread(_end, served)
 
-    def _loaded(self, uri: str) -> Served:
+    def _loaded(self, uri: str) -> Served | Renamed:
         served = Served(uri, prefix=PREFIX, answer_seconds=ANSWER_SECONDS).__enter__()
         try:
             served.ask(WARM_UP)
@@ -121,13 +129,13 @@ class Champion:
         except BaseException:
             _end(served)
             raise
-        return served
+        return served if self._fates is None else Renamed(served, self._fates)
 
     def close(self) -> None:
         """End the process."""
         _end(self._served)
 
 
-def _end(served: Served) -> None:
+def _end(served: Served | Renamed) -> None:
     with suppress(OSError, ValueError):  # it may have been ended before
         served.__exit__(None, None, None)

@@ -21,7 +21,8 @@ def completed(decision: Details | None) -> dict[str, Any] | None:
         return None
     keys = ("rule", "metric", "slice", "champion", "challenger", "difference", "interval", "limit",
             "verdict", "reason")  # fmt: skip
-    optional = ("champion", "labels_added", "labels_removed", "test_set")
+    optional = ("champion", "labels_added", "labels_removed", "labels_mapped", "labels_left_out",
+                "test_set")  # fmt: skip
     whole = dict.fromkeys(optional) | dict(decision)
     whole["rules"] = [dict.fromkeys(keys) | dict(r) for r in decision.get("rules") or ()]
     return whole

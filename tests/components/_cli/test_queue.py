@@ -124,6 +124,39 @@ def test_tasks_for_a_tool_say_the_same_as_the_queue(
     assert [choice.attrib["value"] for choice in choices] == labels
 
 
+def test_predict_and_queue_answer_in_the_labels_of_today(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """fox was renamed, gnu retired; the corpus of the test still has the old words."""
+    asked("--size", "60", "--output", "own.jsonl")
+    history = Path("data/labels.yaml")
+    history.write_text(
+        "history:\n- {date: 2026-03-01, renamed: {fox: vixen}, reason: more precise}\n"
+        "- {date: 2026-03-01, retired: [gnu], reason: too rare}\n"
+    )
+    try:
+        asked("--size", "60", "--output", "new.jsonl", "--labels", "current")
+        assert "The model's labels 'gnu' were split or retired" in capsys.readouterr().err
+        asked("--size", "60", "--output", "still.jsonl")
+        argv = ["pool.jsonl", "--model", MODEL, "--output", "said.jsonl", "--labels", "current"]
+        predict.command.main(argv, "predict", standalone_mode=False)
+    finally:
+        history.unlink()
+    own, new, still, said = map(read_rows, ("own.jsonl", "new.jsonl", "still.jsonl", "said.jsonl"))
+    assert still == own
+    assert new.keys() == own.keys() and any("fox" in row["labels"] for row in own.values())
+    for name, row in own.items():
+        pairs = dict(zip(row["labels"], row["scores"], strict=True))
+        pairs = {"vixen" if k == "fox" else k: v for k, v in pairs.items() if k != "gnu"}
+        assert dict(zip(new[name]["labels"], new[name]["scores"], strict=True)) == pairs
+        assert said[name]["labels"] == new[name]["labels"]
+        assert said[name]["scores"] == pytest.approx(new[name]["scores"], abs=2e-6)
+
+
+def read_rows(name: str) -> dict[str, dict]:
+    return {row["id"]: row for row in map(json.loads, Path(name).read_text().splitlines())}
+
+
 def test_csv_joins_lists_and_runs_no_formula(tmp_path: Path) -> None:
     row = Queued("a", "=1+1", ["x", "y"], [0.9, 0.5], "tail_gain", ["x: why", "y: why"])
     write_queue([row], tmp_path / "queue.csv")

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from longtail import gate
 from longtail.errors import DataError
 from longtail.evaluation.metrics import compute
+from longtail.validation.label_history import Fate
 
 N_DOCS, LABELS = 600, ["a", "b", "c", "d"]
 GROUPS = ["HEAD", "HEAD", "MEDIUM", "TAIL"]
@@ -282,6 +283,97 @@ def test_a_removed_label_counts_against_the_shared_share(least: float, verdict: 
     line = next(line for line in lines if line.rule == "labels")
     assert (line.verdict, line.challenger) == (verdict, 0.8)
     assert ("without the champion" in line.reason) == (verdict == gate.FAILED)
+
+
+def old(*columns: int) -> sp.csr_matrix:
+    """Predictions of the champion in these columns of its own."""
+    return predictions(0.1, 2)[:, columns]
+
+
+def against(champion: gate.Champion, *, labels: list[str], **matrices) -> gate.Contest:
+    made = gate.Contest(
+        labels, GROUPS[: len(labels)], KEYS, matrices["targets"], matrices["challenger"],
+        sp.csr_matrix(matrices["targets"].shape, dtype=np.int8), champion,
+    )  # fmt: skip
+    return replace(made, champion=made.champion.renamed(matrices["fates"], labels))
+
+
+def union(matrix: sp.csr_matrix) -> sp.csr_matrix:
+    """The columns a|b, c, d."""
+    wide = matrix.toarray()
+    return sp.csr_matrix(np.column_stack([wide[:, 0] | wide[:, 1], wide[:, 2:]]).astype(np.int8))
+
+
+NOBODY_SEEN = np.zeros(N_DOCS, dtype=bool)
+
+
+@pytest.mark.parametrize(("wrong", "promoted"), [(0.1, False), (0.02, True)])
+def test_a_renamed_label_is_compared_with_its_old_self(wrong: float, promoted: bool):
+    """Under another name the contest has the same numbers, to the last digit."""
+    known = {"a": Fate(("new",)), "x": Fate(("a",))}
+    champion = gate.Champion(predictions(0.1, 2), LABELS, NOBODY_SEEN)
+    ours = predictions(wrong, 1)
+    made = against(champion, labels=["new", *LABELS[1:]], targets=targets(), challenger=ours,
+                   fates=known)  # fmt: skip
+    assert made.label_changes == ([], [])
+    assert made.champion.mapped == {"new": ["a"]}
+    same = replace(contest(wrong), baseline=made.baseline)
+    strip = [replace(line, reason="") for line in gate.judge(made, RULES)]
+    assert strip == [replace(line, reason="") for line in gate.judge(same, RULES)]
+    assert gate.passed(strip) == promoted
+
+
+@pytest.mark.parametrize(("wrong", "promoted"), [(0.0, True), (None, False), (0.3, False)])
+def test_a_merged_label_is_compared_with_the_union_of_its_old_ones(
+    wrong: float | None, promoted: bool
+):
+    """Perfect predictions win, those of the champion itself do not, worse ones do not."""
+    known = {"a": Fate(("m",)), "b": Fate(("m",))}
+    champion = gate.Champion(predictions(0.1, 2), LABELS, NOBODY_SEEN)
+    truth = union(targets())
+    theirs = union(predictions(0.1, 2))
+    ours = theirs if wrong is None else union(predictions(wrong, 1))
+    made = against(champion, labels=["m", "c", "d"], targets=truth, challenger=ours, fates=known)
+    lines = gate.judge(made, RULES)
+    gain = next(line for line in lines if line.rule == "gain" and line.metric == "micro_f1")
+    assert gain.champion == compute("micro_f1", theirs, truth)
+    assert gain.challenger == compute("micro_f1", ours, truth)
+    assert gate.passed(lines) == promoted
+    assert made.label_changes == ([], []) and made.champion.mapped == {"m": ["a", "b"]}
+
+
+def test_a_renamed_label_that_the_challenger_still_has_is_compared_as_it_is():
+    """Its workspace was not migrated: `validate.policy` leaves old labels alone."""
+    champion = gate.Champion(predictions(0.1, 2), LABELS, NOBODY_SEEN)
+    made = against(champion, labels=LABELS, targets=targets(), challenger=predictions(0.02, 1),
+                   fates={"a": Fate(("new",))})  # fmt: skip
+    assert made.label_changes == ([], []) and made.champion.mapped == {}
+    assert gate.passed(gate.judge(made, RULES))
+
+
+def test_split_and_retired_labels_are_left_out_and_said():
+    """The challenger is bad at a, which was split, though its documents still have it."""
+    known = {"a": Fate(("p", "q"), True), "b": Fate(())}
+    champion = gate.Champion(predictions(0.1, 2), LABELS, NOBODY_SEEN)
+    ours = predictions([0.5, 0.0, 0.01, 0.01], 1)[:, [0, 2, 3]]
+    truth = targets()[:, [0, 2, 3]]
+    made = against(champion, labels=["a", "c", "d"], targets=truth, challenger=ours, fates=known)
+    assert made.label_changes == ([], []) and made.champion.left_out == ["a", "b"]
+    lines = gate.judge(made, replace(RULES, max_loss={}))
+    assert gate.passed(lines)
+    gain = next(line for line in lines if line.rule == "gain" and line.metric == "micro_f1")
+    assert gain.champion == compute("micro_f1", old(2, 3), targets()[:, [2, 3]])
+    share = next(line for line in lines if line.rule == "labels")
+    assert share.challenger == 1.0
+    assert "2 split or retired and not compared" in share.reason
+
+
+def test_nothing_left_to_compare_is_refused():
+    known = dict.fromkeys(LABELS, Fate(()))
+    champion = gate.Champion(predictions(0.1, 2), LABELS, NOBODY_SEEN)
+    made = against(champion, labels=["x", "y", "z", "w"], targets=targets(),
+                   challenger=targets(), fates=known)  # fmt: skip
+    assert failed(gate.judge(made, replace(RULES, min_shared_labels=0.0))) == [("labels", "all")]
 
 
 def test_no_shared_label_is_refused_even_without_a_least_share():

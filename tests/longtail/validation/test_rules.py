@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from longtail.validation.corpus_view import CorpusView, Limits, Rows
-from longtail.validation.label_cleaning import REPAIRS, clean_labels
+from longtail.validation.label_cleaning import REPAIRS, Spelling, clean_labels
+from longtail.validation.label_history import Fate
 from longtail.validation.rules import RULES, flag_documents
 
 N_DOCS, N_FAULTS = 1500, 15
@@ -36,11 +37,15 @@ class Corpus:
 
     columns: dict[str, list[Any]]
     judgments: list[tuple[str, str, list[str]]]
-    aliases: dict[str, str] = field(default_factory=lambda: {"a": "alpha"})
+    spelling: Spelling = field(
+        default_factory=lambda: Spelling(
+            {"a": "alpha"}, {"foxes": Fate(("foxtrot",)), "tangos": Fate(("alpha", "bravos"), True)}
+        )
+    )
 
     def view(self, policy: dict[str, str]) -> CorpusView:
         c = self.columns
-        cleaned = clean_labels(c["labels"], policy, self.aliases)
+        cleaned = clean_labels(c["labels"], policy, self.spelling)
         ids, annotators, labels = zip(*self.judgments, strict=True)
         return CorpusView(
             ids=c["id"],
@@ -52,6 +57,7 @@ class Corpus:
             splits=c["split"],
             annotators=c["annotator"],
             dates=np.array(c["annotated_at"], dtype="datetime64[us]"),
+            split_labels=frozenset(["tangos"]),
             rows=Rows(list(ids), list(annotators), list(labels)),
         )
 
@@ -147,6 +153,8 @@ FAULTS: dict[str, Callable[[Corpus], None]] = {
     "blank_label": _cell("labels", lambda v, k: [*v, None if k % 2 else " "]),
     "label_white_space": _label(lambda label, k: f" {label}"),
     "label_alias": _cell("labels", lambda v, k: ["a"]),
+    "old_label": _cell("labels", lambda v, k: ["foxes"]),
+    "split_label": _cell("labels", lambda v, k: ["tangos"]),
     "repeated_label": _cell("labels", lambda v, k: [*v, v[0]]),
     "no_label": _cell("labels", lambda v, k: []),
     "many_labels": _cell("labels", lambda v, k: LABELS[:6]),

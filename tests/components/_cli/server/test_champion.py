@@ -13,6 +13,7 @@ from components._cli.server import champion
 from components._cli.server.champion import Champion
 from components._frame.exit_codes import TemporaryError
 from components._registry.worker import Answer, ServedError
+from longtail.validation.label_history import Fate
 
 
 class Process:
@@ -26,7 +27,7 @@ class Process:
 
     def __init__(self, uri: str, *, prefix: str, answer_seconds: float) -> None:
         assert prefix != "longtail-served-", "prune would remove its folder"
-        self.uri, self.alive, self.labels, self.thresholds = uri, True, ["a"], [0.5]
+        self.uri, self.alive, self.labels, self.thresholds = uri, True, [uri], [0.5]
 
     def __enter__(self) -> Process:
         if self.uri in self.broken:
@@ -135,6 +136,25 @@ def test_an_outage_and_a_missing_champion_change_nothing(
 
     asyncio.run(work())
     assert capsys.readouterr().err == "Still serving v1: away\n"
+
+
+def test_the_labels_of_today_whichever_version_answers() -> None:
+    now = ["v1"]
+    mine = Champion("v1", lambda: now[0], {"a": Fate(("b",))})
+    before = mine.labels, mine.thresholds, mine.alive
+
+    async def work() -> list[str]:
+        said = [await answering(mine)]
+        follower = asyncio.create_task(mine.follow())
+        now[0] = "a"  # the stand-in answers with its own name
+        await until(lambda: mine.n_exchanges == 1)
+        follower.cancel()
+        return [*said, await answering(mine)]
+
+    assert asyncio.run(work()) == ["v1", "b"]
+    assert before == (["v1"], [0.5], True) and mine.labels == ["b"]
+    mine.close()
+    assert Process.living == [] and not mine.alive
 
 
 def test_a_process_that_died_is_started_anew_once() -> None:

@@ -1,0 +1,102 @@
+"""`data/labels.yaml`: what is read, and one sentence for everything that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from components._formats.labels_file import AllowedLabels, read_allowed
+from longtail.errors import DataError
+from longtail.validation.label_history import Fate
+
+WHOLE = """
+labels: [billing, delivery, inkjet, laser, warranty]
+aliases: {inkjets: inkjet}
+history:
+  - {date: 2026-03-05, renamed: {bill: billing}, reason: the word of the new guideline}
+  - date: 2026-03-01
+    merged: {invoice: bill, "no": bill}
+    reason: nobody could tell them apart
+  - {date: "2026-04-01", split: {printers: [inkjet, laser]}, reason: different teams}
+  - {date: 2026-04-01 10:00:00, retired: [misc, other], reason: meant everything}
+  - {date: 2026-05-01, added: [warranty], reason: a new product}
+"""
+
+
+def read(folder: Path, text: str) -> AllowedLabels:
+    path = folder / "labels.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_allowed(path)
+
+
+def test_a_whole_file(tmp_path: Path) -> None:
+    found = read(tmp_path, WHOLE)
+    assert found.fates == {
+        "invoice": Fate(("billing",)),
+        "no": Fate(("billing",)),
+        "bill": Fate(("billing",)),
+        "printers": Fate(("inkjet", "laser"), True),
+        "misc": Fate(()),
+        "other": Fate(()),
+    }
+    assert [change.date.isoformat()[5:] for change in found.history] == [
+        "03-01", "03-01", "03-05", "04-01", "04-01", "04-01", "05-01",
+    ]  # fmt: skip
+    # A document keeps a label that was split until somebody has looked at it.
+    assert found.labels == {"billing", "delivery", "inkjet", "laser", "warranty", "printers"}
+    assert found.aliases == {"inkjets": "inkjet"}
+
+
+def test_no_file_and_an_empty_history(tmp_path: Path) -> None:
+    assert read_allowed(tmp_path / "labels.yaml") == read(tmp_path, "history:") == AllowedLabels()
+
+
+DAY = "date: 2026-03-01, reason: why"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("history: {a: b}", "'history' must be a list of changes, got a dict"),
+        ("history: [a]", "history, entry 1: expected 'date', 'reason', and one of 'renamed', "
+         "'merged', 'split', 'retired', 'added'; got a str."),
+        ("history: [{date: 2026-03-01, renamed: {a: b}}]", "got 'date', 'renamed'."),
+        (f"history: [{{{DAY}, renamed: {{a: b}}, retired: [c]}}]", "one of 'renamed'"),
+        (f"history: [{{{DAY}, rename: {{a: b}}}}]", "got 'date', 'reason', 'rename'."),
+        ("history: [{date: May, reason: why, retired: [a]}]", "'date': expected a day, such as"),
+        ("history: [{date: 7, reason: why, retired: [a]}]", "'date': expected a day, such as"),
+        ("history: [{date: 2026-03-01, reason: ' ', retired: [a]}]", "'reason': expected a sen"),
+        (f"history: [{{{DAY}, renamed: [a, b]}}]", "expected old: new, such as {invoice: bil"),
+        (f"history: [{{{DAY}, renamed: {{a: [b]}}}}]", "'renamed': expected old: new"),
+        (f"history: [{{{DAY}, renamed: {{no: b}}}}]", "quote numbers, yes and no"),
+        (f"history: [{{{DAY}, split: {{a: b}}}}]", "'split': expected old: [new, new]"),
+        (f"history: [{{{DAY}, retired: {{a: b}}}}]", "'retired': expected a list of labels"),
+        (f"history: [{{{DAY}, retired: []}}]", "'retired': expected a list of labels"),
+        (f"history: [{{{DAY}, added: [' a']}}]", "without blanks around them"),
+        (f"history: [{{{DAY}, added: ['']}}]", "without blanks around them"),
+        (f"history: [{{{DAY}, split: {{a: [b]}}}}]", "history: 'a' was split into 'b' on 2026"),
+        (f"history: [{{{DAY}, renamed: {{a: b, b: a}}}}]", "a cycle; remove one of the changes"),
+        (f"labels: [a, b]\nhistory: [{{{DAY}, merged: {{a: b}}}}]",
+         "'labels' lists 'a', gone by the history; remove them"),
+        (f"labels: [c]\nhistory: [{{{DAY}, merged: {{a: b}}}}]",
+         "the history made 'b', which 'labels' does not list; add them"),
+        (f"aliases: {{a: c}}\nhistory: [{{{DAY}, merged: {{a: b}}}}]",
+         "'a' is an alias, and the history names it as a label"),
+        (f"aliases: {{b: c}}\nhistory: [{{{DAY}, merged: {{a: b}}}}]", "'b' is an alias"),
+        (f"aliases: {{c: a}}\nhistory: [{{{DAY}, merged: {{a: b}}}}]",
+         "alias 'c' points to 'a', which is gone by the history"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(DataError, match=re.escape(says)) as caught:
+        read(tmp_path, text)
+    assert str(caught.value).startswith(str(tmp_path / "labels.yaml"))
+
+
+def test_a_long_list_makes_no_long_message(tmp_path: Path) -> None:
+    names = ", ".join(f"label{i}" for i in range(5000))
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, f"history: [{{{DAY}, split: {{a: [{names}, a]}}}}]")
+    assert len(str(caught.value)) - len(str(tmp_path)) < 400
