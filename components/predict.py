@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -26,6 +27,7 @@ from components._frame.suffixes import SUFFIXES, TABS
 from components._registry import client as registry
 from components._registry.lake_run import Asked, planned, run_plan
 from components._registry.opened import identified, opened
+from components._registry.spark import Sparked
 from components._registry.worker import ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
 from longtail.spreadsheet import harmless
@@ -74,14 +76,18 @@ def predict(
     first = next(batches, None)  # a bad first row fails before the model is loaded
     if first is None:
         return
+    with told_served(), opened(model) as served:
+        for batch in chain([first], batches):
+            answer = served.ask([text for _, text in batch], **options)
+            for (name, _), labels, scores in zip(batch, answer.labels, answer.scores, strict=True):
+                yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
+
+
+@contextmanager
+def told_served() -> Iterator[None]:
+    """Turn what a model's process says into a DataError."""
     try:
-        with opened(model) as served:
-            for batch in chain([first], batches):
-                answer = served.ask([text for _, text in batch], **options)
-                for (name, _), labels, scores in zip(
-                    batch, answer.labels, answer.scores, strict=True
-                ):
-                    yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
+        yield
     except ServedError as error:
         raise DataError(f"{error} (`longtail history` lists the champions)") from None
 
@@ -154,7 +160,13 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def predict_lake(
-    source: str, target: str, model: str, column: str, size: int, **options: float
+    source: str,
+    target: str,
+    model: str,
+    column: str,
+    size: int,
+    spark: str | None = None,
+    **options: float,
 ) -> str:
     """Predict a folder or `s3://` prefix of Parquet files, and return what was done in one line.
 
@@ -166,7 +178,8 @@ def predict_lake(
         target: where outputs go, by the names of the inputs.
         model: registry URI or folder.
         column: of the texts.
-        size: documents held in memory at a time.
+        size: documents held in memory at a time, without Spark.
+        spark: master of the Spark cluster that computes the answers; None is this process's model.
         options: `threshold` and `top_k`, as in the model's signature.
 
     Raises:
@@ -175,17 +188,21 @@ def predict_lake(
     """
     inputs, outputs = opened_lake(source), opened_lake(target)
     check_apart(inputs, outputs)
-    try:
-        model, digest = identified(model)
-        asked = Asked(digest, column, options)
-        with outputs.held():
-            plan = planned(inputs, outputs, asked)
-            if not plan.todo:
-                return plan.told(0, 0)
-            with opened(model) as served:
-                return run_plan(plan, inputs, outputs, asked, served.ask, size=size, at_a_time=1)
-    except ServedError as error:
-        raise DataError(f"{error} (`longtail history` lists the champions)") from None
+    model, digest = identified(model)
+    asked = Asked(digest, column, options)
+    with outputs.held():
+        plan = planned(inputs, outputs, asked)
+        if not plan.todo:
+            return plan.told(0, 0)
+        if spark is not None:
+            with Sparked(model, spark, **options) as cluster:
+                return run_plan(
+                    plan, inputs, outputs, asked, cluster.ask, cluster.size, cluster.at_a_time
+                )
+        with opened(model) as served:
+            return run_plan(
+                plan, inputs, outputs, asked, lambda texts: served.ask(texts, **options), size
+            )
 
 
 @click.command("predict", context_settings=CONTEXT, help=__doc__)
@@ -201,6 +218,7 @@ def predict_lake(
 @reading_options
 @click.option("--threshold", type=float, help="one threshold for all labels, instead of their own")
 @click.option("--top-k", type=int, help="maximum number of labels per text")
+@click.option("--spark", metavar="MASTER", help="Spark cluster that predicts a folder, or local[N]")
 def command(
     input: str | None,
     model: str | None,
@@ -211,6 +229,7 @@ def command(
     separator: str | None,
     threshold: float | None,
     top_k: int | None,
+    spark: str | None,
 ) -> None:
     """Read, predict, write JSON Lines or CSV."""
     if threshold is not None and not 0 <= threshold <= 1:
@@ -227,8 +246,14 @@ def command(
                 "name below --output; pass --output, and neither --format nor --separator."
             )
         asked = registry.champion_uri() if model is None else model
-        print("predict:", predict_lake(input, output, asked, column, params.batch_docs, **chosen))
+        size = params.batch_docs
+        with told_served():
+            print("predict:", predict_lake(input, output, asked, column, size, spark, **chosen))
         return
+    if spark is not None:
+        raise ParameterError(
+            "--spark predicts a folder or s3:// prefix of Parquet files; pass one."
+        )
     path, to = (None if name is None else Path(name) for name in (input, output))
     if to is not None:
         check_output(to, path)

@@ -115,10 +115,9 @@ def run_plan(
     source: Lake,
     target: Lake,
     asked: Asked,
-    ask: Callable[..., Answer],
-    *,
+    ask: Callable[[list[str]], Answer],
     size: int,
-    at_a_time: int,
+    at_a_time: int = 1,
 ) -> str:
     """Predict what is to be done, and return what was, in one line.
 
@@ -127,7 +126,7 @@ def run_plan(
         source: the inputs.
         target: where outputs go, by the names of the inputs.
         asked: as for `planned`.
-        ask: `Served.ask` or one like it.
+        ask: answers texts, in any number of threads.
         size: documents per question.
         at_a_time: partitions; `size` documents of each are in memory.
 
@@ -139,7 +138,7 @@ def run_plan(
 
     def one(partition: Partition) -> int | DataError:
         texts = read_partition(source, partition.name, asked.column)
-        rows = _answered(texts, ask, size, asked.options)
+        rows = _answered(texts, ask, size)
         try:
             return write_partition(target, partition.name, rows, asked.origin(partition))
         except DataError as error:
@@ -166,13 +165,12 @@ def run_plan(
 
 def _answered(
     texts: Iterator[tuple[str | None, str]],
-    ask: Callable[..., Answer],
+    ask: Callable[[list[str]], Answer],
     size: int,
-    options: dict[str, float],
 ) -> Iterator[tuple[str, list[str], list[float]]]:
     number = 0
     while batch := list(islice(texts, size)):
-        answer = ask([text for _, text in batch], **options)
+        answer = ask([text for _, text in batch])
         for (name, _), labels, scores in zip(batch, answer.labels, answer.scores, strict=True):
             number += 1
             yield str(number) if name is None else name, labels, scores
