@@ -184,7 +184,7 @@ def opened_lake(address: str) -> Lake:
     """The lake at `address`, a folder or `s3://bucket/prefix`."""
     if not address.startswith(S3):
         return Folder(Path(address))
-    if not address.removeprefix(S3).strip("/"):
+    if not address.removeprefix(S3).partition("/")[0]:
         raise ParameterError(f"{address} names no bucket, expected s3://BUCKET/PREFIX.")
     return Bucket(address)
 
