@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SPARK := .venv-spark
 # As if .venv were activated, so that `python` in dvc.yaml is this one.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -17,7 +18,7 @@ export HF_HUB_DISABLE_TELEMETRY := 1
 export GX_ANALYTICS_ENABLED := false
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help run test test-slow test-gpu lint ui encoder-base clean
+.PHONY: help run test test-slow test-gpu test-spark lint ui encoder-base clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -71,6 +72,16 @@ test-slow: $(VENV)/.test $(VENV)/.debian ## Run the slow tests
 
 test-gpu: $(VENV)/.test ## Run the tests that need a CUDA device
 	$(RUN) python -m pytest -q -rs -m gpu
+
+# In an environment of its own: pyspark's 450 MB, and a JVM, are for those who have a cluster.
+$(SPARK)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(SPARK)
+	$(SPARK)/bin/python -m pip install --quiet -c constraints.txt torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	$(SPARK)/bin/python -m pip install --quiet -c constraints.txt -e '.[data,train,registry,spark,s3,dev]'
+	@touch $@
+
+test-spark: $(SPARK)/.installed ## Run the tests that need pyspark and Java 17
+	PATH="$(CURDIR)/$(SPARK)/bin:$$PATH" python -m pytest -q -rs -m slow tests/components/_registry/test_spark.py
 
 lint: $(VENV)/.test ## Check style and types
 	$(RUN) ruff check

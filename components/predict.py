@@ -1,4 +1,4 @@
-"""Predict labels with scores for texts from stdin, CSV, JSON Lines or Parquet."""
+"""Predict labels with scores for texts from stdin, a file, or a folder or bucket of Parquet."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ import csv
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, TextIO, TypeVar
 
 import click
-import pandas as pd
 from pydantic import Field
 
-from components._formats.columns import comma_joined, listed
-from components._formats.csv_rows import other_separator
-from components._formats.labels_file import FILE, read_allowed
-from components._formats.records import RECORDS, Reading
+from components._formats.columns import comma_joined
+from components._formats.labels_file import FILE
+from components._formats.lake import check_apart, is_lake, opened_lake
+from components._formats.records import RECORDS, Reading, read_documents
 from components._formats.text_file import checked_file
 from components._frame.files import check_replaceable, written
 from components._frame.launch import CONTEXT, launch
@@ -28,10 +26,11 @@ from components._frame.params import Section, load_params
 from components._frame.progress import progress
 from components._frame.suffixes import SUFFIXES, TABS
 from components._registry import client as registry
-from components._registry.evidence import BASELINE, THRESHOLDS
-from components._registry.renamed import CURRENT, OWN, WORDS, Answering, Renamed
-from components._registry.trust import check_lock
-from components._registry.worker import Answer, Served, ServedError
+from components._registry.lake_run import Asked, planned, run_plan
+from components._registry.opened import identified, opened
+from components._registry.renamed import OWN, WORDS
+from components._registry.spark import Sparked
+from components._registry.worker import ServedError
 from longtail.errors import DataError, ParameterError, unknown_name
 from longtail.spreadsheet import harmless
 
@@ -51,40 +50,6 @@ def read_texts(reading: Reading, kind: str, column: str) -> Iterator[tuple[str, 
         yield str(number) if name is None else name, text
 
 
-def read_documents(reading: Reading, kind: str, column: str) -> Iterator[tuple[str | None, str]]:
-    """Yield (id, text) of each record, None for an id that is missing or null.
-
-    Args:
-        reading: the file and how it is written.
-        kind: of the file, a key of `RECORDS`.
-        column: of the texts.
-
-    Raises:
-        DataError: a record has no text.
-    """
-    for place, record in RECORDS[kind](reading):
-        if column not in record:
-            sign = other_separator(list(record)) if kind == "csv" else ""
-            raise DataError(
-                f"{reading.source}: {place}: no column {column!r:.80}; columns found: "
-                f"{listed(list(record))}. "
-                + (sign[:1].upper() + sign[1:] or "Name the column with --column.")
-            )
-        if not isinstance(record[column], str):
-            raise DataError(
-                f"{reading.source}: {place}, column {column!r:.80}: expected a text, "
-                f"got {record[column]!r:.80}."
-            )
-        name = None if record.get("id") is None else str(record["id"])
-        for key, value in (("id", name or ""), (column, record[column])):
-            if any("\ud800" <= sign <= "\udfff" for sign in value):  # JSON lets them through
-                raise DataError(
-                    f"{reading.source}: {place}, column {key!r:.80}: half of a character (a lone "
-                    "surrogate), which no encoding can write; export the text again."
-                )
-        yield name, record[column]
-
-
 def kind_of(path: Path | None, given: str | None) -> str:
     """The format of the input: as given, else by the file's extension, else plain lines."""
     if given is None:
@@ -93,66 +58,6 @@ def kind_of(path: Path | None, given: str | None) -> str:
     if given not in RECORDS:
         raise unknown_name("input format", given, RECORDS)
     return given
-
-
-class Workspace:
-    """A model folder that `train` wrote, served in this process with the tuned thresholds."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> Workspace:
-        from components._registry.serving import LongtailModel
-
-        paths = {"model": self.folder, "thresholds": THRESHOLDS, "baseline": BASELINE}
-        for path in (self.folder, THRESHOLDS):
-            if not path.exists():
-                raise DataError(f"{path} does not exist; run `dvc repro` or pass another --model.")
-        for path in paths.values():
-            check_lock(path)
-        if not (self.folder / "config.json").is_file():
-            raise DataError(
-                f"{self.folder} is no model: expected a folder that `train` wrote, a folder with "
-                "an MLmodel file, or a registry URI (models:/NAME@ALIAS)."
-            )
-        self.model = LongtailModel()
-        self.model.load_context(SimpleNamespace(artifacts=paths))
-        self.labels, self.thresholds = self.model.labels, self.model.thresholds.tolist()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        del self.model
-
-    def ask(self, texts: Sequence[str], **options: float) -> Answer:
-        """See `Served.ask`."""
-        found = self.model.predict(None, pd.DataFrame({"text": texts}), options)
-        return Answer(found["labels"].tolist(), found["scores"].tolist(), 0.0, 0.0)
-
-
-@contextmanager
-def opened(model: str, words: str = OWN) -> Iterator[Answering]:
-    """The model of a registry URI, of an MLflow model folder, or of `train`'s model folder.
-
-    Args:
-        model: its URI or path.
-        words: `own` for the labels that it learned, `current` for those of today by the history in
-            data/labels.yaml.
-    """
-    fates = read_allowed(FILE).fates if words == CURRENT else {}
-    with _found(model) as served:
-        yield Renamed(served, fates) if words == CURRENT else served
-
-
-def _found(model: str) -> Served | Workspace:
-    if model.startswith(("models:/", "runs:/")):
-        registry.connect()
-        return Served(model)
-    folder = Path(model)
-    try:
-        packed = (folder / "MLmodel").exists()
-    except OSError as error:  # a name that no file can have
-        raise DataError(f"--model: {model:.80} is no folder ({error.strerror}).") from None
-    return Served(str(folder.resolve())) if packed else Workspace(folder)
 
 
 def predict(
@@ -174,14 +79,18 @@ def predict(
     first = next(batches, None)  # a bad first row fails before the model is loaded
     if first is None:
         return
+    with told_served(), opened(model, words) as served:
+        for batch in chain([first], batches):
+            answer = served.ask([text for _, text in batch], **options)
+            for (name, _), labels, scores in zip(batch, answer.labels, answer.scores, strict=True):
+                yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
+
+
+@contextmanager
+def told_served() -> Iterator[None]:
+    """Turn what a model's process says into a DataError."""
     try:
-        with opened(model, words) as served:
-            for batch in chain([first], batches):
-                answer = served.ask([text for _, text in batch], **options)
-                for (name, _), labels, scores in zip(
-                    batch, answer.labels, answer.scores, strict=True
-                ):
-                    yield {"id": name, "labels": labels, "scores": [round(s, 6) for s in scores]}
+        yield
     except ServedError as error:
         raise DataError(f"{error} (`longtail history` lists the champions)") from None
 
@@ -263,24 +172,71 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def predict_lake(
+    source: str,
+    target: str,
+    model: str,
+    column: str,
+    size: int,
+    spark: str | None = None,
+    **options: float,
+) -> str:
+    """Predict a folder or `s3://` prefix of Parquet files, and return what was done in one line.
+
+    What was predicted before is left: from a file of the same size and time, with the same model
+    and options. Outputs of another model are replaced.
+
+    Args:
+        source: the folder or prefix.
+        target: where outputs go, by the names of the inputs.
+        model: registry URI or folder.
+        column: of the texts.
+        size: documents held in memory at a time, without Spark.
+        spark: master of the Spark cluster that computes the answers; None is this process's model.
+        options: `threshold` and `top_k`, as in the model's signature.
+
+    Raises:
+        DataError: the model does not load; files could not be predicted, the others are done.
+        ParameterError: one folder is in the other.
+    """
+    inputs, outputs = opened_lake(source), opened_lake(target)
+    check_apart(inputs, outputs)
+    model, digest = identified(model)
+    asked = Asked(digest, column, options)
+    with outputs.held():
+        plan = planned(inputs, outputs, asked)
+        if not plan.todo:
+            return plan.told(0, 0)
+        if spark is not None:
+            with Sparked(model, spark, **options) as cluster:
+                return run_plan(
+                    plan, inputs, outputs, asked, cluster.ask, cluster.size, cluster.at_a_time
+                )
+        with opened(model) as served:
+            return run_plan(
+                plan, inputs, outputs, asked, lambda texts: served.ask(texts, **options), size
+            )
+
+
 @click.command("predict", context_settings=CONTEXT, help=__doc__)
-@click.argument("input", type=Path, required=False)
+@click.argument("input", required=False)
 @click.option("--model", help="models:/…, or a model folder (default: the champion)")
 @click.option(
     "--output",
     "--out",
     "output",
-    type=Path,
-    help="JSON Lines, or CSV if it ends in .csv or .tsv (default: JSON Lines on stdout)",
+    help="JSON Lines, or CSV if it ends in .csv or .tsv (default: JSON Lines on stdout); for a "
+    "folder or s3:// prefix another one",
 )
 @reading_options
 @click.option("--threshold", type=float, help="one threshold for all labels, instead of their own")
 @click.option("--top-k", type=int, help="maximum number of labels per text")
 @words_option
+@click.option("--spark", metavar="MASTER", help="Spark cluster that predicts a folder, or local[N]")
 def command(
-    input: Path | None,
+    input: str | None,
     model: str | None,
-    output: Path | None,
+    output: str | None,
     format: str | None,
     column: str,
     encoding: str,
@@ -288,25 +244,47 @@ def command(
     threshold: float | None,
     top_k: int | None,
     words: str,
+    spark: str | None,
 ) -> None:
     """Read, predict, write JSON Lines or CSV."""
     if threshold is not None and not 0 <= threshold <= 1:
         raise ParameterError(f"--threshold must be between 0 and 1, got {threshold}.")
     if top_k is not None and top_k < 1:
         raise ParameterError(f"--top-k must be at least 1, got {top_k}.")
-    if output is not None:
-        check_output(output, input)
     params = load_params("predict", Params)
-    asked = registry.champion_uri() if model is None else model
-    reading = Reading(input, encoding, separator)
-    kind = kind_of(input, format)
-    # A wrong row is told before anything is predicted, and the progress knows how far it is.
-    again = input is not None and input.is_file()
-    total = sum(1 for _ in read_texts(reading, kind, column)) if again else None
     options = {"threshold": threshold, "top_k": top_k}
     chosen = {name: value for name, value in options.items() if value is not None}
+    if input is not None and is_lake(input):
+        if words != OWN:
+            raise ParameterError(
+                f"{input} is a folder, which is predicted in the model's own labels; leave --labels "
+                "out."
+            )
+        if output is None or separator is not None or format not in (None, "parquet"):
+            raise ParameterError(
+                f"{input} is a folder: its Parquet files are predicted, each to a file of the same "
+                "name below --output; pass --output, and neither --format nor --separator."
+            )
+        asked = registry.champion_uri() if model is None else model
+        size = params.batch_docs
+        with told_served():
+            print("predict:", predict_lake(input, output, asked, column, size, spark, **chosen))
+        return
+    if spark is not None:
+        raise ParameterError(
+            "--spark predicts a folder or s3:// prefix of Parquet files; pass one."
+        )
+    path, to = (None if name is None else Path(name) for name in (input, output))
+    if to is not None:
+        check_output(to, path)
+    asked = registry.champion_uri() if model is None else model
+    reading = Reading(path, encoding, separator)
+    kind = kind_of(path, format)
+    # A wrong row is told before anything is predicted, and the progress knows how far it is.
+    again = path is not None and path.is_file()
+    total = sum(1 for _ in read_texts(reading, kind, column)) if again else None
     texts = read_texts(reading, kind, column)
-    _write(_shown(predict(texts, asked, params.batch_docs, words, **chosen), total), output)
+    _write(_shown(predict(texts, asked, params.batch_docs, words, **chosen), total), to)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from components._formats.annotation_tools import TOOLS, checked_tool, write_task
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
 from components._formats.queue_file import Queued, write_queue, writer_of
-from components._formats.records import Reading
+from components._formats.records import Reading, read_documents
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import load_params
 from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry.evidence import ASSIGNMENT
+from components._registry.opened import opened
 from components._registry.renamed import OWN
 from components._registry.worker import ServedError
 from components._sources.forget import read_list
@@ -33,8 +34,6 @@ from components.predict import (
     batched,
     check_output,
     kind_of,
-    opened,
-    read_documents,
     reading_options,
     words_option,
 )

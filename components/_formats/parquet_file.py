@@ -19,7 +19,7 @@ MAGIC = b"PAR1"
 @contextmanager
 def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """Open a file or a pipe; DataError if it is truncated, not Parquet, or names a column twice."""
-    try:
+    with parquet_errors(str(path)):
         with open(checked_file(path), "rb") as raw:
             head = raw.peek(4)[:4]
             if head != MAGIC:
@@ -31,19 +31,26 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
             file = pq.ParquetFile(path if path.is_file() else pa.BufferReader(raw.read()))
         checked_columns(str(path), file.schema_arrow.names)
         yield file
+
+
+@contextmanager
+def parquet_errors(source: str) -> Iterator[None]:
+    """Turn what pyarrow raises on reading `source` into a DataError that says what to do."""
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path}: a text is not UTF-8 ({error}), as Parquet demands; export it again."
+            f"{source}: a text is not UTF-8 ({error}), as Parquet demands; export it again."
         ) from None
     except OSError as error:
         if error.errno is not None:
-            raise unreadable(str(path), error) from None
-        raise _truncated(path, error) from None
+            raise unreadable(source, error) from None
+        raise _truncated(source, error) from None
     except pa.ArrowException as error:
-        raise _truncated(path, error) from None
+        raise _truncated(source, error) from None
 
 
-def _truncated(path: Path, error: Exception) -> DataError:
+def _truncated(source: str, error: Exception) -> DataError:
     return DataError(
-        f"{path} is not a readable Parquet file ({error}); it may be truncated: copy it again."
+        f"{source} is not a readable Parquet file ({error}); it may be truncated: copy it again."
     )

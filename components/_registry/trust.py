@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
@@ -62,7 +63,7 @@ def fetch(uri: str, into: Path) -> Path:
         copied = _copied(Path(uri), into, uri)
         _check_bytecode(copied, uri)
         return copied
-    try:
+    with _explained(uri):
         place, tags, run_id = _registered(uri)
         repository = get_artifact_repository(place)
         while hasattr(repository, "repo"):  # `models:/…` leads to another address
@@ -72,13 +73,32 @@ def fetch(uri: str, into: Path) -> Path:
         else:
             copied = Path(mlflow.artifacts.download_artifacts(place, dst_path=str(into)))
         _check(copied, tags.get(registry.FILES, ""), uri, run_id)
+    return copied
+
+
+def identified(uri: str) -> tuple[str, str]:
+    """The fixed address of what `uri` means now (an alias may move), and the digest of its files.
+
+    The digest is the one that was registered; whether the files still have it, `fetch` tells.
+
+    Raises:
+        DataError, TemporaryError, ParameterError: as `fetch`.
+    """
+    with _explained(uri):
+        place, tags, _ = _registered(uri)
+    return place, tags.get(registry.FILES, "")
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    try:
+        yield
     except DataError:
         raise
     except Exception as error:
         better = explained(told(error))
         reason = f"{uri} cannot be downloaded: {type(error).__name__}: {error}"
         raise better or DataError(reason) from None
-    return copied
 
 
 def _registered(uri: str) -> tuple[str, Mapping[str, str], str]:

@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from tests.builders.paths import ROOT
 
-# What only tests and the site need is in no image.
-NOT_SHIPPED = {"dev", "docs"}
+# What only tests and the site need is in no image, and neither is Spark, which brings Java's.
+NOT_SHIPPED = {"dev", "docs", "spark"}
 # Looked for in any statement; everything else has to be known, too.
 REFUSED = re.compile(
     r"AGPL|Affero|(?<!L)GPL|(?<!Lesser )General Public|SSPL|Server Side Public|BUSL|Business Source"

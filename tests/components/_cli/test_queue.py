@@ -28,6 +28,7 @@ from components._formats.queue_file import Queued, write_queue
 from components._formats.records import Reading
 from components._frame.forgotten import LIST, digest_of
 from components._registry import evidence
+from components._registry.opened import opened
 from longtail.annotation.queue import STRATEGIES
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import ROOT
@@ -118,7 +119,7 @@ def test_tasks_for_a_tool_say_the_same_as_the_queue(
         assert [entry["model_version"] for entry in predictions] == [MODEL] * bool(row["labels"])
         for entry in predictions:
             assert entry["result"][0]["value"]["choices"] == row["labels"]
-    with predict.opened(MODEL) as served:
+    with opened(MODEL) as served:
         labels = list(served.labels)
     choices = ElementTree.parse("tasks.labels.xml").iter("Choice")
     assert [choice.attrib["value"] for choice in choices] == labels
