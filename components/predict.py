@@ -257,8 +257,7 @@ def command(
     if input is not None and is_lake(input):
         if words != OWN:
             raise ParameterError(
-                f"{input} is a folder, which is predicted in the model's own labels; leave --labels "
-                "out."
+                f"{input} is a folder, predicted in the model's own labels; leave --labels out."
             )
         if output is None or separator is not None or format not in (None, "parquet"):
             raise ParameterError(
