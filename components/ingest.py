@@ -14,7 +14,7 @@ from components._frame.exit_codes import TemporaryError
 from components._frame.files import check_replaceable, locked
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
-from components._sources import judgments, merge, origins
+from components._sources import judgments, merge, origins, reviews
 from components._sources.csv_files import CSV
 from components._sources.debian import DEBIAN, read_debian
 from components._sources.doccano import DOCCANO
@@ -127,14 +127,11 @@ def _merged(
     for identity in forgetting.gone:
         files.pop(identity, None)
     n_added = n_changed = n_corrected = n_frozen = n_retired = 0
+    batches = [reviews.without_stale(columns, reviews.separated(rows)) for rows in batches]
+    annotators = dict(zip(columns["id"], columns.get("annotator", ()), strict=False))
     for rows in batches:
-        columns, added, changed = merge.merge(
-            columns,
-            rows,
-            mode == "update",
-            files,
-            skip=forgetting.refused(rows) | judgments.outdated(columns, rows),
-        )
+        skip = forgetting.refused(rows) | judgments.outdated(columns, rows)
+        columns, added, changed = merge.merge(columns, rows, mode == "update", files, skip=skip)
         n_added, n_changed = n_added + added, n_changed + changed
     if corrections is not None:
         n_corrected = merge.correct(columns, corrections)
@@ -151,6 +148,7 @@ def _merged(
     if (freeze or not same) and old_ids and (assignment or recorded.exists()):
         n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
     # From here on it is written; what can be wrong has been found.
+    reviews.add(path.with_name(reviews.FILE), batches, annotators, forgetting.matching)
     judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
     forgetting.carry_out(path.parent)
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "history": ("components.promote", "history"),
     "drift": ("components.drift", None),
     "queue": ("components._cli.queue", None),
+    "review": ("components._cli.review", None),
     "serve": ("components._cli.serve", None),
     "prune": ("components._cli.prune", None),
 }
