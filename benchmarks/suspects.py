@@ -32,7 +32,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
 from longtail import thresholds
-from longtail.annotation.review import by_document
+from longtail.annotation.review_order import by_document
 from longtail.corpora.synthetic import N_DOCS, N_LABELS, synthetic_corpus
 from longtail.evaluation.metrics import apply_thresholds
 from longtail.evaluation.selection import f1
@@ -179,6 +179,7 @@ def load(path: Path | None, n_docs: int) -> tuple[list[str], np.ndarray, sp.csr_
         texts, groups = [record["text"] for record in records], np.arange(len(records))
     else:
         frame = pd.read_parquet(path)
+        frame = frame.sample(min(n_docs, len(frame)), random_state=0)
         lists, texts = frame["labels"].tolist(), frame["text"].tolist()
         groups = pd.factorize(frame["group"])[0]
     return texts, groups, encode(lists, vocabulary(lists))
@@ -247,7 +248,7 @@ def main() -> None:
     simulated = commands.add_parser("run")
     simulated.add_argument("name", help="of the corpus, in the results")
     simulated.add_argument("corpus", nargs="?", type=Path)
-    simulated.add_argument("--docs", type=int, default=N_DOCS, help="of the synthetic corpus")
+    simulated.add_argument("--docs", type=int, default=N_DOCS, help="a sample, at most")
     simulated.add_argument("--noises", nargs="+", choices=NOISES, default=NOISES)
     simulated.add_argument("--seeds", type=int, default=5)
     commands.add_parser("table")

@@ -22,7 +22,8 @@ from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._validate_params import LimitParams, PolicyByRule, SuspectParams
 from longtail.annotation.agreed_labels import agreed_labels
-from longtail.annotation.review import PREDICTED, Review, settled, tallies
+from longtail.annotation.review import PREDICTED, Review, settled
+from longtail.annotation.review_tally import tallies
 from longtail.errors import DataError
 from longtail.validation import label_errors
 from longtail.validation.conflicts import CONFLICTS, worst

@@ -22,7 +22,8 @@ from components._frame.launch import CONTEXT, launch
 from components._registry.evidence import ASSIGNMENT
 from components._registry.evidence import CORPUS as CLEAN
 from components.predict import check_output
-from longtail.annotation.review import by_document, settled
+from longtail.annotation.review import settled
+from longtail.annotation.review_order import by_document
 from longtail.errors import DataError, ParameterError
 from longtail.label_matrix import encode, vocabulary
 from longtail.validation.label_errors import Suspect

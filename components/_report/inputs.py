@@ -30,13 +30,14 @@ def read_rows(path: Path) -> dict[str, Any]:
 
 
 def read_suspects(path: Path, limit: int) -> dict[str, Any]:
-    """The suspected labels as `rows`, at most `limit` // 2 of each kind, and `total`."""
+    """The suspected labels as `rows`, at most `limit`, as many of each kind, and `total`."""
     found = suspects_file.read_suspects(path)
+    most = limit // max(len({suspect.kind for suspect in found}), 1)
     seen: Counter[str] = Counter()
     rows = []
     for suspect in found:
         seen[suspect.kind] += 1
-        if seen[suspect.kind] <= limit // 2:
+        if seen[suspect.kind] <= most:
             shown = {"rank": str(seen[suspect.kind]), "score": f"{suspect.score:.4f}"}
             rows.append(asdict(suspect) | shown)
     return {"rows": rows, "total": len(found)}

@@ -117,12 +117,12 @@ def add(
     reviews = [review for rows in batches for review in rows.reviews]
     old = read_reviews(path) if reviews else []
     kept = {_key(review): review for review in old}
-    blamed = {(*_key(review)[:3], review.asked): review.annotator for review in old}
+    blamed = {review.question: review.annotator for review in old}
     refused = unwanted([review.id for review in reviews])
     n_new = 0
     for review in sorted(reviews, key=lambda review: review.time):
-        question = (*_key(review)[:3], review.asked)
-        review = replace(review, annotator=blamed.get(question, annotators.get(review.id)))
+        blame = blamed.get(review.question, annotators.get(review.id))
+        review = replace(review, annotator=blame)
         before = kept.get(_key(review))
         if review.id in refused or before == review or (before and before.time > review.time):
             continue
@@ -134,4 +134,4 @@ def add(
 
 
 def _key(review: Review) -> Key:
-    return review.id, review.rule, review.label, review.reviewer or "", review.asked
+    return *review.question, review.reviewer or ""

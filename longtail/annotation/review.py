@@ -1,4 +1,4 @@
-"""Suspected labels that people review: in which order, what is settled, and how many were right."""
+"""What people said about suspected labels, and what that settles."""
 
 from __future__ import annotations
 
@@ -6,17 +6,11 @@ import datetime as dt
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.stats import binomtest
-
-from longtail.validation.label_errors import Suspect
 
 PREDICTED = ("wrong", "missing")  # one rule in two directions
-RECENT, LEAST = 50, 20  # the last reviews of a rule; those before, at least, to compare with
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -50,6 +44,11 @@ class Review:
     text: str
 
     @property
+    def question(self) -> tuple[str, str, str, str]:
+        """What was asked; several people may have answered it."""
+        return self.id, self.rule, self.label, self.asked
+
+    @property
     def time(self) -> dt.datetime:
         """When it was reviewed; without a time, the beginning of the day on which it was asked."""
         return self.reviewed_at or dt.datetime.fromisoformat(self.asked)
@@ -58,35 +57,6 @@ class Review:
 def digest(text: str) -> str:
     """Tells whether a text has changed."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def by_document(suspects: Sequence[Suspect]) -> dict[int, list[Suspect]]:
-    """Group suspects by document, the worst first; the kinds take turns.
-
-    The scores of two kinds have different units, so only the ranks within a kind compare.
-
-    Args:
-        suspects: those of one kind in the order of their rank, as `label_errors.suspects` gives
-            them.
-
-    Returns:
-        Row of the document to its suspects, in the order in which documents should be reviewed.
-
-    >>> found = by_document([Suspect("wrong", 7, 0, 9.0), Suspect("wrong", 5, 1, 8.0),
-    ...                      Suspect("missing", 5, 2, 0.9)])
-    >>> [(row, [s.kind for s in own]) for row, own in found.items()]
-    [(7, ['wrong']), (5, ['missing', 'wrong'])]
-    """
-    kinds = dict.fromkeys(s.kind for s in suspects)
-    ranked = [
-        (rank, turn, s)
-        for turn, kind in enumerate(kinds)
-        for rank, s in enumerate(s for s in suspects if s.kind == kind)
-    ]
-    found: dict[int, list[Suspect]] = {}
-    for *_, suspect in sorted(ranked, key=lambda item: item[:2]):
-        found.setdefault(suspect.document, []).append(suspect)
-    return found
 
 
 def settled(
@@ -114,7 +84,7 @@ def settled(
         0/1 CSR `(n_docs, n_labels)`.
     """
     rules = PREDICTED if rule in PREDICTED else (rule,)
-    latest = {(r.id, r.label): r for r in sorted(reviews, key=_order) if r.rule in rules}
+    latest = {(r.id, r.label): r for r in sorted(reviews, key=in_time) if r.rule in rules}
     row = {name: k for k, name in enumerate(ids)}
     column = {label: i for i, label in enumerate(labels)}
     at = [
@@ -129,65 +99,6 @@ def settled(
     return sp.csr_matrix((np.ones(len(at), np.int8), (rows, columns)), targets.shape)
 
 
-def _order(review: Review) -> tuple[dt.datetime, str, str, str, str]:
+def in_time(review: Review) -> tuple[dt.datetime, str, str, str, str]:
+    """Sorts reviews by time, and those of the same time always alike."""
     return review.time, review.id, review.rule, review.label, review.reviewer or ""
-
-
-def tallies(reviews: Iterable[Review]) -> dict[str, Any]:
-    """How many suspects were right, by rule and by who had annotated the document.
-
-    Of several reviews of one question, the latest counts.
-
-    Returns:
-        `rules` and `annotators`: rows with `name`, `reviewed`, `right`, `share`, and its 95 %
-        interval `low` and `high` (Wilson 1927); rules also with `recent`, the row of their last 50
-        reviews, and `falls`, see `falls`.
-    """
-    ordered = sorted(reviews, key=_order)
-    counted = list({(r.id, r.rule, r.label, r.asked): r for r in ordered}.values())
-    counted.sort(key=_order)
-    rules, people = ({r.rule for r in counted}, {r.annotator or "" for r in counted})
-    found: dict[str, Any] = {"rules": [], "annotators": []}
-    for name in sorted(rules):
-        right = [r.right for r in counted if r.rule == name]
-        recent = {"recent": tally(name, right[-RECENT:]), "falls": falls(right)}
-        found["rules"].append(tally(name, right) | recent)
-    for name in sorted(people):
-        own = [r.right for r in counted if (r.annotator or "") == name]
-        found["annotators"].append(tally(name, own))
-    return found
-
-
-def tally(name: str, right: Sequence[bool]) -> dict[str, Any]:
-    """One row of `tallies`.
-
-    >>> row = tally("wrong", [True] * 8 + [False] * 2)
-    >>> row["right"], row["share"], round(row["low"], 3), round(row["high"], 3)
-    (8, 0.8, 0.49, 0.943)
-    """
-    n, k = len(right), sum(right)
-    low, high = binomtest(k, n).proportion_ci(LEVEL, method="wilson")
-    return {
-        "name": name, "reviewed": n, "right": k, "share": k / n, "low": float(low),
-        "high": float(high),
-    }  # fmt: skip
-
-
-def falls(right: Sequence[bool]) -> bool:
-    """Whether fewer of the last 50 suspects were right than of those before.
-
-    The 95 % interval of the difference (Newcombe 1998, method 10: from the two Wilson intervals)
-    must lie below 0. With fewer than 20 reviews before the last 50, this is not said.
-
-    Args:
-        right: of one rule, `(n_reviews,)` in the order of time.
-
-    >>> falls([True] * 40 + [False] * 50), falls([True, False] * 50)
-    (True, False)
-    """
-    before, recent = right[:-RECENT], right[-RECENT:]
-    if len(before) < LEAST:
-        return False
-    a, b = tally("", before), tally("", recent)
-    reach = np.hypot(b["high"] - b["share"], a["share"] - a["low"])
-    return bool(b["share"] - a["share"] + reach < 0)
