@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import json
 import shutil
 from collections.abc import Callable
@@ -15,8 +16,9 @@ import pytest
 
 from components import ingest, validate
 from components._cli.review import command
-from components._formats.reviews import read_reviews
+from components._formats.reviews import read_reviews, write_reviews
 from components._frame.params import load_params
+from longtail.annotation.review import Review
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import ROOT
 
@@ -143,6 +145,26 @@ def test_a_review_comes_back_once_and_is_not_asked_again(
     assert counted["wrong"]["right"] == sum(r.right for r in said.values() if r.rule == "wrong")
     people = {row["name"]: row["reviewed"] for row in findings["reviews"]["annotators"]}
     assert set(people) == {"ann", "ben"} and sum(people.values()) == len(said)
+
+
+def test_a_rule_that_gets_worse_is_told(home: Path) -> None:
+    write_reviews(
+        [
+            Review(f"old-{k}", "x", "copies", 1.0, True, k < 40, "ann", "zoe",
+                   dt.datetime(2026, 1, 1) + dt.timedelta(days=k), "2026-01-01", "")
+            for k in range(90)
+        ],
+        REVIEWS,
+    )  # fmt: skip
+    _, findings = validated()
+    [row] = findings["reviews"]["rules"]
+    assert row["falls"] and (row["reviewed"], row["right"], row["recent"]["right"]) == (90, 40, 0)
+    told = validate._told(findings["reviews"])
+    assert told == (
+        "; of the last 50 reviewed suspects of the rule `copies`, only 0 were right, fewer than "
+        "before"
+    )
+    assert validate._told({}) == ""
 
 
 def test_a_changed_text_or_label_is_asked_again(home: Path) -> None:
