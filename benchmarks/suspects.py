@@ -9,8 +9,8 @@ then sets right all labels of the documents reviewed: in two rounds of 200, thos
 review` puts first, found anew for the second round, or 400 drawn at random. Or nobody reviews, and
 the SVM gives suspected cells (document and label) of train less weight. Each time, the baseline
 (TF-IDF and a linear SVM, C = 1) learns from train, thresholds are tuned on val (`global` and
-`per_label`), and test has the true labels. Groups of documents stay together. What is there is not
-repeated.
+`per_label`), and test has the true labels. Groups of documents stay together, but for the two at
+the boundaries. What is there is not repeated.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class Trial:
     Attributes:
         texts: of train and val, `(n_learned,)`; train comes first.
         train: the number of documents of train.
-        truth, given: 0/1 `(n_learned, n_labels)`, the true labels and the annotated ones.
+        truth: 0/1 `(n_learned, n_labels)`, the true labels.
+        given: 0/1 `(n_learned, n_labels)`, the annotated ones.
         x: TF-IDF of train, val and test.
         test: the true labels of test.
         seed: of the draws.

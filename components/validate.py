@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from pydantic import Field
 
 from components._formats.annotations import read_allowed, read_annotations
@@ -22,7 +21,7 @@ from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._validate_params import LimitParams, PolicyByRule, SuspectParams
 from longtail.annotation.agreed_labels import agreed_labels
-from longtail.annotation.review import PREDICTED, Review, settled
+from longtail.annotation.review import Review, settled
 from longtail.annotation.review_tally import tallies
 from longtail.errors import DataError
 from longtail.validation import label_errors
@@ -65,10 +64,10 @@ def run(
     policy = params.policy.by_code()
     try:
         frame, view = _read(data, params, policy)
+        reviews = read_reviews(data / FILE)
     except DataError as error:
         _report_unreadable(str(error), findings, data_docs)
         raise
-    reviews = read_reviews(data / FILE)
     agreed = agreed_labels(view, params.consensus)
     view = replace(view, labels=agreed.labels)
     flags = flag_documents(view, policy)
@@ -193,13 +192,10 @@ def _suspected(
     rows = np.flatnonzero(kept)
     ids, texts = [view.ids[k] for k in rows], [view.texts[k] for k in rows]
     labels, targets = view.vocabulary, view.targets[rows]
-
-    def done(rule: str) -> sp.csr_matrix:
-        return settled(reviews, rule, ids, texts, targets, labels)
-
-    found = label_errors.suspects(texts, targets, **params.model_dump(), skip=done(PREDICTED[0]))
+    done = settled(reviews, ids, texts, targets, labels)
+    found = label_errors.suspects(texts, targets, **params.model_dump(), skip=done)
     for rule, contradicted in CONFLICTS.items():
-        found += worst(rule, contradicted(view)[rows], params.top, done(rule))
+        found += worst(rule, contradicted(view)[rows], params.top, done)
     return [
         Named(s.kind, ids[s.document], labels[s.label], s.score, excerpt(texts[s.document], 300))
         for s in found

@@ -45,12 +45,9 @@ def open_suspects(found: Sequence[Named], corpus: pd.DataFrame) -> list[Suspect]
         )
     reviews, targets = read_reviews(DATA / FILE), encode(lists, labels)
     ids, texts = corpus["id"].tolist(), corpus["text"].tolist()
-    done = {
-        kind: settled(reviews, kind, ids, texts, targets, labels)
-        for kind in {s.kind for s in found}
-    }
+    done = settled(reviews, ids, texts, targets, labels)
     suspects = [Suspect(s.kind, row[s.id], column[s.label], s.score) for s in found]
-    return [s for s in suspects if not done[s.kind][s.document, s.label]]
+    return [s for s in suspects if not done[s.document, s.label]]
 
 
 def without_test(suspects: Sequence[Suspect], ids: Sequence[str]) -> list[Suspect]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-PREDICTED = ("wrong", "missing")  # one rule in two directions
-
 
 @dataclass(frozen=True)
 class Review:
@@ -61,20 +59,19 @@ def digest(text: str) -> str:
 
 def settled(
     reviews: Iterable[Review],
-    rule: str,
     ids: Sequence[str],
     texts: Sequence[str],
     targets: sp.csr_matrix,
     labels: Sequence[str],
 ) -> sp.csr_matrix:
-    """The labels that a person has decided on, so that the rule need not suspect them again.
+    """The labels that a person has decided on, so that no rule need suspect them again.
 
     That holds while the text is the same, and the document has or lacks the label as the latest
-    review of it said. `wrong` and `missing` are one rule.
+    review of it said. All rules put the same question, and a correction contradicts the annotator
+    who is corrected: by its own rule alone, each would come back as a conflict of annotators.
 
     Args:
         reviews: all of them.
-        rule: that asks.
         ids: of the documents, `(n_docs,)`.
         texts: of the documents, `(n_docs,)`.
         targets: 0/1 `(n_docs, n_labels)`.
@@ -83,8 +80,7 @@ def settled(
     Returns:
         0/1 CSR `(n_docs, n_labels)`.
     """
-    rules = PREDICTED if rule in PREDICTED else (rule,)
-    latest = {(r.id, r.label): r for r in sorted(reviews, key=in_time) if r.rule in rules}
+    latest = {(r.id, r.label): r for r in sorted(reviews, key=in_time)}
     row = {name: k for k, name in enumerate(ids)}
     column = {label: i for i, label in enumerate(labels)}
     at = [

@@ -147,6 +147,18 @@ def test_a_review_comes_back_once_and_is_not_asked_again(
     assert set(people) == {"ann", "ben"} and sum(people.values()) == len(said)
 
 
+def test_a_correction_does_not_come_back_as_a_conflict_of_annotators(home: Path) -> None:
+    first = corpus()[["id", "annotator", "labels"]]
+    first.to_parquet("data/annotations.parquet")
+    assert not [row for row in validated()[0] if row["kind"] == "annotators"]
+    asked("--tool", "label_studio", "--output", "tasks.json")
+    label_studio({})
+    ingested("label_studio", "export.json", "--update")
+    judged = pq.read_table("data/annotations.parquet").to_pylist()
+    assert {row["annotator"] for row in judged if row["id"] == WRONG} == {"ann", "7"}
+    assert not [row for row in validated()[0] if row["id"] == WRONG]
+
+
 def test_a_rule_that_gets_worse_is_told(home: Path) -> None:
     write_reviews(
         [

@@ -18,15 +18,13 @@ ASKED = Review(
 )  # fmt: skip
 
 
-def cells(reviews: list[Review], targets: list[list[int]], rule: str = "wrong") -> list[list[int]]:
-    return settled(reviews, rule, IDS, TEXTS, sp.csr_matrix(targets), LABELS).toarray().tolist()
+def cells(reviews: list[Review], targets: list[list[int]]) -> list[list[int]]:
+    return settled(reviews, IDS, TEXTS, sp.csr_matrix(targets), LABELS).toarray().tolist()
 
 
-def test_a_confirmed_label_is_settled_for_its_rule_alone() -> None:
+def test_a_confirmed_label_is_settled_until_it_or_the_text_changes() -> None:
     has = [[1, 0], [0, 1]]
     assert cells([ASKED], has) == [[1, 0], [0, 0]]
-    assert cells([ASKED], has, "missing") == [[1, 0], [0, 0]]  # the same rule
-    assert cells([ASKED], has, "copies") == [[0, 0], [0, 0]]
     assert cells([replace(ASKED, text=digest("other"))], has) == [[0, 0], [0, 0]]
     assert cells([replace(ASKED, id="gone"), replace(ASKED, label="gone")], has) == [[0, 0]] * 2
     assert cells([ASKED], [[0, 0], [0, 1]]) == [[0, 0], [0, 0]]  # somebody has removed it since
@@ -34,7 +32,7 @@ def test_a_confirmed_label_is_settled_for_its_rule_alone() -> None:
 
 def test_a_corrected_label_is_settled_as_long_as_it_stays_corrected() -> None:
     corrected = replace(ASKED, right=True)
-    assert cells([corrected], [[0, 0], [0, 1]], "missing") == [[1, 0], [0, 0]]
+    assert cells([corrected], [[0, 0], [0, 1]]) == [[1, 0], [0, 0]]
     assert cells([corrected], [[1, 0], [0, 1]]) == [[0, 0], [0, 0]]
 
 
