@@ -36,12 +36,14 @@ from longtail.annotation.review_order import by_document
 from longtail.corpora.synthetic import N_DOCS, N_LABELS, synthetic_corpus
 from longtail.evaluation.metrics import apply_thresholds
 from longtail.evaluation.selection import f1
+from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode, vocabulary
 from longtail.models.linear import NEVER, TFIDF
 from longtail.validation.label_errors import Suspect, suspects
 
 RESULTS = Path(__file__).parent / "results" / "suspects.jsonl"
 SHARE, ROUNDS, SIZE, TOP, DOUBTED = 0.1, 2, 200, 500, 0.25
+EVERY = 1_000_000
 PARTS = (0.64, 0.8)  # where train and val end
 NOISES = ("uniform", "frequent")
 METRICS = ("macro_f1", "micro_f1")
@@ -120,6 +122,18 @@ def by_suspects(trial: Trial) -> sp.csr_matrix:
     return reviewed(trial, choose)
 
 
+def by_rare_suspects(trial: Trial) -> sp.csr_matrix:
+    """All that is in doubt, its score divided by the number of documents with the label."""
+
+    def choose(given: sp.csr_matrix, done: set[int]) -> list[int]:
+        freq = class_frequencies(given)
+        found = suspects(trial.texts, given, EVERY, 256, 0)
+        found.sort(key=lambda s: -s.score / max(freq[s.label], 1))
+        return list(by_document([s for s in found if s.document not in done]))[:SIZE]
+
+    return reviewed(trial, choose)
+
+
 def at_random(trial: Trial) -> sp.csr_matrix:
     rng = np.random.default_rng(1000 + trial.seed)
 
@@ -165,6 +179,7 @@ ARMS: dict[str, Callable[[Trial], Row]] = {
     "keep": lambda trial: measured(trial, trial.given),
     "random": lambda trial: measured(trial, at_random(trial)),
     "suspects": lambda trial: measured(trial, by_suspects(trial)),
+    "suspects / n": lambda trial: measured(trial, by_rare_suspects(trial)),
     "truth": lambda trial: measured(trial, trial.truth),
     "downweight": lambda trial: measured(trial, trial.given, doubted(trial, trial.given, DOUBTED)),
     "drop": lambda trial: measured(trial, trial.given, doubted(trial, trial.given, 0.0)),

@@ -70,8 +70,9 @@ def doubtful(document: pd.Series, own: Sequence[Named], asked: str) -> Doubtful:
         {"rule": s.kind, "label": s.label, "score": s.score, "given": s.label in given,
          "asked": asked} for s in own
     ]  # fmt: skip
-    wrong = {s.label for s in own if s.label in given and _believed(s)}
-    missing = [s.label for s in own if s.label not in given and _believed(s)]
+    # A conflict does not say who is right: two copies would be told to swap their labels.
+    doubted = [s.label for s in own if s.kind not in REASONS]
+    wrong, missing = given & set(doubted), [label for label in doubted if label not in given]
     suggested = [label for label in current if label not in wrong] + list(dict.fromkeys(missing))
     return Doubtful(
         document["id"],
@@ -81,11 +82,6 @@ def doubtful(document: pd.Series, own: Sequence[Named], asked: str) -> Doubtful:
         json.dumps(questions, ensure_ascii=False),
         [_reason(s, s.label in given) for s in own],
     )
-
-
-def _believed(suspect: Named) -> bool:
-    """Whether the suggestion follows the suspicion: in a conflict, if most others contradict."""
-    return suspect.kind not in REASONS or suspect.score > 0.5
 
 
 REASONS = {

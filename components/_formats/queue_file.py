@@ -47,7 +47,7 @@ class Doubtful:
     Attributes:
         id: as in the corpus.
         text: of the document.
-        labels: with the suspected ones put right, if the suspicion is: a suggestion.
+        labels: as the model expects them: a suggestion.
         current: labels that the document has.
         suspected: the questions in JSON, for `ingest` to take back.
         reasons: the questions in words.
