@@ -66,6 +66,6 @@ class LimitParams(Section):
 class SuspectParams(Section):
     """The list of suspected label errors."""
 
-    top: int = Field(ge=0, le=1_000_000, description="rows of each kind (wrong, missing); 0: none")
+    top: int = Field(ge=0, le=1_000_000, description="rows of each kind; 0: none")
     n_features: int = Field(ge=2, le=2000, description="dimensions of the reduced TF-IDF")
     seed: Seed = Field(description="of the reduction")

@@ -15,7 +15,7 @@ from components._frame.exit_codes import TemporaryError
 from components._frame.files import check_replaceable, locked
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
-from components._sources import judgments, merge, origins
+from components._sources import judgments, merge, origins, reviews
 from components._sources.csv_files import CSV
 from components._sources.debian import DEBIAN, read_debian
 from components._sources.doccano import DOCCANO
@@ -137,14 +137,12 @@ def _merged(
     for identity in forgetting.gone:
         files.pop(identity, None)
     n_added = n_changed = n_corrected = n_frozen = n_retired = 0
+    batches = [reviews.without_stale(columns, reviews.separated(rows)) for rows in batches]
+    annotators = dict(zip(columns["id"], columns.get("annotator", ()), strict=False))
     for rows in batches:
+        skip = forgetting.refused(rows) | judgments.outdated(columns, rows)
         columns, added, changed = merge.merge(
-            columns,
-            rows,
-            mode == "update",
-            files,
-            skip=forgetting.refused(rows) | judgments.outdated(columns, rows),
-            fates=relabeling.fates,
+            columns, rows, mode == "update", files, skip=skip, fates=relabeling.fates
         )
         n_added, n_changed = n_added + added, n_changed + changed
     if corrections is not None:
@@ -162,6 +160,7 @@ def _merged(
     if (freeze or not same) and old_ids and (assignment or recorded.exists()):
         n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
     # From here on it is written; what can be wrong has been found.
+    reviews.add(path.with_name(reviews.FILE), batches, annotators, forgetting.matching)
     judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
     relabeling.judgments(path.with_name(judgments.FILE))
     forgetting.carry_out(path.parent)

@@ -38,7 +38,7 @@ class Params(Section):
         ge=2, le=100, description="bins of the reliability diagrams; must divide 1000"
     )
     excerpt_chars: int = Field(ge=80, le=10_000, description="characters quoted per document")
-    max_suspects: int = Field(ge=0, le=1000, description="suspects shown, half of each kind")
+    max_suspects: int = Field(ge=0, le=1000, description="suspects shown, as many of each kind")
 
     @field_validator("calibration_bins")
     @classmethod

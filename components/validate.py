@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,15 +16,17 @@ from components._formats.corpus import read_corpus, write_corpus
 from components._formats.data_docs import Expectation, expect
 from components._formats.json_file import write_json
 from components._formats.labels_file import read_allowed
+from components._formats.reviews import FILE, read_reviews
+from components._formats.suspects_file import Named, write_suspects
 from components._frame.component import Input, Output, main
-from components._frame.files import written
 from components._frame.params import Section
 from components._validate_params import LimitParams, PolicyByRule, SuspectParams
 from longtail.annotation.agreed_labels import agreed_labels
+from longtail.annotation.review import Review, settled
+from longtail.annotation.review_tally import tallies
 from longtail.errors import DataError
-from longtail.label_matrix import encode, vocabulary
-from longtail.spreadsheet import harmless
 from longtail.validation import label_errors
+from longtail.validation.conflicts import CONFLICTS, worst
 from longtail.validation.corpus_view import CorpusView, Limits, Rows
 from longtail.validation.findings import all_findings, excerpt
 from longtail.validation.label_cleaning import Spelling, clean_labels
@@ -65,6 +65,7 @@ def run(
     policy = params.policy.by_code()
     try:
         frame, view = _read(data, params, policy)
+        reviews = read_reviews(data / FILE)
     except DataError as error:
         _report_unreadable(str(error), findings, data_docs)
         raise
@@ -78,18 +79,29 @@ def run(
         "expectations": expect(view.ids, _expectations(flags, policy), data_docs),
         **all_findings(view, flags, policy),
         **({"consensus": agreed.record} if agreed.record else {}),
+        **({"reviews": tallies(reviews)} if reviews else {}),
     }
     write_json(record, findings, indent=1)
     if verdict.refusal:
         raise DataError(f"{data}: {verdict.refusal}. See {findings} and {data_docs}/index.html.")
     frame["labels"] = view.labels
     _write_frames(frame, verdict, corpus, quarantine)
-    _write_suspects(view, verdict.kept, params.suspects, suspects)
+    write_suspects(_suspected(view, verdict.kept, reviews, params.suspects), suspects)
     counts = record["counts"]
     found = sum(rule.get("count", 0) for rule in record["rules"])
     return (
         f"{counts['in']:,} documents, {found:,} findings, {counts['quarantined']:,} set aside; "
-        f"see {data_docs}/index.html"
+        f"see {data_docs}/index.html{_told(record.get('reviews', {}))}"
+    )
+
+
+def _told(reviews: Mapping[str, Any]) -> str:
+    """Rules whose suspects are right less often than before."""
+    falling = [row["recent"] for row in reviews.get("rules", ()) if row["falls"]]
+    return "".join(
+        f"; of the last {row['reviewed']} reviewed suspects of the rule `{row['name']}`, only "
+        f"{row['right']} were right, fewer than before"
+        for row in falling
     )
 
 
@@ -171,24 +183,26 @@ def _write_frames(frame: pd.DataFrame, verdict: Verdict, corpus: Path, quarantin
     write_corpus(aside, quarantine)
 
 
-def _write_suspects(view: CorpusView, kept: np.ndarray, params: SuspectParams, path: Path) -> None:
-    """Write a table for people and annotation tools, safe to open in a spreadsheet."""
+def _suspected(
+    view: CorpusView, kept: np.ndarray, reviews: Sequence[Review], params: SuspectParams
+) -> list[Named]:
+    """Labels that are probably wrong or missing, and those that others contradict.
+
+    What a person has decided on is left out.
+    """
+    if not params.top:
+        return []
     rows = np.flatnonzero(kept)
-    texts = [view.texts[k] for k in rows]
-    lists = [view.labels[k] for k in rows]
-    labels = vocabulary(lists)
-    found = []
-    if params.top:
-        found = label_errors.suspects(texts, encode(lists, labels), **params.model_dump())
-    with written(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["rank", "kind", "id", "label", "score", "text"])
-        ranks = {"wrong": count(1), "missing": count(1)}
-        for s in found:
-            name, label = view.ids[rows[s.document]], labels[s.label]
-            text, score = excerpt(texts[s.document], 300), f"{s.score:.4f}"
-            cells = harmless(name), harmless(label), score, harmless(text)
-            table.writerow([next(ranks[s.kind]), s.kind, *cells])
+    ids, texts = [view.ids[k] for k in rows], [view.texts[k] for k in rows]
+    labels, targets = view.vocabulary, view.targets[rows]
+    done = settled(reviews, ids, texts, targets, labels)
+    found = label_errors.suspects(texts, targets, **params.model_dump(), skip=done)
+    for rule, contradicted in CONFLICTS.items():
+        found += worst(rule, contradicted(view)[rows], params.top, done)
+    return [
+        Named(s.kind, ids[s.document], labels[s.label], s.score, excerpt(texts[s.document], 300))
+        for s in found
+    ]
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "drift": ("components.drift", None),
     "queue": ("components._cli.queue", None),
     "labels": ("components._cli.labels", None),
+    "review": ("components._cli.review", None),
     "serve": ("components._cli.serve", None),
     "prune": ("components._cli.prune", None),
 }

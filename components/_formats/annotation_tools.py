@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from components._formats.queue_file import Queued
+from components._formats.queue_file import SUSPECTED, Queued, Task
 from components._frame.files import written
 from longtail.errors import DataError, ParameterError, unknown_name
 
 TEXT, LABELS = "text", "labels"  # the names of both tags in Label Studio's labeling config
 # What a task says beside the document, which is no part of the corpus.
-HINTS = ("reasons", "suggested", "suggested_by")
+HINTS = ("reasons", "suggested", "suggested_by", "current")
 NO_WIDTH = "\u200b"
 MAX_DOCCANO_LABEL = 100  # characters
 
@@ -32,7 +32,7 @@ class Tool:
     """
 
     suffix: str
-    tasks: Callable[[Sequence[Queued], str], str]
+    tasks: Callable[[Sequence[Task], str], str]
     labels_suffix: str
     labels: Callable[[Sequence[str]], str]
 
@@ -55,7 +55,7 @@ def checked_tool(name: str, path: Path) -> Tool:
 
 
 def write_tasks(
-    queue: Sequence[Queued], labels: Sequence[str], path: Path, tool: Tool, model: str
+    queue: Sequence[Task], labels: Sequence[str], path: Path, tool: Tool, model: str
 ) -> Path:
     """Write the tasks, and the labels to a file beside them.
 
@@ -79,27 +79,38 @@ def write_tasks(
     return beside
 
 
-def document_of(row: Queued, model: str) -> dict[str, Any]:
-    """What a task has, whatever the tool; `ingest` takes all but `HINTS` back as columns."""
-    suggested = dict(zip(row.labels, row.scores, strict=True))
-    known = {"id": row.id, TEXT: row.text, "drawn": row.drawn}
-    return {**known, **dict(zip(HINTS, (row.reasons, suggested, model), strict=True))}
+def document_of(row: Task, model: str) -> dict[str, Any]:
+    """What a task has, whatever the tool; `ingest` takes all but `HINTS` back as columns.
+
+    A review does not say how the document was drawn: the corpus knows, and keeps it.
+    """
+    known: dict[str, Any] = {"id": row.id, TEXT: row.text}
+    hints: dict[str, Any] = {"reasons": row.reasons, "suggested_by": model}
+    if isinstance(row, Queued):
+        suggested = dict(zip(row.labels, row.scores, strict=True))
+        return {**known, "drawn": row.drawn, **hints, "suggested": suggested}
+    return {
+        **known, SUSPECTED: row.suspected, **hints, "suggested": row.labels, "current": row.current
+    }  # fmt: skip
 
 
-def label_studio_tasks(queue: Sequence[Queued], model: str) -> str:
+def label_studio_tasks(queue: Sequence[Task], model: str) -> str:
     """Tasks with predictions (https://labelstud.io/guide/predictions).
 
-    The score of a prediction is the mean of its labels' scores. A document without a suggested
-    label has no prediction.
+    The score of a prediction is the mean of its labels' scores; that of a review has none, since
+    its labels are mostly the document's own. A document without a suggested label has no
+    prediction.
     """
     tasks = []
     for row in queue:
         task: dict[str, Any] = {"data": document_of(row, model)}
         if row.labels:
             choices = {"from_name": LABELS, "to_name": TEXT, "type": "choices"}
-            mean = sum(row.scores) / len(row.scores)
             result = [{**choices, "value": {"choices": row.labels}}]
-            task["predictions"] = [{"model_version": model, "score": mean, "result": result}]
+            prediction: dict[str, Any] = {"model_version": model, "result": result}
+            if isinstance(row, Queued):
+                prediction["score"] = sum(row.scores) / len(row.scores)
+            task["predictions"] = [prediction]
         tasks.append(task)
     return json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
 
@@ -142,7 +153,7 @@ def _fits_xml(label: str) -> bool:
     return True
 
 
-def doccano_lines(queue: Sequence[Queued], model: str) -> str:
+def doccano_lines(queue: Sequence[Task], model: str) -> str:
     """JSON Lines for a project of text classification.
 
     The suggestions are metadata that the annotator sees. As `label` they would be annotations:

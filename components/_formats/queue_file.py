@@ -1,12 +1,13 @@
-"""Writes a queue of documents to annotate: Parquet, JSON Lines or CSV, by the file's extension."""
+"""Writes a queue of documents for people: Parquet, JSON Lines or CSV, by the file's extension."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,19 +40,47 @@ class Queued:
     reasons: list[str]
 
 
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("text", pa.string()),
-        ("labels", pa.list_(pa.string())),
-        ("scores", pa.list_(pa.float64())),
-        ("drawn", pa.string()),
-        ("reasons", pa.list_(pa.string())),
-    ]
-)
+@dataclass(frozen=True)
+class Doubtful:
+    """A labeled document to review.
+
+    Attributes:
+        id: as in the corpus.
+        text: of the document.
+        labels: as the model expects them: a suggestion.
+        current: labels that the document has.
+        suspected: the questions in JSON, for `ingest` to take back.
+        reasons: the questions in words.
+    """
+
+    id: str
+    text: str
+    labels: list[str]
+    current: list[str]
+    suspected: str
+    reasons: list[str]
 
 
-def writer_of(path: Path) -> Callable[[Sequence[Queued], Path], None]:
+Task = Queued | Doubtful
+SUSPECTED = "suspected"
+TYPES = {
+    "id": pa.string(),
+    "text": pa.string(),
+    "labels": pa.list_(pa.string()),
+    "current": pa.list_(pa.string()),
+    "scores": pa.list_(pa.float64()),
+    "drawn": pa.string(),
+    SUSPECTED: pa.string(),
+    "reasons": pa.list_(pa.string()),
+}
+
+
+def columns_of(kind: type[Task]) -> list[str]:
+    """Names of the columns, in order."""
+    return [field.name for field in fields(kind)]
+
+
+def writer_of(path: Path) -> Callable[[Sequence[Task], Path], None]:
     """What writes the format of this extension.
 
     Raises:
@@ -63,8 +92,12 @@ def writer_of(path: Path) -> Callable[[Sequence[Queued], Path], None]:
     return WRITERS[kind]
 
 
-def write_queue(queue: Sequence[Queued], path: Path) -> None:
+def write_queue(queue: Sequence[Task], path: Path) -> None:
     """Write the queue in the format of the extension, whole or not at all.
+
+    Args:
+        queue: documents of one kind, at least one.
+        path: of the file.
 
     Raises:
         DataError: CSV, and a label has a comma; or `path` cannot be replaced.
@@ -75,27 +108,33 @@ def write_queue(queue: Sequence[Queued], path: Path) -> None:
         write(queue, temporary)
 
 
-def _parquet(queue: Sequence[Queued], path: Path) -> None:
+def _parquet(queue: Sequence[Task], path: Path) -> None:
     rows = [asdict(row) for row in queue]
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA), path, compression="zstd")
+    schema = pa.schema([(name, TYPES[name]) for name in columns_of(type(queue[0]))])
+    pq.write_table(pa.Table.from_pylist(rows, schema), path, compression="zstd")
 
 
-def _jsonl(queue: Sequence[Queued], path: Path) -> None:
+def _jsonl(queue: Sequence[Task], path: Path) -> None:
     with path.open("w", encoding="utf-8") as out:
         out.writelines(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in queue)
 
 
-def _csv(queue: Sequence[Queued], path: Path) -> None:
+def _csv(queue: Sequence[Task], path: Path) -> None:
     """Labels and scores separated by commas, as in the file of `predict`; reasons by semicolons."""
     dialect = "excel-tab" if path.suffix.lower() in TABS else "excel"
     with path.open("w", newline="", encoding="utf-8") as out:
         table = csv.writer(out, dialect, lineterminator="\n")
-        table.writerow(SCHEMA.names)
+        names = columns_of(type(queue[0]))
+        table.writerow(names)
         for row in queue:
-            cells = [row.id, row.text, comma_joined(row.labels)]
-            reasons = harmless("; ".join(row.reasons))
-            scores = ",".join(map(str, row.scores))
-            table.writerow([*map(harmless, cells), scores, row.drawn, reasons])
+            cells = [JOINED.get(name, str)(getattr(row, name)) for name in names]
+            table.writerow(map(harmless, cells))
 
 
+JOINED: dict[str, Callable[[Sequence[Any]], str]] = {
+    "labels": comma_joined,
+    "current": comma_joined,
+    "scores": lambda scores: ",".join(map(str, scores)),
+    "reasons": "; ".join,
+}
 WRITERS = {"parquet": _parquet, "jsonl": _jsonl, "csv": _csv}

@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from components._formats import suspects_file
 from components._formats.assignment import read_assignment, read_folds, read_groups
 from components._formats.corpus import read_corpus
 from components._report.models import Compared
 from longtail.errors import DataError
 from longtail.report.evidence import Evidence
-from longtail.spreadsheet import original
 
 
 def read_rows(path: Path) -> dict[str, Any]:
@@ -29,21 +30,16 @@ def read_rows(path: Path) -> dict[str, Any]:
 
 
 def read_suspects(path: Path, limit: int) -> dict[str, Any]:
-    """The suspected label errors as `rows`, at most `limit` // 2 of each kind, and `total`.
-
-    The guards against spreadsheet formulas are removed, since cells are only shown here.
-    """
-    with path.open(newline="", encoding="utf-8") as file:
-        found = [
-            row | {k: original(row[k]) for k in ("id", "label", "text")}
-            for row in csv.DictReader(file)
-        ]
+    """The suspected labels as `rows`, at most `limit`, as many of each kind, and `total`."""
+    found = suspects_file.read_suspects(path)
+    most = limit // max(len({suspect.kind for suspect in found}), 1)
     seen: Counter[str] = Counter()
     rows = []
-    for row in found:
-        seen[row["kind"]] += 1
-        if seen[row["kind"]] <= limit // 2:
-            rows.append(row)
+    for suspect in found:
+        seen[suspect.kind] += 1
+        if seen[suspect.kind] <= most:
+            shown = {"rank": str(seen[suspect.kind]), "score": f"{suspect.score:.4f}"}
+            rows.append(asdict(suspect) | shown)
     return {"rows": rows, "total": len(found)}
 
 

@@ -19,7 +19,7 @@ from components._sources.rows import Rows
 from longtail.errors import DataError
 
 # Files beside the corpus with rows of single documents.
-BESIDE = ("annotations.parquet", "origins.parquet")
+BESIDE = ("annotations.parquet", "origins.parquet", "reviews.parquet")
 LOCKS = "locks"
 
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from components._formats.annotations import read_annotations
 from components._frame.files import written
+from components._sources.reviews import separated
 from components._sources.rows import FileFormat, Rows
 from components._sources.source import Source, file_source
 from longtail.errors import DataError
@@ -50,6 +51,7 @@ def folded(files: Sequence[Rows]) -> Rows:
     Raises:
         DataError: judgments of one id have different texts.
     """
+    files = [separated(rows) for rows in files]
     names = list(dict.fromkeys(name for rows in files for name in rows.columns))
     rows: list[dict[str, Any]] = []
     where: list[str] = []
@@ -76,7 +78,10 @@ def folded(files: Sequence[Rows]) -> Rows:
     source = ", ".join(file.source for file in files)
     print(f"{source}: {_summary(list(latest), list(judged))}.")
     return Rows(
-        source, _columns(latest.values(), names), None, _columns(judged.values(), SCHEMA.names)
+        source,
+        _columns(latest.values(), names),
+        judgments=_columns(judged.values(), SCHEMA.names),
+        reviews=[review for file in files for review in file.reviews],
     )
 
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from components._formats.columns import listed
 from components._formats.corpus import SPLITS
 from components._formats.csv_rows import MAX_CELL, other_separator
+from longtail.annotation.review import Review
 from longtail.errors import DataError, ParameterError
 
 
@@ -41,12 +42,14 @@ class Rows:
         lines: the line on which each row starts; None if the source has no lines.
         judgments: columns id, annotator, labels and annotated_at, if the source has several
             annotators per document.
+        reviews: what the annotators said about suspected labels.
     """
 
     source: str
     columns: dict[str, list[Any]]
     lines: Sequence[int] | None = None
     judgments: dict[str, list[Any]] | None = None
+    reviews: Sequence[Review] = ()
 
     @classmethod
     def of_records(cls, source: str, records: Sequence[dict[str, Any]]) -> Rows:

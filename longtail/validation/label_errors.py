@@ -32,7 +32,8 @@ class Suspect:
     """One label of one document that is probably an error.
 
     Attributes:
-        kind: "wrong" if the document has the label, "missing" if it does not.
+        kind: the rule that suspects it: of this module, "wrong" if the document has the label, and
+            "missing" if it does not; or one of `conflicts`.
         document: row.
         label: column.
         score: orders the suspects of one kind; higher is worse. If "missing", the prediction; if
@@ -47,7 +48,12 @@ class Suspect:
 
 
 def suspects(
-    texts: Sequence[str], targets: sp.csr_matrix, top: int, n_features: int, seed: int
+    texts: Sequence[str],
+    targets: sp.csr_matrix,
+    top: int,
+    n_features: int,
+    seed: int,
+    skip: sp.csr_matrix | None = None,
 ) -> list[Suspect]:
     """Find the most suspicious labels.
 
@@ -60,6 +66,7 @@ def suspects(
         top: suspects of each kind, at most.
         n_features: dimensions of the reduced TF-IDF.
         seed: of the reduction.
+        skip: 0/1 `(n_docs, n_labels)`, 1 where a label is not to be suspected.
 
     Returns:
         The wrong labels, then the missing ones, each worst first.
@@ -75,8 +82,9 @@ def suspects(
     for block, regression in leave_one_out(features, targets, columns):
         scores = (regression + (neighbors @ targets[:, block]).toarray()) / 2
         given = targets[:, block].toarray().astype(bool)
+        open_cells = True if skip is None else skip[:, block].toarray() == 0
         for kind, (rank, candidate) in doubts(scores, given).items():
-            best = _best(rank, candidate, top)
+            best = _best(rank, candidate & open_cells, top)
             found[kind] += [Suspect(kind, k, int(block[i]), s) for k, i, s in best]
             found[kind] = sorted(found[kind], key=lambda s: (-s.score, s.document, s.label))[:top]
     return found["wrong"] + found["missing"]

@@ -21,6 +21,7 @@ from components import report
 from components._formats.page import HINTS, read_figures, write_page
 from components._formats.scores import read_scores
 from components._report.inputs import read_suspects
+from longtail.annotation.review_tally import tally
 from longtail.drift import Answers, Documents, measure
 from longtail.errors import DataError
 from longtail.label_matrix import encode
@@ -389,6 +390,25 @@ def test_suspects_of_both_kinds_are_shown_as_they_are_written(made):
     shown = "".join(Elements(part).text)
     assert "=cmd() <img src=x onerror=alert(3)>" in shown and "'=cmd()" not in shown
     assert "+lost" in shown and shown.index("should not be there") < shown.index("are missing")
+
+
+def test_reviewed_suspects_are_counted_and_a_falling_rule_is_named(made):
+    details = json.loads(made[1]["details"].read_text())
+    assert "Reviewed suspects" not in render.page(details)
+    falling = tally("wrong", [True] * 40 + [False] * 30) | {
+        "recent": tally("wrong", [True] * 10 + [False] * 40), "falls": True,
+    }  # fmt: skip
+    steady = tally("copies", [True]) | {"recent": tally("copies", [True]), "falls": False}
+    people = [tally("<b>ann</b>", [True, False]), tally("", [False])]
+    details["findings"]["reviews"] = {"rules": [falling, steady], "annotators": people}
+    page = render.page(details)
+    part = page[page.index("Reviewed suspects") : page.index('id="split"')]
+    shown = " ".join("".join(Elements(part).text).split())
+    assert "Of the last 50 reviewed suspects of the rule wrong, only 10 were right" in shown
+    assert shown.count("fewer than before") == 1
+    # Wilson for 40 of 70.
+    assert "wrong 70 40 57.145.5–68.1" in shown
+    assert "<b>ann</b> 2 1 50.0" in shown and "unknown 1 0 0.0" in shown and "<b>ann" not in part
 
 
 def test_the_champion_has_columns_only_where_there_is_one(made):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import crossfit, rules
+from benchmarks import crossfit, rules, suspects
 from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
 
 
@@ -42,7 +42,11 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
 
 @pytest.mark.parametrize(
     ("name", "mark", "made"),
-    [("thresholds.md", "rules", rules.table), ("crossfit.md", "crossfit", crossfit.table)],
+    [
+        ("thresholds.md", "rules", rules.table),
+        ("crossfit.md", "crossfit", crossfit.table),
+        ("suspects.md", "suspects", suspects.table),
+    ],
 )
 def test_the_pages_made_of_one_table_show_the_committed_lines(
     name: str, mark: str, made: Callable[[], str]

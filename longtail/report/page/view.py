@@ -292,15 +292,20 @@ def split_tables(split: Details) -> dict[str, Any]:
 
 
 def finding_tables(findings: Any) -> dict[str, Any]:
-    """The data checks that found something."""
-    rules = findings.get("rules", []) if isinstance(findings, Mapping) else []
+    """The data checks that found something, and what reviews of suspects said."""
+    findings = findings if isinstance(findings, Mapping) else {}
+    rules = findings.get("rules", [])
     columns = ["Rule", "What it finds", "Policy", "Status", "Documents"]
     rows = [
         [r.get("code"), r.get("finds"), r.get("policy"), r.get("status"), r.get("count")]
         for r in rules
         if r.get("count")
     ]
-    return {"findings_columns": columns, "findings_rows": rows}
+    return {
+        "findings_columns": columns,
+        "findings_rows": rows,
+        "reviews": findings.get("reviews"),
+    }
 
 
 def readable(drift: Details | None) -> Details | None:
