@@ -58,10 +58,13 @@ class Fate:
     Attributes:
         labels: the current labels in its place; none if it was retired.
         review: whether a person has to say which of them a document has, since it was split.
+        waits_as: the label of its documents until then, if it was renamed or merged before the
+            split; None for the label itself.
     """
 
     labels: tuple[str, ...]
     review: bool = False
+    waits_as: str | None = None
 
 
 Fates = Mapping[str, Fate]
@@ -132,7 +135,7 @@ def fates(ordered: Sequence[Change], at: dt.date | None = None) -> dict[str, Fat
     >>> merged = Change("merged", day, "", "invoice", ("bill",))
     >>> renamed = Change("renamed", day, "", "bill", ("billing",))
     >>> fates([merged, renamed])["invoice"]
-    Fate(labels=('billing',), review=False)
+    Fate(labels=('billing',), review=False, waits_as=None)
     """
     found: dict[str, Fate] = {}
     for change in reversed(ordered):
@@ -141,7 +144,10 @@ def fates(ordered: Sequence[Change], at: dt.date | None = None) -> dict[str, Fat
         later = [found.get(label, Fate((label,))) for label in change.new]
         labels = tuple(dict.fromkeys(label for fate in later for label in fate.labels))
         split = change.kind == SPLIT or any(fate.review for fate in later)
-        found[change.old] = Fate(labels, review=split and bool(labels))
+        waits_as = None
+        if labels and change.kind != SPLIT and later[0].review:
+            waits_as = later[0].waits_as or change.new[0]
+        found[change.old] = Fate(labels, split and bool(labels), waits_as)
     return found
 
 
@@ -157,7 +163,8 @@ def current(labels: Sequence[str], known: Fates) -> list[str]:
     """
     became = [known.get(label, Fate((label,))) for label in labels]
     kept = [
-        (label,) if fate.review else fate.labels for label, fate in zip(labels, became, strict=True)
+        (fate.waits_as or label,) if fate.review else fate.labels
+        for label, fate in zip(labels, became, strict=True)
     ]
     if kept == [(label,) for label in labels]:
         return list(labels)

@@ -47,7 +47,7 @@ def became(*changes: Change, at: int | None = None) -> dict[str, Fate]:
          {"a": Fate(()), "b": Fate(())}),
         ([change(3, MERGED, "d", "e"), change(1, RENAMED, "a", "b"),
           change(2, SPLIT, "b", "c", "d")],
-         {"a": Fate(("c", "e"), True), "b": Fate(("c", "e"), True), "d": Fate(("e",))}),
+         {"a": Fate(("c", "e"), True, "b"), "b": Fate(("c", "e"), True), "d": Fate(("e",))}),
         # One label of a split is left: a document may have none of them, so a person looks.
         ([change(1, SPLIT, "a", "b", "c"), change(2, RETIRED, "c")],
          {"a": Fate(("b",), True), "c": Fate(())}),
