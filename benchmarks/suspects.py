@@ -195,7 +195,8 @@ def load(path: Path | None, n_docs: int) -> tuple[list[str], np.ndarray, sp.csr_
         texts, groups = [record["text"] for record in records], np.arange(len(records))
     else:
         frame = pd.read_parquet(path)
-        frame = frame.sample(min(n_docs, len(frame)), random_state=0)
+        if n_docs < len(frame):
+            frame = frame.sample(n_docs, random_state=0)
         lists, texts = frame["labels"].tolist(), frame["text"].tolist()
         groups = pd.factorize(frame["group"])[0]
     return texts, groups, encode(lists, vocabulary(lists))
