@@ -32,7 +32,7 @@ from longtail.validation.label_proposals import centered, merges, splits
 CORPUS = FILE.with_name("corpus.parquet")
 JUDGMENTS = FILE.with_name("annotations.parquet")
 N_FEATURES = 128  # of the reduced TF-IDF that proposals look at
-NO_HISTORY = f"{FILE} has no history; docs/data.md says how to write one."
+NO_HISTORY = f"{FILE} has no history; docs/labels.md says how to write one."
 DAY = click.DateTime(["%Y-%m-%d"])
 
 
