@@ -254,10 +254,9 @@ def test_cells_that_were_guarded_against_spreadsheets_come_back_as_they_were(hom
     assert table["id"].tolist() == ["'=1"]
     table.assign(annotator="zoe").to_csv("back.csv", index=False)
     ingested("csv", "back.csv", "--update")
-    after = pd.read_parquet("data/corpus.parquet").to_dict("records")
-    assert [(r["id"], r["text"], list(r["labels"]), r["annotator"]) for r in after] == [
-        ("=1", "-5 % on ships", ["+ship"], "zoe")
-    ]
+    [after] = pq.read_table("data/corpus.parquet").to_pylist()
+    assert (after["id"], after["text"], after["labels"]) == ("=1", "-5 % on ships", ["+ship"])
+    assert after["annotator"] == "zoe"
     [review] = read_reviews(REVIEWS)
     assert (review.id, review.label, review.right) == ("=1", "+ship", False)
 
