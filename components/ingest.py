@@ -104,7 +104,8 @@ def ingest(
             f"{path} is no Parquet file, so no corpus; remove it, or pass another --out."
         )
     relabeling = Relabeling(read_allowed(out / FILE.name).fates, migrate)
-    batches = [relabeling.incoming(rows) for rows in batches]
+    # Reviews first: the words of a question are those of its answer.
+    batches = [relabeling.incoming(reviews.separated(rows)) for rows in batches]
     try:
         with locked(out):
             forgetting = Forgetting(forgotten or out.parent / LIST, forget)
@@ -137,7 +138,7 @@ def _merged(
     for identity in forgetting.gone:
         files.pop(identity, None)
     n_added = n_changed = n_corrected = n_frozen = n_retired = 0
-    batches = [reviews.without_stale(columns, reviews.separated(rows)) for rows in batches]
+    batches = [reviews.without_stale(columns, rows) for rows in batches]
     annotators = dict(zip(columns["id"], columns.get("annotator", ()), strict=False))
     for rows in batches:
         skip = forgetting.refused(rows) | judgments.outdated(columns, rows)

@@ -22,7 +22,7 @@ from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._validate_params import LimitParams, PolicyByRule, SuspectParams
 from longtail.annotation.agreed_labels import agreed_labels
-from longtail.annotation.review import Review, settled
+from longtail.annotation.review import Review, renamed, settled
 from longtail.annotation.review_tally import tallies
 from longtail.errors import DataError
 from longtail.validation import label_errors
@@ -66,6 +66,7 @@ def run(
     try:
         frame, view = _read(data, params, policy)
         reviews = read_reviews(data / FILE)
+        history = read_allowed(data / "labels.yaml").history
     except DataError as error:
         _report_unreadable(str(error), findings, data_docs)
         raise
@@ -86,7 +87,8 @@ def run(
         raise DataError(f"{data}: {verdict.refusal}. See {findings} and {data_docs}/index.html.")
     frame["labels"] = view.labels
     _write_frames(frame, verdict, corpus, quarantine)
-    write_suspects(_suspected(view, verdict.kept, reviews, params.suspects), suspects)
+    decided = renamed(reviews, history)
+    write_suspects(_suspected(view, verdict.kept, decided, params.suspects), suspects)
     counts = record["counts"]
     found = sum(rule.get("count", 0) for rule in record["rules"])
     return (

@@ -83,15 +83,19 @@ def run_check() -> None:
 
 
 def run_apply() -> None:
-    """Replace renamed and merged labels in corpus and judgments, and drop retired ones."""
+    """Replace renamed and merged labels in corpus and judgments, and drop retired ones.
+
+    Raises:
+        DataError: documents have the new name of a renamed label already.
+    """
     allowed = read_history()
     before = uses_of_all(documents())
     for change in allowed.history:
         if change.kind == RENAMED and before[str(change.old)] and before[change.new[0]]:
-            print(
-                f"{change}, and {before[change.new[0]]:,} documents have {change.new[0]!r:.80} "
-                "already. If that was another label, restore them (`dvc checkout data`) and write "
-                "'merged', or another name."
+            raise DataError(
+                f"{FILE}: {change}, but {before[change.new[0]]:,} documents have "
+                f"{change.new[0]!r:.80} already, and nothing could tell the two apart again. Write "
+                "'merged' if both are one label, else another name. Nothing was changed."
             )
     ingest([], FILE.parent, migrate=True)
     left = uses(documents()["labels"], allowed.fates)

@@ -15,6 +15,8 @@ import pandas as pd
 from components._formats.annotation_tools import TOOLS, checked_tool, write_tasks
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
+from components._formats.labels_file import FILE as LABELS
+from components._formats.labels_file import read_allowed
 from components._formats.queue_file import Doubtful, write_queue, writer_of
 from components._formats.reviews import FILE, read_reviews
 from components._formats.suspects_file import Named, read_suspects
@@ -22,7 +24,7 @@ from components._frame.launch import CONTEXT, launch
 from components._registry.evidence import ASSIGNMENT
 from components._registry.evidence import CORPUS as CLEAN
 from components.predict import check_output
-from longtail.annotation.review import settled
+from longtail.annotation.review import renamed, settled
 from longtail.annotation.review_order import by_document
 from longtail.errors import DataError, ParameterError
 from longtail.label_matrix import encode, vocabulary
@@ -43,7 +45,8 @@ def open_suspects(found: Sequence[Named], corpus: pd.DataFrame) -> list[Suspect]
             f"{SUSPECTS} names {unknown[0]!r:.80}, which {CLEAN} does not have; run the stage "
             "`validate` again."
         )
-    reviews, targets = read_reviews(DATA / FILE), encode(lists, labels)
+    reviews = renamed(read_reviews(DATA / FILE), read_allowed(LABELS).history)
+    targets = encode(lists, labels)
     ids, texts = corpus["id"].tolist(), corpus["text"].tolist()
     done = settled(reviews, ids, texts, targets, labels)
     suspects = [Suspect(s.kind, row[s.id], column[s.label], s.score) for s in found]

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
@@ -18,12 +18,14 @@ import pyarrow.parquet as pq
 from components._formats.columns import checked_columns
 from components._formats.parquet_file import open_parquet, parquet_errors
 from components._formats.records import checked_documents, parquet_records
+from components._formats.text_file import unreadable
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import locked, written
-from longtail.errors import ParameterError
+from longtail.errors import DataError, ParameterError
 
 S3 = "s3://"
 SUFFIX = ".parquet"
+HIDDEN = "._"  # first characters of names, as Spark and Hive see it
 PREDICTED = pa.schema(
     [
         ("id", pa.string()),
@@ -85,18 +87,26 @@ class Folder:
     def held(self) -> Iterator[None]:
         """See `Lake`."""
         with locked(self.path):
-            for scratch in self.path.rglob(f".*{SUFFIX}.*"):  # of `written`
-                shutil.rmtree(scratch, ignore_errors=True)
+            for scratch in self.path.rglob(f".*{SUFFIX}.????????"):  # of `written`
+                if scratch.is_dir() and set(os.listdir(scratch)) <= {scratch.stem[1:]}:
+                    shutil.rmtree(scratch, ignore_errors=True)
             yield
 
     def partitions(self) -> list[Partition]:
-        """See `Lake`."""
+        """See `Lake`.
+
+        Raises:
+            DataError: a folder in it may not be read.
+        """
         found = []
-        for path in self.path.rglob("*"):
-            name = path.relative_to(self.path).as_posix()
-            if is_partition(name) and path.is_file():
-                status = path.stat()
-                found.append(Partition(name, status.st_size, status.st_mtime_ns))
+        for folder, below, files in os.walk(self.path, onerror=_refuse):
+            below[:] = [name for name in below if name[0] not in HIDDEN]
+            for path in (Path(folder, file) for file in files):
+                name = path.relative_to(self.path).as_posix()
+                if is_partition(name) and path.is_file():
+                    with suppress(FileNotFoundError):  # deleted meanwhile
+                        status = path.stat()
+                        found.append(Partition(name, status.st_size, status.st_mtime_ns))
         return sorted(found, key=lambda partition: partition.name)
 
     def open(self, name: str) -> AbstractContextManager[pq.ParquetFile]:
@@ -104,8 +114,24 @@ class Folder:
         return open_parquet(self.path / name)
 
     def placed(self, name: str) -> AbstractContextManager[Path]:
-        """See `Lake`."""
-        return written(self.path / name)
+        """See `Lake`.
+
+        Raises:
+            DataError: a link leads out of the folder, perhaps to the inputs.
+        """
+        path = self.path / name
+        if path.parent.resolve() != (self.path.resolve() / name).parent:
+            raise DataError(
+                f"{path.parent} is a link, or below one, expected a folder: the output would "
+                "replace files elsewhere. Remove the link, or pass another --output."
+            )
+        return written(path)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that is left out in silence would look as if it had been predicted."""
+    if not isinstance(error, FileNotFoundError):
+        raise unreadable(str(error.filename), error)
 
 
 class Bucket:
@@ -201,7 +227,7 @@ def is_partition(name: str) -> bool:
     [True, False, False]
     """
     path = PurePosixPath(name)
-    return path.suffix.lower() == SUFFIX and not any(part[0] in "._" for part in path.parts)
+    return path.suffix.lower() == SUFFIX and not any(part[0] in HIDDEN for part in path.parts)
 
 
 def check_apart(source: Lake, target: Lake) -> None:

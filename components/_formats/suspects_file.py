@@ -58,7 +58,7 @@ def read_suspects(path: Path) -> list[Named]:
                 )
                 for row in csv.DictReader(file)
             ]
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise DataError(
             f"{path} is not a list of suspects ({type(error).__name__}: {error}); expected the "
             f"columns {', '.join(COLUMNS)}. Run the stage `validate` again."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from components._formats.csv_rows import csv_rows, one_character
+from components._formats.queue_file import SUSPECTED, Doubtful, columns_of
 from components._sources.rows import FileFormat, Rows, named, typed
 from components._sources.source import (
     column_option,
@@ -17,6 +18,7 @@ from components._sources.source import (
     separator_option,
 )
 from longtail.errors import DataError
+from longtail.spreadsheet import original
 
 OTHER_SEPARATORS = (";", "|", "\t", "/")
 
@@ -26,10 +28,26 @@ def read_csv(path: Path, file_format: FileFormat) -> Rows:
     given = file_format.label_separator
     separator = one_character("--label-separator", "," if given is None else given)
     file_format = dataclasses.replace(file_format, label_separator=separator)
-    rows = named(table(path, file_format), file_format)
+    rows = _unguarded(named(table(path, file_format), file_format))
     if given is None:
         _check_separator(rows, separator)
     return typed(rows, file_format)
+
+
+def _unguarded(rows: Rows) -> Rows:
+    """The cells that `longtail review` guarded against spreadsheets, as they were."""
+    reviewed = rows.columns.get(SUSPECTED)
+    if reviewed is None:
+        return rows
+    columns = {
+        name: [
+            original(cell) if asked else cell for cell, asked in zip(cells, reviewed, strict=True)
+        ]
+        if name in columns_of(Doubtful)
+        else cells
+        for name, cells in rows.columns.items()
+    }
+    return dataclasses.replace(rows, columns=columns)
 
 
 def _check_separator(rows: Rows, separator: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from itertools import compress
@@ -64,9 +65,12 @@ def _questions(rows: Rows, i: int) -> Iterator[dict[str, Any]]:
         for question in questions:
             if not all(isinstance(question[name], kind) for name, kind in FIELDS.items()):
                 raise TypeError
+            if not math.isfinite(question["score"]):
+                raise ValueError
+            json.dumps(question, ensure_ascii=False).encode()  # half a character cannot be written
             dt.date.fromisoformat(question["asked"])
             yield question
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         raise DataError(
             f"{rows.where(i)}, column {SUSPECTED!r}: expected the questions that `longtail review` "
             f"wrote, got {value!r:.80}. Leave that column as it is; if it is one of your own, "

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
+
+from longtail.validation.label_history import RENAMED, Change, current, fates
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,21 @@ class Review:
 def digest(text: str) -> str:
     """Tells whether a text has changed."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def renamed(reviews: Sequence[Review], history: Sequence[Change]) -> list[Review]:
+    """The reviews under the names that their labels have now; those of others keep theirs.
+
+    Who has a label that was merged has the merged one. Who lacks it may have that for another
+    reason, so such a review follows only renames.
+
+    Args:
+        reviews: all of them.
+        history: the changes of labels, by date.
+    """
+    known = {True: fates(history), False: fates([c for c in history if c.kind == RENAMED])}
+    now = [current([r.label], known[r.given != r.right]) or [r.label] for r in reviews]
+    return [replace(r, label=label) for r, [label] in zip(reviews, now, strict=True)]
 
 
 def settled(

@@ -155,12 +155,17 @@ def test_a_delivery_is_no_conflict_before_the_corpus_is_migrated() -> None:
         ingest("jsonl", "changed.jsonl")
 
 
-def test_a_rename_to_a_name_in_use_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("data/labels.yaml").write_text(
-        "history: [{date: 2026-03-01, renamed: {invoice: billing}, reason: x}]"
-    )
+def test_a_rename_to_a_name_in_use_is_refused() -> None:
+    """It would merge two labels that nothing could tell apart again."""
+    before = "history: [{date: 2026-03-01, %s: {invoice: billing}, reason: x}]"
+    Path("data/labels.yaml").write_text(before % "renamed")
+    as_it_was = kept()
+    with pytest.raises(DataError, match="but 1 documents have 'billing' already.*Write 'merged'"):
+        labels("apply")
+    assert kept() == as_it_was
+    Path("data/labels.yaml").write_text(before % "merged")
     labels("apply")
-    assert "1 documents have 'billing' already. If that was another" in capsys.readouterr().out
+    assert corpus()["1"] == corpus()["2"] == ["billing"]
 
 
 def test_show_follows_the_history_to_a_day(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from components import ingest, validate
+from components._cli.labels import command as labels
 from components._cli.review import command
 from components._formats.reviews import read_reviews, write_reviews
+from components._formats.suspects_file import Named, write_suspects
 from components._frame.params import load_params
 from longtail.annotation.review import Review
 from longtail.errors import DataError, ParameterError
@@ -215,6 +217,50 @@ def jsonl(rows: dict[str, dict[str, Any]]) -> list[str]:
     return ["jsonl", "back.jsonl"]
 
 
+def test_a_renamed_label_stays_settled_and_its_answers_true(home: Path) -> None:
+    """Also if the question went out before the rename, and comes back after it."""
+    validated()
+    asked("--output", "all.jsonl")
+    rows = {row["id"]: row for row in map(json.loads, Path("all.jsonl").read_text().splitlines())}
+    for name in (WRONG, MISSING):
+        rows[name]["labels"] = rows[name]["current"]  # the reviewer insists on both
+    ingested(*jsonl({WRONG: rows[WRONG]}), "--update")
+    Path("data/labels.yaml").write_text(
+        "history: [{date: 2026-03-01, renamed: {ship: vessel}, reason: the guideline's word}]"
+    )
+    ingested(*jsonl({MISSING: rows[MISSING]}), "--update")
+    said = {r.id: r.right for r in read_reviews(REVIEWS) if r.label == "ship"}
+    assert said == {WRONG: False, MISSING: False}
+    labels.main(["apply"], standalone_mode=False)
+    found, _ = validated()
+    assert found and not [row for row in found if row["id"] in (WRONG, MISSING)]
+    write_suspects(
+        [Named("wrong", WRONG, "vessel", 1.0, "")], Path("reports/validate/suspects.csv")
+    )
+    with pytest.raises(DataError, match="no suspects are left"):  # of an earlier run
+        asked("--output", "again.jsonl")
+
+
+def test_cells_that_were_guarded_against_spreadsheets_come_back_as_they_were(home: Path) -> None:
+    row = {"id": "=1", "text": "-5 % on ships", "labels": ["+ship"], "annotator": "ann"}
+    Path("odd.jsonl").write_text(json.dumps(row) + "\n")
+    ingested("jsonl", "odd.jsonl", "--replace")
+    Path("artifacts/validate").mkdir(parents=True)
+    shutil.copy("data/corpus.parquet", "artifacts/validate")
+    Path("reports/validate").mkdir(parents=True)
+    write_suspects([Named("copies", "=1", "+ship", 1.0, "")], Path("reports/validate/suspects.csv"))
+    asked("--output", "all.csv")
+    table = pd.read_csv("all.csv", dtype=str).drop(columns="reasons")
+    assert table["id"].tolist() == ["'=1"]
+    table.assign(annotator="zoe").to_csv("back.csv", index=False)
+    ingested("csv", "back.csv", "--update")
+    [after] = pq.read_table("data/corpus.parquet").to_pylist()
+    assert (after["id"], after["text"], after["labels"]) == ("=1", "-5 % on ships", ["+ship"])
+    assert after["annotator"] == "zoe"
+    [review] = read_reviews(REVIEWS)
+    assert (review.id, review.label, review.right) == ("=1", "+ship", False)
+
+
 @pytest.mark.parametrize("way", [doccano, jsonl])
 def test_every_way_back_brings_the_same_reviews(
     home: Path, way: Callable[[dict[str, dict[str, Any]]], list[str]]
@@ -259,7 +305,16 @@ def test_test_documents_and_forgotten_ones_stay_out(
     assert gone not in {review.id for review in read_reviews(REVIEWS)}
 
 
-@pytest.mark.parametrize("value", ['{"rule": 1}', "[1]", "wrong", '[{"rule": "wrong"}]'])
+QUESTION = '[{{"rule": "{}", "label": "ship", "score": {}, "given": true, "asked": "2026-03-01"}}]'
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        '{"rule": 1}', "[1]", "wrong", '[{"rule": "wrong"}]', QUESTION.format("wrong", "NaN"),
+        QUESTION.format("wrong", "1" + "0" * 400), QUESTION.format("\\ud800", 1),
+    ],
+)  # fmt: skip
 def test_a_spoiled_question_is_named(home: Path, value: str) -> None:
     row = {"id": "a", "text": "b", "labels": ["ship"], "suspected": value}
     Path("odd.jsonl").write_text(json.dumps(row) + "\n")
@@ -270,6 +325,12 @@ def test_a_spoiled_question_is_named(home: Path, value: str) -> None:
 
 
 def test_wrong_use_is_told(home: Path) -> None:
+    suspects = Path("reports/validate/suspects.csv")
+    suspects.parent.mkdir(parents=True)
+    suspects.write_text("rank,kind,id,label,score,text\n1,wrong\n")
+    with pytest.raises(DataError, match="not a list of suspects"):
+        asked("--output", "a.csv")
+    suspects.unlink()
     with pytest.raises(DataError, match="suspects.csv does not exist; run the stage `validate`"):
         asked("--output", "a.csv")
     with pytest.raises(ParameterError, match="among the data of the pipeline"):

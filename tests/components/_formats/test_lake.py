@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -54,9 +56,53 @@ def test_a_partition_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_others_have_hidden_in_the_folder_stays(tmp_path: Path) -> None:
+    for name in (".1.parquet.backup/1.parquet", ".1.parquet.original/notes.txt"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("precious")
+    with Folder(tmp_path).held():
+        assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 3  # and the lock
+
+
+def test_an_output_goes_through_no_link(tmp_path: Path) -> None:
+    """It could lead to the inputs, which the predictions would replace."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/1.parquet").write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/a").symlink_to("../in")
+    (tmp_path / "link").symlink_to("out")
+    for name in ("a/1.parquet", "a/b/1.parquet"):
+        with pytest.raises(DataError, match=r"out/a(/b)? is a link, or below one"):
+            write_partition(Folder(tmp_path / "out"), name, ROWS, {})
+    assert (tmp_path / "in/1.parquet").read_text() == "precious"
+    write_partition(Folder(tmp_path / "link"), "b/1.parquet", ROWS, {})  # the folder itself may be
+    assert (tmp_path / "out/b/1.parquet").exists()
+
+
+def test_a_folder_that_may_not_be_read_is_not_left_out_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.parquet", "_temporary/1.parquet"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("x")
+    refused, scandir = "_temporary", os.scandir
+
+    def scanned(path):  # type: ignore[no-untyped-def]
+        if Path(path).name == refused:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    assert [item.name for item in Folder(tmp_path).partitions()] == ["a/1.parquet"]
+    refused = "a"
+    with pytest.raises(DataError, match=r"/a cannot be read \(Permission denied\)"):
+        Folder(tmp_path).partitions()
+    assert Folder(tmp_path / "none").partitions() == []
+
+
 def test_what_a_killed_run_left_is_cleared_away(tmp_path: Path) -> None:
-    (tmp_path / "a" / ".1.parquet.x7").mkdir(parents=True)
-    (tmp_path / "a" / ".1.parquet.x7" / "1.parquet").write_text("half")
+    (tmp_path / "a" / ".1.parquet.x7_abcde").mkdir(parents=True)
+    (tmp_path / "a" / ".1.parquet.x7_abcde" / "1.parquet").write_text("half")
     with Folder(tmp_path).held():
         assert {path.name for path in tmp_path.rglob("*")} == {"a", ".lock"}
 

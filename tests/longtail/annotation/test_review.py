@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 import scipy.sparse as sp
 
-from longtail.annotation.review import Review, digest, settled
+from longtail.annotation.review import Review, digest, renamed, settled
 from longtail.annotation.review_tally import falls, tallies
+from longtail.validation.label_history import Change
 
 IDS, TEXTS, LABELS = ["a", "b"], ["one", "two"], ["x", "y"]
 ASKED = Review(
@@ -41,6 +42,21 @@ def test_the_latest_review_settles() -> None:
     for order in ([ASKED, later], [later, ASKED]):
         assert cells(order, [[1, 0], [0, 1]]) == [[0, 0], [0, 0]]
         assert cells(order, [[0, 0], [0, 1]]) == [[1, 0], [0, 0]]
+
+
+def test_reviews_follow_the_history_of_labels() -> None:
+    day = dt.date(2026, 3, 1)
+    history = [
+        Change("renamed", day, "", "x", ("y",)),
+        Change("merged", day, "", "y", ("z",)),
+        Change("retired", day, "", "misc", ()),
+        Change("split", day, "", "wide", ("one", "two")),
+    ]
+    asked = [replace(ASKED, label=label) for label in ("x", "y", "misc", "wide", "other")]
+    assert [r.label for r in renamed(asked, history)] == ["z", "z", "misc", "wide", "other"]
+    # Without the label y, a document may have been called z for another reason.
+    lacks = [replace(r, right=True) for r in asked]
+    assert [r.label for r in renamed(lacks, history)] == ["y", "y", "misc", "wide", "other"]
 
 
 def test_tallies_count_each_question_once() -> None:
