@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,20 @@ FORMS = {
     RETIRED: "a list of labels, such as [misc]",
     ADDED: "a list of labels, such as [warranty]",
 }
+
+
+class OncePerKey(yaml.SafeLoader):
+    """Refuses a key that appears twice: YAML would take the last, and drop half a history."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See `yaml.SafeLoader`."""
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for name, n in Counter(names).items():
+            if n > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {name!r:.80} appears {n} times", node.start_mark
+                )
+        return super().construct_mapping(node, deep)
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ def read_allowed(path: Path) -> AllowedLabels:
     if not path.exists():
         return AllowedLabels()
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        document = yaml.load(path.read_text(encoding="utf-8"), OncePerKey) or {}
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError(f"{path} is not valid YAML in UTF-8: {error}") from None
     # Only keys are shown: a few nested anchors are a value of many megabytes.

@@ -59,6 +59,8 @@ DAY = "date: 2026-03-01, reason: why"
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("history: []\nlabels: [a]\nhistory: []", "the key 'history' appears 2 times"),
+        (f"history: [{{{DAY}, renamed: {{a: b, a: c}}}}]", "the key 'a' appears 2 times"),
         ("history: {a: b}", "'history' must be a list of changes, got a dict"),
         ("history: [a]", "history, entry 1: expected 'date', 'reason', and one of 'renamed', "
          "'merged', 'split', 'retired', 'added'; got a str."),
