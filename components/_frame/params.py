@@ -16,6 +16,7 @@ PARAMS_FILE = Path("params.yaml")
 # Above what one machine holds: a bound for numbers of documents or labels, so that a slip is told.
 MOST_DOCS = 1_000_000_000
 MOST_SHOWN = 60
+MOST_ERRORS = 12  # of a section that are written out
 MOST_VALUES = 10_000  # aliases of aliases make gigabytes of a few lines
 
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy and scikit-learn take
@@ -118,13 +119,15 @@ def load_sections(
 
 def _explain(stage: str, path: Path, model: type[Section], error: ValidationError) -> str:
     lines = [f"{path} has {error.error_count()} invalid value(s):"]
-    for item in error.errors():
+    for item in error.errors()[:MOST_ERRORS]:
         where = ".".join(str(part) for part in (stage, *item["loc"]))
         got = "" if item["type"] == "missing" else f" (got {_shown(item['input'])})"
         text = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             text = str(unknown_name("parameter", str(item["loc"][-1]), _names(model, item["loc"])))
         lines.append(f"  {where}: {text:.600}{got}")
+    if (more := error.error_count() - MOST_ERRORS) > 0:
+        lines.append(f"  … and {more:,} more")
     return "\n".join(lines)
 
 

@@ -120,6 +120,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoders, "without_weights", lambda name: known)
 
 
+def test_of_many_errors_the_first_are_written_out():
+    value = {f"label {number:02}": None for number in range(30)}
+    said = answer(("promote", "limits", "max_int8_loss"), value).splitlines()
+    assert said[0].endswith("has 30 invalid value(s):") and said[-1] == "  … and 18 more"
+    assert "label 11" in said[-2] and len(said) == 14
+
+
 @pytest.mark.parametrize("section", models())
 def test_strange_values_are_accepted_or_told_by_section_and_field(section: str):
     for path, _, _ in LEAVES:
