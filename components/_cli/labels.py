@@ -13,12 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components._cli.queue import check_writable
-from components._formats.annotation_tools import TOOLS, checked_tool, write_tasks
+from components._cli.queue import checked_target, task_options
+from components._formats.annotation_tools import write_tasks
 from components._formats.annotations import read_annotations
 from components._formats.corpus import read_corpus
 from components._formats.labels_file import FILE, AllowedLabels, read_allowed
-from components._formats.queue_file import Queued, write_queue, writer_of
+from components._formats.queue_file import Queued, write_queue
 from components._frame.launch import CONTEXT, launch
 from components._sources.relabel import told, uses
 from components.ingest import ingest
@@ -103,24 +103,11 @@ def run_apply() -> None:
         print(f"{CORPUS}: {told(left, allowed.fates)}.")
 
 
-@click.option(
-    "--output",
-    "--out",
-    "output",
-    type=Path,
-    required=True,
-    help="Parquet, JSON Lines or CSV, by its extension",
-)
-@click.option(
-    "--tool", metavar="|".join(TOOLS), help="write tasks for it, and its labels to a file beside"
-)
+@task_options
 def run_review(output: Path, tool: str | None = None) -> None:
     """Write the documents of split labels for annotators, with the labels that they may choose."""
     allowed = read_history()
-    check_writable(output, CORPUS)
-    tasks_for = None if tool is None else checked_tool(tool, output)
-    if tasks_for is None:
-        writer_of(output)
+    tasks_for = checked_target(output, tool, CORPUS)
     frame = documents()
     found = to_review(frame, allowed.history)
     if not found:

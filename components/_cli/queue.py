@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from components._cli.queue_params import Params, checked_strategy
-from components._formats.annotation_tools import TOOLS, checked_tool, write_tasks
+from components._formats.annotation_tools import TOOLS, Tool, checked_tool, write_tasks
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
 from components._formats.queue_file import Queued, write_queue, writer_of
@@ -118,6 +118,31 @@ def without_known(
     return pool.at(np.flatnonzero(why == KEPT))
 
 
+def task_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where documents for people go, and for which tool."""
+    output = click.option(
+        "--output",
+        "--out",
+        "output",
+        type=Path,
+        required=True,
+        help="Parquet, JSON Lines or CSV, by its extension",
+    )
+    about = "write tasks for it, and its labels to a file beside"
+    return output(click.option("--tool", metavar="|".join(TOOLS), help=about)(command))
+
+
+def checked_target(output: Path, tool: str | None, input: Path) -> Tool | None:
+    """The tool that tasks are written for, None for a plain file; checks that they may be."""
+    check_writable(output, input)
+    if tool is None:
+        writer_of(output)
+        return None
+    found = checked_tool(tool, output)
+    check_writable(output.with_suffix(found.labels_suffix), input)
+    return found
+
+
 def check_writable(path: Path, input: Path) -> None:
     """Check that the queue may go to `path`: not the pool, and not among the pipeline's data."""
     check_output(path, input)
@@ -201,17 +226,7 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
 
 @click.command("queue", context_settings=CONTEXT, help=__doc__)
 @click.argument("input", type=Path, metavar="UNLABELED")
-@click.option(
-    "--output",
-    "--out",
-    "output",
-    type=Path,
-    required=True,
-    help="Parquet, JSON Lines or CSV, by its extension",
-)
-@click.option(
-    "--tool", metavar="|".join(TOOLS), help="write tasks for it, and its labels to a file beside"
-)
+@task_options
 @click.option(
     "--size", type=click.IntRange(min=1), default=200, show_default=True, help="documents wanted"
 )
@@ -235,12 +250,7 @@ def command(
     words: str,
 ) -> None:
     """Read the pool, leave out what is known, score the rest, choose, write."""
-    check_writable(output, input)
-    tasks_for = None if tool is None else checked_tool(tool, output)
-    if tasks_for is None:
-        writer_of(output)
-    else:
-        check_writable(output.with_suffix(tasks_for.labels_suffix), input)
+    tasks_for = checked_target(output, tool, input)
     params = load_params("queue", Params)
     name = params.strategy if strategy is None else checked_strategy(strategy)
     batch_docs = load_params("predict", PredictParams).batch_docs

@@ -12,21 +12,21 @@ from typing import Any
 import click
 import pandas as pd
 
-from components._formats.annotation_tools import TOOLS, checked_tool, write_tasks
+from components._cli.queue import checked_target, task_options
+from components._formats.annotation_tools import write_tasks
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus
 from components._formats.labels_file import FILE as LABELS
 from components._formats.labels_file import read_allowed
-from components._formats.queue_file import Doubtful, write_queue, writer_of
+from components._formats.queue_file import Doubtful, write_queue
 from components._formats.reviews import FILE, read_reviews
 from components._formats.suspects_file import Named, read_suspects
 from components._frame.launch import CONTEXT, launch
 from components._registry.evidence import ASSIGNMENT
 from components._registry.evidence import CORPUS as CLEAN
-from components.predict import check_output
 from longtail.annotation.review import renamed, settled
 from longtail.annotation.review_order import by_document
-from longtail.errors import DataError, ParameterError
+from longtail.errors import DataError
 from longtail.label_matrix import encode, vocabulary
 from longtail.validation.label_errors import Suspect
 
@@ -100,38 +100,14 @@ def _reason(suspect: Named, given: bool) -> str:
     return f"{suspect.label}: {has}, but {told}"
 
 
-def _check_writable(path: Path) -> None:
-    check_output(path, SUSPECTS)
-    if DATA.resolve() in path.resolve().parents:
-        raise ParameterError(
-            f"--output: {path} is among the data of the pipeline, which `longtail ingest` alone "
-            f"writes; pass a path outside of {DATA}/."
-        )
-
-
 @click.command("review", context_settings=CONTEXT, help=__doc__)
-@click.option(
-    "--output",
-    "--out",
-    "output",
-    type=Path,
-    required=True,
-    help="Parquet, JSON Lines or CSV, by its extension",
-)
-@click.option(
-    "--tool", metavar="|".join(TOOLS), help="write tasks for it, and its labels to a file beside"
-)
+@task_options
 @click.option(
     "--size", type=click.IntRange(min=1), default=200, show_default=True, help="documents wanted"
 )
 def command(output: Path, tool: str | None, size: int) -> None:
     """Read what `validate` suspects, leave out what is settled, write the worst."""
-    _check_writable(output)
-    tasks_for = None if tool is None else checked_tool(tool, output)
-    if tasks_for is None:
-        writer_of(output)
-    else:
-        _check_writable(output.with_suffix(tasks_for.labels_suffix))
+    tasks_for = checked_target(output, tool, SUSPECTS)
     listed = read_suspects(SUSPECTS)
     corpus = read_corpus(CLEAN)
     labels = vocabulary([*corpus["labels"], [s.label for s in listed]])
