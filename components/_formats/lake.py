@@ -20,7 +20,7 @@ from components._formats.parquet_file import open_parquet, parquet_errors
 from components._formats.records import checked_documents, parquet_records
 from components._formats.text_file import unreadable
 from components._frame.exit_codes import TemporaryError
-from components._frame.files import locked, written
+from components._frame.files import NO_FOLDER, locked, written
 from longtail.errors import DataError, ParameterError
 
 S3 = "s3://"
@@ -111,21 +111,40 @@ class Folder:
 
     def open(self, name: str) -> AbstractContextManager[pq.ParquetFile]:
         """See `Lake`."""
-        return open_parquet(self.path / name)
+        return open_parquet(self._path(name))
 
-    def placed(self, name: str) -> AbstractContextManager[Path]:
+    @contextmanager
+    def placed(self, name: str) -> Iterator[Path]:
         """See `Lake`.
 
         Raises:
-            DataError: a link leads out of the folder, perhaps to the inputs.
+            DataError: a link leads out of the folder, perhaps to the inputs, or a file of this
+                name may not be written there.
         """
-        path = self.path / name
+        path = self._path(name)
         if path.parent.resolve() != (self.path.resolve() / name).parent:
             raise DataError(
                 f"{path.parent} is a link, or below one, expected a folder: the output would "
                 "replace files elsewhere. Remove the link, or pass another --output."
             )
-        return written(path)
+        try:
+            with written(path) as temporary:
+                yield temporary
+        except OSError as error:
+            if error.errno not in NO_FOLDER:
+                raise
+            raise DataError(
+                f"{path} cannot be written ({error.strerror}); check the folder's permissions and "
+                "the length of the name."
+            ) from None
+
+    def _path(self, name: str) -> Path:
+        """The partition's path; DataError if no Parquet file can be opened by it."""
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{ascii(name)}: the file's name is not UTF-8; rename it.") from None
+        return self.path / name
 
 
 def _refuse(error: OSError) -> None:
@@ -251,14 +270,19 @@ def read_partition(lake: Lake, name: str, column: str) -> Iterator[tuple[str | N
     """Yield (id, text) of each row, with only these two columns in memory.
 
     Raises:
-        DataError: the partition cannot be read, lacks the column, or a row has no text.
+        DataError: the partition cannot be read, lacks the column, or a row has no text, or no id
+            where others have one.
     """
     source = f"{lake.address}/{name}"
     with lake.open(name) as file:
         columns = [key for key in ("id", column) if key in file.schema_arrow.names]
         if column not in columns:
             columns = file.schema_arrow.names  # the error names them
-        yield from checked_documents(parquet_records(file, columns), source, column)
+        documents = checked_documents(parquet_records(file, columns), source, column)
+        for row, (document, text) in enumerate(documents, 1):
+            if document is None and "id" in columns:
+                raise DataError(f"{source}: row {row}, column 'id': expected an id, got null.")
+            yield document, text
 
 
 def write_partition(
@@ -302,4 +326,6 @@ def read_origin(lake: Lake, name: str) -> Any:
     """
     with lake.open(name) as file:
         found = (file.schema_arrow.metadata or {}).get(ORIGIN)
-    return None if found is None else json.loads(found)
+    with suppress(ValueError):  # a footer that says something else under our key
+        return None if found is None else json.loads(found)
+    return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components import predict
-from components._formats.lake import Folder
+from components._formats.lake import ORIGIN, Folder
 from components._frame.files import LOCK
 from components._registry.lake_run import Asked, planned, run_plan
 from components._registry.worker import Answer, ServedError
@@ -28,7 +30,7 @@ def answer(texts: list[str]) -> Answer:
     return Answer([[text] for text in texts], [[0.5] for _ in texts], 0.0, 0.0)
 
 
-def write(path: Path, *texts: str | None, ids: list[str] | None = None) -> None:
+def write(path: Path, *texts: str | None, ids: list[str | None] | None = None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     columns = {"text": pa.array(texts, pa.string())} | ({} if ids is None else {"id": ids})
     pq.write_table(pa.table(columns), path)
@@ -111,7 +113,11 @@ def test_broken_files_are_named_and_the_others_done(
     (lake / "in/text.parquet").write_text("id,text\n")
     pq.write_table(pa.table({"body": ["x"]}), lake / "in/column.parquet")
     write(lake / "in/null.parquet", "a", "b", "c", None)
-    with pytest.raises(DataError, match=r"3 predicted now \(4 documents\), 0 before, 5 not\."):
+    write(lake / "in/id.parquet", "a", "b", ids=["1", None])  # row 2 is not document "2"
+    os.rename(lake / "in/2.parquet", os.fsencode(lake / "in") + b"/\xff.parquet")
+    write(lake / "in" / ("n" * 240 + ".parquet"), "a")
+    write(lake / "in/2.parquet")
+    with pytest.raises(DataError, match=r"3 predicted now \(4 documents\), 0 before, 8 not\."):
         run(lake)
     told = capsys.readouterr().err
     for message in (
@@ -120,20 +126,42 @@ def test_broken_files_are_named_and_the_others_done(
         "in/text.parquet is not a Parquet file",
         "in/column.parquet: row 1: no column 'text'; columns found: 'body'",
         "in/null.parquet: row 4, column 'text': expected a text, got None",
+        "in/id.parquet: row 2, column 'id': expected an id, got null",
+        r"'\udcff.parquet': the file's name is not UTF-8",
+        "nnn.parquet cannot be written (File name too long)",
     ):
         assert message in told
     assert list(outputs(lake)) == ["2.parquet", "a/1.parquet", "b/1.parquet"]
     (lake / "in/null.parquet").unlink()
-    with pytest.raises(DataError, match=r"0 predicted now .*, 3 before, 4 not\."):
+    with pytest.raises(DataError, match=r"0 predicted now .*, 3 before, 7 not\."):
         run(lake)
 
 
-@pytest.mark.parametrize("content", ["own", "broken"])
+def test_an_output_folder_that_may_not_be_written_fails_its_partitions_alone(
+    lake: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = tempfile.mkdtemp
+
+    def refused(*args: str, **options: str) -> str:  # root may write anywhere
+        if Path(options["dir"]).name == "a":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return make(*args, **options)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    with pytest.raises(DataError, match="2 predicted now .*, 1 not"):
+        run(lake)
+    assert "out/a/1.parquet cannot be written (Permission denied)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", ["own", "broken", "footer"])
 def test_a_file_of_somebody_else_is_not_replaced(lake: Path, content: str) -> None:
     own = lake / "out/a/1.parquet"
     write(own, "mine")
     if content == "broken":
         own.write_bytes(b"PAR1 mine")
+    if content == "footer":
+        table = pa.table({"text": ["mine"]}).replace_schema_metadata({ORIGIN: b"mine"})
+        pq.write_table(table, own)
     before = own.read_bytes()
     with pytest.raises(DataError, match="a/1.parquet"):
         run(lake)
