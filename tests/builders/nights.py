@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scripts import standalone
 from tests.builders.paths import ROOT
+from tests.builders.warm_airflow import airflow
 
 TOY = ROOT / "tests" / "builders" / "toy_project"
 IDENTITY = {
@@ -86,18 +87,16 @@ class Nights:
 
     def __call__(self, date: str, **params: object) -> tuple[dict[str, str], str]:
         """Run `date`, and return the states by task and the output."""
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", "dags", "test", self.dag, date,
-             "--conf", json.dumps(params)],
-            env=self.env, cwd=self.home, capture_output=True, text=True,
-        )  # fmt: skip
+        told = airflow(
+            ["dags", "test", self.dag, date, "--conf", json.dumps(params)], self.env, self.home
+        )
         with closing(sqlite3.connect(self.airflow_home / "airflow.db")) as store:
             rows = store.execute(
                 "select task_id, ti.state from task_instance ti join dag_run r using (run_id)"
                 " where r.logical_date like ? and r.dag_id = ?",
                 (date.replace("T", " ") + "%", self.dag),
             ).fetchall()
-        return dict(rows), done.stdout + done.stderr
+        return dict(rows), told
 
     def run_state(self, date: str) -> str:
         """The state of the whole run of `date`."""
