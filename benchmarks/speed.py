@@ -91,8 +91,20 @@ def _lines(path: Path) -> list[Row]:
 
 
 def table() -> str:
-    """CPU seconds and wall seconds of each command, one column per night and code."""
-    return ""
+    """CPU seconds of each command with all its processes, in parentheses seconds of wall time."""
+    rows = _lines(RESULTS)
+    cells = {
+        (row["code"], row["night"], row["stage"]): f"{row['cpu']:g} ({row['wall']:g})"
+        for row in rows
+    }
+    columns = list(dict.fromkeys(key[:2] for key in cells))
+    stages = ["ingest", *(stage.name for stage in load_stages(ROOT / "dvc.yaml"))]
+    lines = ["| | " + " | ".join(f"{night} run, {code}" for code, night in columns) + " |"]
+    lines.append("|---|" + "---|" * len(columns))
+    for stage in stages:
+        found = [cells.get((*column, stage), "not run") for column in columns]
+        lines.append(f"| `{stage}` | " + " | ".join(found) + " |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

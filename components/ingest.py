@@ -161,7 +161,8 @@ def _merged(
     recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
     if (freeze or not same) and old_ids and (assignment or recorded.exists()):
         n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
-    chosen = last_choices.of(path.parent.parent / "artifacts") if old_ids else None
+    unchanged = same and not (n_frozen or n_retired)
+    chosen = last_choices.of(path) if old_ids and not unchanged else None
     # From here on it is written; what can be wrong has been found.
     reviews.add(path.with_name(reviews.FILE), batches, annotators, forgetting.matching)
     judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
@@ -170,7 +171,7 @@ def _merged(
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
     counts += f", {n_forgotten:,} forgotten" if n_forgotten else ""
     counts += f", {n_relabeled:,} relabeled" if n_relabeled else ""
-    if same and not (n_frozen or n_retired):
+    if unchanged:
         return f"nothing new, left unchanged ({len(old_ids):,} documents)."
     origins.write(files, path.with_name(ORIGINS))
     last_choices.lay(chosen, path.with_name(choices.FILE))

@@ -63,8 +63,7 @@ def run(
     found = learned(parts, folds=profile == "head")
     scored = found.scored
     held_out = {"val": scored, "test": parts["test"]}
-    counted = read_json(frequencies)
-    mu = counted["mu"] if params.mu == "auto" else params.mu
+    mu = read_json(frequencies)["mu"] if params.mu == "auto" else params.mu
     last = read_choices(last_choices)
     basis = basis_of(len(found.docs.ids), labels, _settings(params, thresholds))
     kept = last.kept("train", basis, params.candidates, params.keep_choice)
@@ -95,11 +94,8 @@ def run(
     _write_history(history, trained.history)
     read = found.docs if found.plan.refit else parts["train"]
     tokens = sum(map(len, start.tokenize(read.texts)))
-    facts: dict[str, Any] = {"loss": chosen, "kept_since": str(kept.since) if kept else None}
-    facts |= {"mu": mu, "tokens_per_epoch": tokens}
-    facts |= _circumstances(params) | {"folds": found.n_folds}
-    facts["val"] = {name: _val_facts(trained, name, params) for name in trained.served}
-    write_json(facts, summary, indent=1)
+    facts = {"loss": chosen, "mu": mu, "tokens_per_epoch": tokens}
+    write_json(facts | _facts(trained, found, kept, params), summary, indent=1)
     tried = {name: judge.value(served) for name, served in trained.served.items()}
     anew = ChoiceRecord(chosen=chosen, since=last.night, scores=tried, basis=basis)
     write_choice(kept or anew, choice)
@@ -116,6 +112,17 @@ def _settings(params: Params, thresholds: ThresholdsParams) -> dict[str, Any]:
     """The parameters that bear on the choice of a loss."""
     own = params.model_dump(mode="json", exclude={"keep_choice"})
     return own | {"profile": _profile(params), "thresholds": thresholds.model_dump(mode="json")}
+
+
+def _facts(
+    trained: Trained, found: Learned, kept: ChoiceRecord | None, params: Params
+) -> dict[str, Any]:
+    return {
+        "kept_since": str(kept.since) if kept else None,
+        **_circumstances(params),
+        "folds": found.n_folds,
+        "val": {name: _val_facts(trained, name, params) for name in trained.served},
+    }
 
 
 def _val_facts(trained: Trained, loss: str, params: Params) -> dict[str, Any]:

@@ -28,8 +28,8 @@ def tonight() -> date:
         raise ParameterError(f"{DATE} begins with {given[:10]!r}, expected YYYY-MM-DD.") from None
 
 
-def of(artifacts: Path) -> Choices | None:
-    """The choices that the last run left in `artifacts`, under this night's date; None without any.
+def of(corpus: Path) -> Choices | None:
+    """What the last run on this corpus chose, under this night's date; None without such a run.
 
     A choice without a date, that of the first run, counts from this night: the first corpus has no
     date, so that the same source always gives the same bytes.
@@ -37,6 +37,7 @@ def of(artifacts: Path) -> Choices | None:
     Raises:
         DataError: a choice is not readable.
     """
+    artifacts = corpus.parent.parent / "artifacts"
     paths = {stage: artifacts / stage / "choice.json" for stage in STAGES}
     made = {stage: read_choice(path) for stage, path in paths.items() if path.exists()}
     if not made:
