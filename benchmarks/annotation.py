@@ -86,7 +86,7 @@ def scores_of(corpus: Corpus, rows: np.ndarray, seed: int) -> dict[str, np.ndarr
     own = corpus.params.head
     examples = corpus.examples["train"].at(rows)
     how = HeadTraining(**own.model_dump(exclude={"hidden", "dropout", "label_names"}))
-    loss = make_losses(corpus.data.mu, corpus.params)[LOSS]
+    loss = make_losses([LOSS], corpus.data.mu, corpus.params)[LOSS]
     head = new_head(examples, HeadShape(own.hidden, own.dropout, corpus.names), seed)
     train_head(
         head, loss(class_frequencies(examples.targets), len(rows)), examples, how=how, seed=seed

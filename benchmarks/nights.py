@@ -29,6 +29,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from components._formats import choices
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus, write_corpus
 from components._frame.pipeline import load_stages
@@ -77,11 +78,11 @@ class Nights:
 
     def _night(self, night: int) -> dict[str, Any]:
         started, before = time.time(), self._frozen()
+        os.environ["LONGTAIL_LOGICAL_DATE"] = f"2026-01-{night:02}"
         self._arrive(night)
         for stage in STAGES:
             self._command(*self.argv[stage])
         self._command("python", "-m", "components.register")
-        os.environ["LONGTAIL_LOGICAL_DATE"] = f"night {night}"
         if self._command("python", "-m", "components.promote", "decide", allowed=(0, 4)) == 0:
             self._command("python", "-m", "components.promote", "apply", allowed=(0, 4))
         decision = json.loads((self.folder / "reports/decision.json").read_text(encoding="utf-8"))
@@ -111,6 +112,8 @@ class Nights:
         clean = self.folder / "artifacts/validate/corpus.parquet"
         clean.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.folder / "data/corpus.parquet", clean)
+        laid = choices.read_choices(self.folder / "data" / choices.FILE)
+        choices.write_choices(laid, clean.with_name("choices.json"))
 
     def _command(self, *argv: str, allowed: tuple[int, ...] = (0,)) -> int:
         command = [sys.executable, *argv[1:]]

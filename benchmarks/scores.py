@@ -161,7 +161,7 @@ def fit_network(
     data: Data, found: Learned, features: Features, names: np.ndarray | None, loss: str, how: Params
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the documents held out and of test, by the heads of one loss."""
-    losses = {loss: make_losses(data.mu, how)[loss]}
+    losses = make_losses([loss], data.mu, how)
     own = fit_heads(features, found, losses, how, names, loss)[loss]
     return own.scores, predict(own.head, features.test)
 

@@ -10,6 +10,13 @@ from joblib import cpu_count  # what a container allows
 from pydantic import Field
 
 from components._formats.assignment import Part, read_parts
+from components._formats.choices import (
+    ChoiceRecord,
+    KeepChoice,
+    basis_of,
+    read_choices,
+    write_choice,
+)
 from components._formats.learned import learned
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
@@ -23,6 +30,7 @@ class Params(Section):
     costs: list[Annotated[float, Field(ge=1e-6, le=1e4)]] = Field(
         min_length=1, max_length=100, description="values of the SVM's C tried"
     )
+    keep_choice: KeepChoice
     max_terms: int = Field(ge=1, le=10_000_000, description="most frequent terms kept")
 
 
@@ -30,19 +38,25 @@ def run(
     *,
     corpus: Input,
     assignment: Input,
+    last_choices: Input,
     model: Output,
     val_scores: Output,
     test_scores: Output,
+    choice: Output,
     params: Params,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     docs, plan = found = learned(parts)
+    last = read_choices(last_choices)
+    settings = params.model_dump(mode="json", exclude={"keep_choice"})
+    basis = basis_of(len(docs.ids), labels, settings)
+    kept = last.kept("baseline", basis, params.costs, params.keep_choice)
     with progress("SVM", "classifiers") as show:
         fitted, scores, tried = fit_svm(
             docs.texts,
             docs.targets,
             plan,
-            costs=params.costs,
+            costs=[float(kept.chosen)] if kept else params.costs,
             max_terms=params.max_terms,
             n_jobs=cpu_count(),
             progress=show,
@@ -52,8 +66,12 @@ def run(
     _write(val_scores, labels, found.scored, scores)
     _write(test_scores, labels, test, fitted.scores(test.texts))
     best = max(tried, key=lambda row: row["mean_f1"])
+    scores_of = {f"{row['C']:g}": row["mean_f1"] for row in tried}
+    anew = ChoiceRecord(chosen=best["C"], since=last.night, scores=scores_of, basis=basis)
+    write_choice(kept or anew, choice)
+    how = f"kept since {kept.since}" if kept else f"{len(tried)} tried"
     return (
-        f"C = {best['C']:g} ({len(tried)} tried), {len(fitted.terms):,} terms, held-out micro/"
+        f"C = {best['C']:g} ({how}), {len(fitted.terms):,} terms, held-out micro/"
         f"macro F1 {100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"
     )
 

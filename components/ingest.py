@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
+from components._formats import choices
 from components._formats.csv_rows import MAX_CELL
 from components._formats.labels_file import FILE, read_allowed
 from components._frame.exit_codes import TemporaryError
 from components._frame.files import check_replaceable, locked
 from components._frame.forgotten import LIST, digest_of
 from components._frame.launch import CONTEXT, launch
-from components._sources import judgments, merge, origins, reviews
+from components._sources import judgments, last_choices, merge, origins, reviews
 from components._sources.csv_files import CSV
 from components._sources.debian import DEBIAN, read_debian
 from components._sources.doccano import DOCCANO
@@ -160,6 +161,8 @@ def _merged(
     recorded = assignment or path.parent.parent / "artifacts/split/assignment.parquet"
     if (freeze or not same) and old_ids and (assignment or recorded.exists()):
         n_frozen, n_retired = merge.freeze(columns, old_ids, recorded)
+    unchanged = same and not (n_frozen or n_retired)
+    chosen = last_choices.of(path) if old_ids and not unchanged else None
     # From here on it is written; what can be wrong has been found.
     reviews.add(path.with_name(reviews.FILE), batches, annotators, forgetting.matching)
     judgments.add(path.with_name(judgments.FILE), batches, forgetting.matching)
@@ -168,9 +171,10 @@ def _merged(
     counts = f"{n_added:,} added, {n_changed:,} changed, {n_corrected:,} labels corrected"
     counts += f", {n_forgotten:,} forgotten" if n_forgotten else ""
     counts += f", {n_relabeled:,} relabeled" if n_relabeled else ""
-    if same and not (n_frozen or n_retired):
+    if unchanged:
         return f"nothing new, left unchanged ({len(old_ids):,} documents)."
     origins.write(files, path.with_name(ORIGINS))
+    last_choices.lay(chosen, path.with_name(choices.FILE))
     merge.save(columns, path)
     counts += f", {n_frozen:,} splits frozen"
     counts += f", {n_retired:,} retired from test" if n_retired else ""

@@ -79,12 +79,13 @@ def _without(
 
     Returns:
         The models that are made for this comparison alone, and ingredient to the name of the model
-        that lacks it; None where there is none, because it would have to be fine-tuned.
+        that lacks it; None where there is none: it was not tried this night, or would have to be
+        fine-tuned.
     """
     variants: Models = {}
     without: dict[str, str | None] = {"encoder": "baseline"}
-    if trained["loss"] != COMPARED and (comparison / COMPARED).is_dir():
-        without["loss"] = COMPARED
+    if trained["loss"] != COMPARED:
+        without["loss"] = COMPARED if (comparison / COMPARED).is_dir() else None
     if trained["label_names"]:
         folder = without_label_names(comparison)
         without["label_names"] = None

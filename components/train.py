@@ -11,6 +11,12 @@ import torch
 import transformers
 
 from components._formats.assignment import Part, read_parts
+from components._formats.choices import (
+    ChoiceRecord,
+    basis_of,
+    read_choices,
+    write_choice,
+)
 from components._formats.comparison import WITHOUT_LABEL_NAMES
 from components._formats.json_file import read_json, write_json
 from components._formats.learned import Learned, learned
@@ -40,10 +46,12 @@ def run(
     assignment: Input,
     frequencies: Input,
     baseline_val_scores: Input,
+    last_choices: Input,
     model: Output,
     val_scores: Output,
     test_scores: Output,
     comparison: Output,
+    choice: Output,
     history: Output,
     summary: Output,
     params: Params,
@@ -55,24 +63,26 @@ def run(
     found = learned(parts, folds=profile == "head")
     scored = found.scored
     held_out = {"val": scored, "test": parts["test"]}
-    counted = read_json(frequencies)
-    mu = counted["mu"] if params.mu == "auto" else params.mu
-    losses = make_losses(mu, params)
+    mu = read_json(frequencies)["mu"] if params.mu == "auto" else params.mu
+    last = read_choices(last_choices)
+    basis = basis_of(len(found.docs.ids), labels, _settings(params, thresholds))
+    kept = last.kept("train", basis, params.candidates, params.keep_choice)
+    losses = make_losses([str(kept.chosen)] if kept else params.candidates, mu, params)
     baseline = scores_of(baseline_val_scores, scored.ids, labels)
-    choice = Choice(baseline, scored.targets, thresholds.rule, params)
+    judge = Choice(baseline, scored.targets, thresholds.rule, params)
 
     start = pretrained(labels, params)
     features = all_features(start, parts, found, params)
-    trained = train_heads(start, features, found, losses, params, choice)
+    trained = train_heads(start, features, found, losses, params, judge)
     compared = {}
     if profile == "finetune":
-        trained = finetune_best(trained, losses, parts, params, choice)
-    elif params.head.label_names:
-        loss = choice.of(trained.served)
+        trained = finetune_best(trained, losses, parts, params, judge)
+    elif params.head.label_names and not kept:  # what is only compared is as old as the choice
+        loss = judge.of(trained.served)
         compared[WITHOUT_LABEL_NAMES] = scores_without_label_names(
             loss, losses, features, found, params
         )
-    chosen = choice.of(trained.served)
+    chosen = judge.of(trained.served)
     if rank():
         return ""  # the first one writes
 
@@ -84,17 +94,35 @@ def run(
     _write_history(history, trained.history)
     read = found.docs if found.plan.refit else parts["train"]
     tokens = sum(map(len, start.tokenize(read.texts)))
-    facts: dict[str, Any] = {"loss": chosen, "mu": mu, "tokens_per_epoch": tokens}
-    facts |= _circumstances(params) | {"folds": found.n_folds}
-    facts["val"] = {name: _val_facts(trained, name, params) for name in trained.served}
-    write_json(facts, summary, indent=1)
-    return _found(trained, chosen, params, found)
+    facts = {"loss": chosen, "mu": mu, "tokens_per_epoch": tokens}
+    write_json(facts | _facts(trained, found, kept, params), summary, indent=1)
+    tried = {name: judge.value(served) for name, served in trained.served.items()}
+    anew = ChoiceRecord(chosen=chosen, since=last.night, scores=tried, basis=basis)
+    write_choice(kept or anew, choice)
+    return _found(trained, chosen, params, found, kept)
 
 
 def _profile(params: Params) -> str:
     if params.profile != "auto":
         return params.profile
     return "finetune" if device() == "cuda" else "head"
+
+
+def _settings(params: Params, thresholds: ThresholdsParams) -> dict[str, Any]:
+    """The parameters that bear on the choice of a loss."""
+    own = params.model_dump(mode="json", exclude={"keep_choice"})
+    return own | {"profile": _profile(params), "thresholds": thresholds.model_dump(mode="json")}
+
+
+def _facts(
+    trained: Trained, found: Learned, kept: ChoiceRecord | None, params: Params
+) -> dict[str, Any]:
+    return {
+        "kept_since": str(kept.since) if kept else None,
+        **_circumstances(params),
+        "folds": found.n_folds,
+        "val": {name: _val_facts(trained, name, params) for name in trained.served},
+    }
 
 
 def _val_facts(trained: Trained, loss: str, params: Params) -> dict[str, Any]:
@@ -106,14 +134,17 @@ def _val_facts(trained: Trained, loss: str, params: Params) -> dict[str, Any]:
     }
 
 
-def _found(trained: Trained, chosen: str, params: Params, found: Learned) -> str:
+def _found(
+    trained: Trained, chosen: str, params: Params, found: Learned, kept: ChoiceRecord | None
+) -> str:
     own = trained.served[chosen].val
     tried = ", ".join(
         f"{name} {100 * served.val[params.objective]:.1f}"
         for name, served in trained.served.items()
     )
+    how = _profile(params) + (f", kept since {kept.since}" if kept else "")
     return (
-        f"{chosen} ({_profile(params)}), served {found.scored_name} micro/macro F1 "
+        f"{chosen} ({how}), served {found.scored_name} micro/macro F1 "
         f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}; {params.objective}: {tried}"
     )
 

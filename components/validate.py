@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from components._formats import choices as past
 from components._formats.annotations import read_annotations
 from components._formats.corpus import read_corpus, write_corpus
 from components._formats.data_docs import Expectation, expect
@@ -57,16 +58,18 @@ def run(
     findings: Output,
     data_docs: Output,
     suspects: Output,
+    choices: Output,
     params: Params,
 ) -> str:
     """Always write findings and Data Docs; write the rest only if the corpus is accepted."""
-    for path in (corpus, quarantine, suspects):
+    for path in (corpus, quarantine, suspects, choices):
         path.unlink(missing_ok=True)  # files of an earlier run must not pass for this one's
     policy = params.policy.by_code()
     try:
         frame, view = _read(data, params, policy)
         reviews = read_reviews(data / FILE)
         history = read_allowed(data / "labels.yaml").history
+        chosen = past.read_choices(data / past.FILE)
     except DataError as error:
         _report_unreadable(str(error), findings, data_docs)
         raise
@@ -87,6 +90,7 @@ def run(
         raise DataError(f"{data}: {verdict.refusal}. See {findings} and {data_docs}/index.html.")
     frame["labels"] = view.labels
     _write_frames(frame, verdict, corpus, quarantine)
+    past.write_choices(chosen, choices)
     decided = renamed(reviews, history)
     write_suspects(_suspected(view, verdict.kept, decided, params.suspects), suspects)
     counts = record["counts"]

@@ -32,11 +32,12 @@ SCORED = ("val", "test")
 def finetune_best(
     heads: Trained, losses: dict[str, MakeLoss], parts: Parts, params: Params, choice: Choice
 ) -> Trained:
-    """Fine-tune the chosen loss and the one it is compared with, starting from their heads.
+    """Fine-tune the chosen loss and the one it is compared with, if tried, from their heads.
 
     A model that would not be served better on val for it is left as it was.
     """
-    names = list(dict.fromkeys((choice.of(heads.served), COMPARED)))
+    names = [choice.of(heads.served)]
+    names += [COMPARED] if COMPARED in heads.models and COMPARED not in names else []
     found = replace(
         heads,
         models={name: heads.models[name] for name in names},

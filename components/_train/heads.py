@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,7 +12,6 @@ import numpy as np
 from torch import nn
 
 from components._formats.assignment import Part
-from components._formats.comparison import COMPARED
 from components._formats.learned import Learned
 from components._frame.progress import progress
 from components._train.choice import Choice
@@ -83,10 +83,9 @@ def all_features(
     return Features(Examples(learned, found.docs.targets), test, name_features(start))
 
 
-def make_losses(mu: float, params: Params) -> dict[str, MakeLoss]:
-    """What makes the candidate losses, and the one that they are compared with."""
-    names = params.losses if params.loss == "auto" else [params.loss]
-    return {name: partial(_loss, name, mu, params) for name in dict.fromkeys([*names, COMPARED])}
+def make_losses(names: Sequence[str], mu: float, params: Params) -> dict[str, MakeLoss]:
+    """What makes each of these losses."""
+    return {name: partial(_loss, name, mu, params) for name in names}
 
 
 def _loss(name: str, mu: float, params: Params, class_freq: np.ndarray, n_docs: int) -> nn.Module:

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from components._formats.choices import KeepChoice
+from components._formats.comparison import COMPARED
 from components._frame.params import Section, Seed
 from longtail.losses import LOSSES, make_loss
 
@@ -54,6 +56,7 @@ class Params(Section):
     max_length: int = Field(ge=8, le=8192, description="tokens per text; the rest is cut")
     loss: str = Field(description="auto: the best of `losses` as served; or a name")
     losses: list[str] = Field(min_length=1, description="candidates of `auto`")
+    keep_choice: KeepChoice
     mu: Annotated[float, Field(ge=-10, le=10)] | Literal["auto"] = Field(
         description="of R-FL and DB; auto: as suggested by `frequencies`"
     )
@@ -66,6 +69,12 @@ class Params(Section):
     seed: Seed = Field(description="of weights, order and dropout")
     head: HeadParams
     finetune: FineTuneParams
+
+    @property
+    def candidates(self) -> list[str]:
+        """The losses to choose from, and the one that they are compared with."""
+        names = self.losses if self.loss == "auto" else [self.loss]
+        return list(dict.fromkeys([*names, COMPARED]))
 
     @field_validator("loss")
     @classmethod

@@ -83,7 +83,7 @@ def validated(data: Path, folder: Path) -> Path:
     out = {name: folder / name for name in ("corpus", "quarantine", "findings", "docs", "suspects")}
     validate.run(
         data=data, corpus=out["corpus"], quarantine=out["quarantine"], findings=out["findings"],
-        data_docs=out["docs"], suspects=out["suspects"],
+        data_docs=out["docs"], suspects=out["suspects"], choices=folder / "choices.json",
         params=load_params("validate", validate.Params, PARAMS),
     )  # fmt: skip
     found = [pd.read_parquet(out[name])["id"].tolist() for name in ("corpus", "quarantine")]
@@ -114,7 +114,8 @@ def trained_on(corpus: Path, folder: Path) -> Path:
     )  # fmt: skip
     baseline.run(
         corpus=corpus, assignment=part, model=folder / "svm", val_scores=folder / "val.npz",
-        test_scores=folder / "test.npz", params=load_params("baseline", baseline.Params, PARAMS),
+        test_scores=folder / "test.npz", last_choices=folder / "choices.json",
+        choice=folder / "choice.json", params=load_params("baseline", baseline.Params, PARAMS),
     )  # fmt: skip
     return part
 

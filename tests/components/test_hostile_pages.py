@@ -90,6 +90,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     validate.run(
         data=root / "data", corpus=root / "corpus.parquet", quarantine=root / "quarantine.parquet",
         findings=root / "findings.json", data_docs=docs, suspects=root / "suspects.csv",
+        choices=root / "choices.json",
         params=stage_params(validate.Params, "validate", limits),
     )  # fmt: skip
     return {

@@ -6,6 +6,7 @@ import copy
 import csv
 import json
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from components._formats.choices import (
+    ChoiceRecord,
+    Choices,
+    read_choice,
+    write_choices,
+)
 from components._formats.corpus import FOLD, write_corpus
 from components._formats.scores import Scores, read_scores, write_scores
 from components._thresholds_params import Params as ThresholdsParams
@@ -67,6 +74,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         losses: tuple[str, ...] = ("db",),
         loss_options: dict[str, Any] | None = None,
         thresholds: dict[str, Any] | None = None,
+        keep: dict[str, Any] | None = None,
         **finetune: Any,
     ) -> Path:
         section["head"]["epochs"] = head_epochs
@@ -77,16 +85,19 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             assignment=tmp_path / "assignment.parquet",
             frequencies=tmp_path / "frequencies.json",
             baseline_val_scores=tmp_path / "baseline",
+            last_choices=tmp_path / "choices.json",
             **{
                 path: out / path
                 for path in ("model", "val_scores", "test_scores", "comparison", "history")
             },
+            choice=out / "choice.json",
             summary=out / "summary",
             params=stage_params(
                 Params,
                 "train",
                 section
                 | {"profile": profile, "loss_options": loss_options or {}}
+                | {"keep_choice": section["keep_choice"] | (keep or {})}
                 | {"finetune": section["finetune"] | finetune},
             ),
             thresholds=stage_params(ThresholdsParams, "thresholds", thresholds),
@@ -236,6 +247,71 @@ def test_with_folds_train_and_val_are_scored_out_of_fold(stage, tmp_path):
     assert sorted(read_scores(tuned / "val_scores").ids) == sorted(
         read_scores(alone / "val_scores").ids
     )
+
+
+def carry(tmp_path: Path, out: Path, night: str) -> ChoiceRecord:
+    """Lay the choice that `out` made on the night before, as `ingest` does; and return it."""
+    choice = read_choice(out / "choice.json").model_copy(update={"since": date(2026, 11, 28)})
+    choices = Choices(night=date.fromisoformat(night), made={"train": choice})
+    write_choices(choices, tmp_path / "choices.json")
+    return choice
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_kept_loss_is_trained_alone_and_gives_the_same_model(stage, tmp_path):
+    how = ("head", 15, "auto", ("db", "zlpr"))
+    first = stage("first", *how)
+    chosen = facts_of(first)["loss"]
+    assert facts_of(first)["kept_since"] is None
+    made = read_choice(first / "choice.json")
+    assert (made.chosen, made.since, made.basis.docs) == (chosen, None, 96)
+    assert made.scores == {
+        loss: pytest.approx(row["served_mean_f1"]) for loss, row in facts_of(first)["val"].items()
+    }
+    assert made.scores.keys() == {"db", "zlpr", "bce"}
+
+    kept = carry(tmp_path, first, "2026-12-04")
+    second = stage("second", *how)
+    assert facts_of(second)["kept_since"] == "2026-11-28"
+    assert list(facts_of(second)["val"]) == [chosen]
+    assert [path.name for path in (second / "comparison").iterdir()] == [chosen]
+    assert read_choice(second / "choice.json") == kept, "the choice is as old as it was"
+    for name in ("model", "val_scores", "test_scores", f"comparison/{chosen}"):
+        assert files_of(second / name) == files_of(first / name), name
+
+    carry(tmp_path, first, "2026-12-05")  # a week later
+    third = stage("third", *how)
+    assert facts_of(third)["kept_since"] is None
+    assert facts_of(third)["val"] == facts_of(first)["val"]
+    assert str(read_choice(third / "choice.json").since) == "2026-12-05"
+
+
+def test_other_candidates_thresholds_or_a_zero_end_a_choice(stage, tmp_path, capsys):
+    first = stage("first", "head", 2, "auto", ("db",))
+    carry(tmp_path, first, "2026-11-29")
+    again = stage("again", "head", 2, "auto", ("db",))
+    assert facts_of(again)["kept_since"] == "2026-11-28"
+    for name, change, why in (
+        ("losses", {"losses": ("zlpr", "db")}, "params.yaml has changed (losses)"),
+        ("served", {"thresholds": {"blend": False}}, "params.yaml has changed (thresholds)"),
+        ("zero", {"keep": {"days": 0}}, ""),
+    ):
+        given = {"loss": "auto", "losses": ("db",)} | change
+        assert facts_of(stage(name, "head", 2, **given))["kept_since"] is None
+        assert why in capsys.readouterr().out
+
+
+def test_a_kept_loss_is_fine_tuned_alone(stage, tmp_path):
+    how = {"loss": "auto", "losses": ("db",), "learning_rate": 3e-3, "head_learning_rate": 1e-2}
+    first = stage("first", "finetune", 2, **how)
+    kept = carry(tmp_path, first, "2026-11-29").chosen
+    second = stage("second", "finetune", 2, **how)
+    assert [path.name for path in (second / "comparison").iterdir()] == [kept]
+    np.testing.assert_array_equal(scores_of(second), scores_of(first))
 
 
 def test_baseline_scores_of_other_documents_are_refused(stage, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from components._formats.choices import (
+    ChoiceRecord,
+    Choices,
+    basis_of,
+    read_choices,
+    write_choices,
+)
 from components._formats.corpus import write_corpus
 from components._validate_params import LimitParams
 from components.validate import Params, run
@@ -45,7 +53,7 @@ class Stage:
         self.data.mkdir()
         names = ("corpus.parquet", "quarantine.parquet", "findings.json", "data_docs")
         self.corpus, self.quarantine, self.findings, self.data_docs = (out / n for n in names)
-        self.suspects = out / "suspects.csv"
+        self.suspects, self.choices = out / "suspects.csv", out / "choices.json"
 
     def run(self, rows: list[dict[str, Any]], **params: Any) -> dict[str, Any]:
         write_corpus(pd.DataFrame(rows), self.data / "corpus.parquet")
@@ -59,6 +67,7 @@ class Stage:
             findings=self.findings,
             data_docs=self.data_docs,
             suspects=self.suspects,
+            choices=self.choices,
             params=stage_params(Params, "validate", params),
         )
         return self.read_findings()
@@ -333,3 +342,25 @@ def test_labels_of_300_characters_markup_and_right_to_left_marks_are_kept(stage:
     stage.run(rows)
     kept = pq.read_table(stage.corpus).to_pylist()
     assert [row["labels"] for row in kept] == [row["labels"] for row in rows]
+
+
+# Choices
+
+
+def test_the_choices_beside_the_corpus_are_passed_on(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.run(records())
+    assert read_choices(stage.choices) == Choices()
+    basis = basis_of(40, ["even", "odd"], {})
+    chosen = ChoiceRecord(chosen="db", since=date(2026, 11, 28), scores={"db": 0.5}, basis=basis)
+    laid = Choices(night=date(2026, 11, 29), made={"train": chosen})
+    write_choices(laid, stage.data / "choices.json")
+    stage.rerun()
+    assert read_choices(stage.choices) == laid
+
+
+def test_broken_choices_are_refused(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    (stage.data / "choices.json").write_text('{"night": "soon"}')
+    stage.refused(records(), r"choices\.json does not say what was chosen \(night: .*remove it")
+    assert not stage.choices.exists()

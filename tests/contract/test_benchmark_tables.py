@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import crossfit, rules, suspects
+from benchmarks import crossfit, rules, speed, suspects
 from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
 
 
@@ -46,6 +46,7 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
         ("thresholds.md", "rules", rules.table),
         ("crossfit.md", "crossfit", crossfit.table),
         ("suspects.md", "suspects", suspects.table),
+        ("speed.md", "speed", speed.table),
     ],
 )
 def test_the_pages_made_of_one_table_show_the_committed_lines(

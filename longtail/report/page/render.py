@@ -184,8 +184,7 @@ def _ingredients(details: Details) -> list[str]:
     rows = []
     for row in shown["ingredient_rows"]:
         cells = [number(cell["value"]) + _points(cell["difference"]) for cell in row["cells"]]
-        left, blank = row["left"] or "not measured", [""] * len(columns)
-        rows.append([row["without"], left, row["weight"], *(cells or blank)])
+        rows.append([row["without"], row["left"], row["weight"], *(cells or [""] * len(columns))])
     return _table(["without", "what is left", "SVM weight", *columns], rows)
 
 

@@ -125,13 +125,21 @@ def ingredients(d: Details) -> dict[str, Any]:
             for part in (parts if row["values"] else ())
             for metric in METRICS
         ]
-        rows.append({"without": name, "left": row["title"], "weight": weight, "cells": cells})
+        left = row["title"] or _not_measured(d["summary"])
+        rows.append({"without": name, "left": left, "weight": weight, "cells": cells})
     columns = [
         name if part == "all" else f"{part} {name[0].lower()}{name[1:]}"
         for part in parts
         for name in ("Micro-F1", "Macro-F1")
     ]
     return {"ingredient_columns": columns, "ingredient_rows": rows}
+
+
+def _not_measured(summary: Details) -> str:
+    """Why an ingredient's row has no figures."""
+    if summary.get("kept_since"):
+        return f"not tried this night: the loss is kept since {summary['kept_since']}"
+    return "not measured: another encoder would have to be fine-tuned for it"
 
 
 def _ingredient_cell(d: Details, row: Details, part: str, metric: str) -> dict[str, Any]:
@@ -238,7 +246,10 @@ def threshold_rows(d: Details) -> list[list[Any]]:
 
 def training(summary: Details) -> dict[str, Any]:
     """The training summary: the metrics of every loss tried as a table, the rest as facts."""
-    tried = summary.get("val")
+    tried, since = summary.get("val"), summary.get("kept_since")
+    summary = {k: v for k, v in summary.items() if k != "kept_since"}
+    if since:
+        summary |= {"loss": f"{summary['loss']} (kept since {since}; no other tried this night)"}
     rows = list(tried.values()) if isinstance(tried, Mapping) else []
     if not all(isinstance(row, Mapping) for row in rows):
         return {"training_facts": summary, "training_columns": [], "training_rows": []}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.special import expit
 
+from components._formats.choices import Choices, read_choice, write_choices
 from components._formats.corpus import FOLD, write_corpus
 from components._formats.linear import read_linear, write_linear
 from components._formats.model import load_model
@@ -50,6 +52,8 @@ def fit(folder: Path, corpus: Path, assignment: Path, **params: object) -> str:
         model=folder / "model",
         val_scores=folder / "val",
         test_scores=folder / "test",
+        last_choices=folder / "choices.json",
+        choice=folder / "choice.json",
         params=stage_params(Params, "baseline", params),
     )
 
@@ -69,6 +73,31 @@ def test_the_stage_scores_val_and_test_with_the_model_that_it_writes(tmp_path: P
     assert (np.asarray(val.scores) >= 0.5).astype(int).tolist() == val.targets.toarray().tolist()
     np.testing.assert_allclose(test.scores[:, 1], expit(NEVER), rtol=1e-5)
     assert found.startswith("C = 0.5 (2 tried), ")
+
+
+def test_a_kept_cost_is_not_compared_and_gives_the_same_model(tmp_path: Path) -> None:
+    inputs = write_inputs(tmp_path)
+    first, second = tmp_path / "first", tmp_path / "second"
+    fit(first, *inputs, costs=[0.5, 1.0])
+    made = read_choice(first / "choice.json")
+    assert (made.chosen, made.since, made.basis.docs) == (0.5, None, 24)
+    # All are found; `rare`, which val lacks, has an F1 of 0: micro 1, macro ¾.
+    assert made.scores == {"0.5": 0.875, "1": 0.875}
+    kept = made.model_copy(update={"since": date(2026, 11, 28), "chosen": 1.0})
+    second.mkdir()
+    night = date(2026, 11, 29)
+    write_choices(Choices(night=night, made={"baseline": kept}), second / "choices.json")
+    assert fit(second, *inputs, costs=[0.5, 1.0]).startswith("C = 1 (kept since 2026-11-28), ")
+    assert read_choice(second / "choice.json") == kept
+    fit(tmp_path / "alone", *inputs, costs=[1.0])
+    for name in ("model", "val", "test"):
+        for path in sorted((second / name).rglob("*")):
+            same = tmp_path / "alone" / path.relative_to(second)
+            assert path.read_bytes() == same.read_bytes()
+    # Another candidate: all are tried.
+    found = fit(second, *inputs, costs=[0.5, 1.0, 2.0])
+    assert found.startswith("C = 0.5 (3 tried), ")
+    assert read_choice(second / "choice.json").since == night
 
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:

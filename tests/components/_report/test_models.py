@@ -16,6 +16,7 @@ from components._formats.scores import read_scores
 from components._report import models
 from longtail.errors import DataError
 from longtail.report.page import render
+from longtail.report.page.formats import escape_markdown
 from tests.builders.params import stage_params
 from tests.builders.report_inputs import corpus, write_inputs
 
@@ -154,7 +155,23 @@ def test_what_was_not_trained_is_said(made: Made) -> None:
     row |= {"title": None, "blend_weight": None, "values": {}, "differences": {}}
     shown = section(render.page(found))
     assert "not measured: another encoder would have to be fine-tuned" in shown
-    assert "| label names | not measured |" in render.markdown(found)
+    assert "| label names | not measured: another encoder" in render.markdown(found)
+
+
+def test_what_a_night_with_a_kept_loss_did_not_try_is_said(made: Made) -> None:
+    found = details(made)
+    for row in found["ingredients"]:
+        if row["without"] in ("loss", "label_names"):
+            row |= {"title": None, "blend_weight": None, "values": {}, "differences": {}}
+    found["summary"] |= {"loss": "db", "kept_since": "2026-11-28"}
+    said = "not tried this night: the loss is kept since 2026-11-28"
+    page = render.page(found)
+    assert section(page).count(said) == 2
+    assert render.markdown(found).count(f"| {escape_markdown(said)} |") == 2
+    assert "db (kept since 2026-11-28; no other tried this night)" in page
+    found["summary"]["kept_since"] = None
+    page = render.page(found)
+    assert "kept" not in page[page.index('id="lineage"') :]
 
 
 def test_figures_of_few_positives_are_gray_and_never_colored(made: Made) -> None:

@@ -1,0 +1,137 @@
+"""What stages chose and from what, as it travels from one night to the next.
+
+Each stage that chooses writes its `choice.json`. The next `ingest` lays them beside the corpus, in
+`data/choices.json`, with the date of its night; `validate` checks that file and passes it on. So
+the date and the choices are data like the corpus: no stage asks a clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import Field, ValidationError
+
+from components._formats.json_file import write_json
+from components._frame.params import MOST_DOCS, Section
+from longtail.errors import DataError
+
+FILE = "choices.json"
+
+
+class KeepChoice(Section):
+    """How long a choice is kept; 0 in either makes it anew in every run."""
+
+    growth: float = Field(ge=0, le=1000, description="growth of train and val that ends it")
+    days: int = Field(ge=0, le=36_500, description="days after which it is made anew")
+
+
+class Basis(Section):
+    """What a choice is made from."""
+
+    docs: int = Field(ge=1, le=MOST_DOCS, description="documents of train and val")
+    labels: str = Field(description="size and digest of the label set")
+    settings: dict[str, Any] = Field(description="parameters that bear on it")
+
+
+def basis_of(n_docs: int, labels: Sequence[str], settings: dict[str, Any]) -> Basis:
+    """The basis of a choice among models of these labels; `settings` as JSON has them."""
+    digest = hashlib.sha256("\n".join(labels).encode()).hexdigest()[:16]
+    return Basis(docs=n_docs, labels=f"{len(labels)}, sha256 {digest}", settings=settings)
+
+
+class ChoiceRecord(Section):
+    """One stage's choice."""
+
+    chosen: str | float = Field(description="the loss, or C")
+    since: date | None = Field(description="its night; null until the next night dates it")
+    scores: dict[str, float] = Field(description="held-out score of each candidate")
+    basis: Basis
+
+
+class Choices(Section):
+    """The last run's choices, by stage, and the night that goes on from them."""
+
+    night: date | None = None
+    made: dict[str, ChoiceRecord] = {}
+
+    def kept(
+        self, stage: str, basis: Basis, candidates: Collection[str | float], keep: KeepChoice
+    ) -> ChoiceRecord | None:
+        """The stage's last choice, if tonight keeps it; otherwise None, and it says why."""
+        last = self.made.get(stage)
+        if last is None or not (keep.growth and keep.days):
+            return None
+        why = _why_not(last, basis, candidates, keep) or _too_old(last, self.night, keep)
+        if why:
+            print(f"{last.chosen}, chosen {last.since}, is not kept: {why}.")
+            return None
+        return last
+
+
+def _why_not(
+    last: ChoiceRecord, basis: Basis, candidates: Collection[str | float], keep: KeepChoice
+) -> str | None:
+    then = last.basis
+    if basis.labels != then.labels:
+        return "the label set has changed"
+    names = sorted(basis.settings.keys() | then.settings.keys())
+    changed = [name for name in names if basis.settings.get(name) != then.settings.get(name)]
+    if changed:
+        return f"params.yaml has changed ({', '.join(changed)})"
+    if last.chosen not in candidates:
+        return f"the candidates are {', '.join(map(str, candidates))}"
+    if abs(basis.docs - then.docs) >= keep.growth * then.docs:
+        return f"train and val have {basis.docs:,} documents, {then.docs:,} then"
+    return None
+
+
+def _too_old(last: ChoiceRecord, night: date | None, keep: KeepChoice) -> str | None:
+    if night is None or last.since is None:
+        return "its date is not known"
+    days = (night - last.since).days
+    return None if 0 <= days < keep.days else f"that is {days} days ago"
+
+
+def write_choice(choice: ChoiceRecord, path: Path) -> None:
+    """Write one stage's choice."""
+    write_json(choice.model_dump(mode="json"), path, indent=1)
+
+
+def write_choices(choices: Choices, path: Path) -> None:
+    """Write the choices of all stages."""
+    write_json(choices.model_dump(mode="json"), path, indent=1)
+
+
+def read_choice(path: Path) -> ChoiceRecord:
+    """What `write_choice` has written; DataError if it is something else."""
+    return _read(path, ChoiceRecord, "restore it with `dvc checkout`")
+
+
+def read_choices(path: Path) -> Choices:
+    """What `write_choices` has written, or no choices if there is no such file.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not path.exists():
+        return Choices()
+    return _read(path, Choices, "remove it, so that everything is chosen anew")
+
+
+S = TypeVar("S", bound=Section)
+
+
+def _read(path: Path, model: type[S], do: str) -> S:
+    try:
+        return model.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(
+            f"{path} does not say what was chosen ({where + ': ' if where else ''}"
+            f"{first['msg']}); {do}."
+        ) from None

@@ -1,0 +1,110 @@
+"""When a choice is kept, by hand; and what is said of a file that is none."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from components._formats.choices import (
+    ChoiceRecord,
+    Choices,
+    KeepChoice,
+    basis_of,
+    read_choice,
+    read_choices,
+    write_choice,
+    write_choices,
+)
+from longtail.errors import DataError
+
+LABELS = ["a", "b", "c"]
+SETTINGS = {"losses": ["db", "cb"], "rate": 0.1}
+CHOSEN = ChoiceRecord(
+    chosen="db",
+    since=date(2026, 11, 28),
+    scores={"db": 0.5, "cb": 0.4},
+    basis=basis_of(1000, LABELS, SETTINGS),
+)
+
+
+def kept(night: str | None = "2026-11-29", **changes: Any) -> ChoiceRecord | None:
+    """What tonight keeps of `CHOSEN`, with these changes of what it finds."""
+    given = {"docs": 1000, "labels": LABELS, "settings": SETTINGS, "candidates": ["db", "cb"]}
+    given |= {"growth": 0.1, "days": 7, "since": CHOSEN.since} | changes
+    choice = CHOSEN.model_copy(update={"since": given["since"]})
+    choices = Choices(night=date.fromisoformat(night) if night else None, made={"train": choice})
+    basis = basis_of(given["docs"], given["labels"], given["settings"])
+    keep = KeepChoice(growth=given["growth"], days=given["days"])
+    assert choices.kept("baseline", basis, given["candidates"], keep) is None
+    return choices.kept("train", basis, given["candidates"], keep)
+
+
+def test_a_choice_is_kept_as_it_is() -> None:
+    assert kept() == CHOSEN
+
+
+@pytest.mark.parametrize("night", ["2026-11-28", "2026-12-04"])
+@pytest.mark.parametrize("docs", [901, 1099])
+def test_up_to_the_limits_it_is_kept(night: str, docs: int) -> None:
+    assert kept(night, docs=docs) == CHOSEN
+
+
+@pytest.mark.parametrize(
+    ("night", "changes", "why"),
+    [
+        ("2026-12-05", {}, "that is 7 days ago"),
+        ("2026-11-27", {}, "that is -1 days ago"),
+        (None, {}, "its date is not known"),
+        ("2026-11-29", {"since": None}, "its date is not known"),
+        ("2026-11-29", {"docs": 1100}, "train and val have 1,100 documents, 1,000 then"),
+        ("2026-11-29", {"docs": 900}, "train and val have 900 documents, 1,000 then"),
+        ("2026-11-29", {"labels": ["a", "b"]}, "the label set has changed"),
+        ("2026-11-29", {"labels": ["a", "b", "d"]}, "the label set has changed"),
+        ("2026-11-29", {"settings": SETTINGS | {"rate": 0.2}}, "params.yaml has changed (rate)"),
+        ("2026-11-29", {"settings": {}}, "params.yaml has changed (losses, rate)"),
+        ("2026-11-29", {"candidates": ["cb", "bce"]}, "the candidates are cb, bce"),
+    ],
+)
+def test_beyond_it_is_made_anew_and_it_says_why(
+    night: str | None, changes: dict[str, Any], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert kept(night, **changes) is None
+    assert re.fullmatch(
+        rf"db, chosen .*, is not kept: {re.escape(why)}\.\n", capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("limits", [{"growth": 0}, {"days": 0}])
+def test_zero_makes_it_anew_on_the_same_night(limits: dict[str, float]) -> None:
+    assert kept("2026-11-28", **limits) is None
+
+
+def test_a_written_file_is_read_back_and_people_can_read_it(tmp_path: Path) -> None:
+    cost = CHOSEN.model_copy(update={"chosen": 2.0, "since": None})
+    choices = Choices(night=date(2026, 11, 29), made={"train": CHOSEN, "baseline": cost})
+    write_choices(choices, tmp_path / "choices.json")
+    write_choice(cost, tmp_path / "choice.json")
+    assert read_choices(tmp_path / "choices.json") == choices
+    assert read_choice(tmp_path / "choice.json") == cost
+    text = (tmp_path / "choices.json").read_text()
+    assert '"night": "2026-11-29"' in text and '"since": "2026-11-28"' in text
+    assert read_choices(tmp_path / "none.json") == Choices()
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"night": "soon"}', '{"made": {"train": {"chosen": "db"}}}', "\0"]
+)
+def test_a_broken_file_is_one_sentence(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "choices.json"
+    path.write_text(content)
+    said = (
+        r"choices\.json does not say what was chosen .*remove it, so that everything is chosen anew"
+    )
+    with pytest.raises(DataError, match=said):
+        read_choices(path)
+    with pytest.raises(DataError, match="does not say what was chosen .*restore it with `dvc"):
+        read_choice(path)
