@@ -1,4 +1,4 @@
-"""What the page of annotation shows beyond the findings: the learning curve, and confused labels."""
+"""What the page of annotation shows beyond the findings: learning curve, and confused labels."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from longtail.evaluation.learning_curve import learning_curve
 from longtail.frequency import FREQUENCY_GROUPS
+from longtail.report.build import Options
 from longtail.report.confusion import confusion_pairs, quoted
 
 N_MORE = 500  # documents that come next
@@ -58,11 +59,8 @@ def annotation(
     labels: Sequence[str],
     groups: npt.NDArray[np.str_],
     *,
-    n_draws: int,
-    seed: int,
-    level: float,
-    confusion_limit: int,
-    excerpt_chars: int,
+    n_now: int,
+    options: Options,
 ) -> dict[str, Any]:
     """The learning curve (None with fewer than two points), and confused pairs with documents.
 
@@ -71,11 +69,8 @@ def annotation(
         curve: the points of the learning curve.
         labels: (n_labels,) names in column order.
         groups: (n_labels,) HEAD, MEDIUM or TAIL.
-        n_draws: Bootstrap draws over documents.
-        seed: Of the draws.
-        level: Coverage of the intervals, in (0, 1).
-        confusion_limit: Pairs of labels listed.
-        excerpt_chars: Characters quoted per document.
+        n_now: documents that the served model learned from.
+        options: sizes of the report.
     """
     found: dict[str, Any] = {"n_held_out": len(held_out.frame), "curve": None}
     if len(curve.n_learned) > 1:
@@ -85,39 +80,37 @@ def annotation(
             "n_learned": list(curve.n_learned),
             "newest": list(curve.newest),
             "n_docs": len(curve.rows),
-            "n_now": len(held_out.frame),
+            "n_now": n_now,
             "n_more": N_MORE,
-            "level": level,
+            "level": options.level,
             "slices": learning_curve(
                 curve.n_learned,
                 curve.predicted,
                 held_out.targets[curve.rows],
-                n_now=len(held_out.frame),
+                n_now=n_now,
                 n_more=N_MORE,
                 label_masks=masks,
                 groups=[held_out.doc_groups[row] for row in curve.rows],
-                n_draws=n_draws,
-                seed=seed,
-                level=level,
+                n_draws=options.n_draws,
+                seed=options.seed,
+                level=options.level,
             ),
         }
-    return found | _confusion(held_out, labels, confusion_limit, excerpt_chars)
+    return found | _confusion(held_out, labels, options)
 
 
-def _confusion(
-    held_out: HeldOut, labels: Sequence[str], limit: int, excerpt_chars: int
-) -> dict[str, Any]:
+def _confusion(held_out: HeldOut, labels: Sequence[str], options: Options) -> dict[str, Any]:
     both = held_out.targets.multiply(held_out.predicted)
     missed, wrong = (sp.csr_matrix(m - both) for m in (held_out.targets, held_out.predicted))
     for matrix in (missed, wrong):
         matrix.eliminate_zeros()
-    pairs = confusion_pairs(missed, wrong, limit=limit)
+    pairs = confusion_pairs(missed, wrong, limit=options.confusion_pairs)
     rows = sorted({row for pair in pairs for row in pair["documents"]})
     for pair in pairs:
         pair["missed"], pair["predicted"] = labels[pair["missed"]], labels[pair["predicted"]]
     documents = {
         str(row): quoted(
-            held_out.frame.iloc[row], held_out.predicted[[row]], labels, excerpt_chars
+            held_out.frame.iloc[row], held_out.predicted[[row]], labels, options.excerpt_chars
         )
         for row in rows
     }

@@ -154,7 +154,7 @@ def shift_findings(shifts: list[Shift], labels: list[str]) -> dict[str, Any]:
 
 
 def agreement_findings(view: CorpusView) -> dict[str, Any] | None:
-    """Alpha overall, over time, and by label and pair; swapped labels; None if nothing is shared."""
+    """Alpha overall, over time, by label and pair; swapped labels; None if nothing is shared."""
     if view.judged is None or not len(view.judged[2].shared().document):
         return None
     names, labels, judgments = view.judged

@@ -63,7 +63,8 @@ WATCHED = {
     "estimated_at_promotion": 0.624,
 }  # fmt: skip
 OUTPUTS = {"metrics": "metrics.json", "details": "report.json", "page": "report.html",
-           "markdown": "report.md", "figures": "figures"}  # fmt: skip
+           "annotation_page": "annotation.html", "markdown": "report.md",
+           "figures": "figures"}  # fmt: skip
 
 
 def drift() -> dict[str, Any]:
