@@ -1,4 +1,4 @@
-"""Findings of a corpus whose documents several people judged and reviewed, by the real functions."""
+"""Findings of a corpus that several people judged and reviewed, by the real functions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def judged_findings(frame: pd.DataFrame, people: tuple[str, ...] = PEOPLE) -> di
             rows.append((frame["id"][k], person, sorted(set(own)), day))
     ids, annotators, given, days = (list(column) for column in zip(*rows, strict=True))
     view = CorpusView(
-        ids=frame["id"].tolist(), texts=frame["text"].tolist(), labels=labels, limits=LIMITS,
+        ids=frame["id"].tolist(), texts=frame["text"].tolist(), labels=labels, limits=LIMITS, flags={},
         rows=Rows(ids, annotators, given, np.array(days)),
     )  # fmt: skip
     features = centered(text_features(view.texts, 32, 0)[:, :-1])

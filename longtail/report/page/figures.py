@@ -269,8 +269,8 @@ def learning_curve(figure: Figure, details: Details) -> bool:
                 label="all labels" if name == "all" else name,
             )
         axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("")
+        axes.set_xticks(curve["n_learned"], [f"{n:,}" for n in curve["n_learned"]], fontsize=7)
+        axes.set_xticks([], minor=True)
         axes.set_title(TITLES[metric], fontsize=9, color=INK)
         axes.set_xlabel("documents learned from")
     _legend(figure)
