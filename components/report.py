@@ -26,8 +26,9 @@ from components._report.inputs import (
 )
 from components._report.models import read_models
 from longtail.errors import DataError
-from longtail.report.annotation import annotation
+from longtail.report.annotation import HeldOut, annotation
 from longtail.report.build import Facts, Options, build
+from longtail.report.evidence import Evidence
 from longtail.report.page.figures import draw
 from longtail.report.plots import csv_tables
 from longtail.report.score_histogram import N_BINS
@@ -103,14 +104,8 @@ def run(
             record = build(evidence, facts, network, network.config.max_length, options)
         except DataError as error:
             raise DataError(f"{error} Train again: `dvc repro --force train`.") from None
-    held_out = read_held_out(corpus, assignment, baseline_val_scores, tuned)
-    record["annotation"] = annotation(
-        held_out,
-        read_points(curve, held_out, evidence.labels),
-        evidence.labels,
-        evidence.groups,
-        n_now=len(evidence.train),
-        options=options,
+    record["annotation"] = _annotation(
+        read_held_out(corpus, assignment, baseline_val_scores, tuned), curve, evidence, options
     )
     drawn = draw(record)
     write_json(record["metrics"], metrics, indent=1)
@@ -124,6 +119,16 @@ def run(
         f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, baseline "
         f"{100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}; see {page} and "
         f"{annotation_page}"
+    )
+
+
+def _annotation(
+    held_out: HeldOut, curve: Path, evidence: Evidence, options: Options
+) -> dict[str, Any]:
+    points = read_points(curve, held_out, evidence.labels)
+    n_now = len(evidence.train)
+    return annotation(
+        held_out, points, evidence.labels, evidence.groups, n_now=n_now, options=options
     )
 
 

@@ -50,8 +50,8 @@ def judged_findings(frame: pd.DataFrame, people: tuple[str, ...] = PEOPLE) -> di
             rows.append((frame["id"][k], person, sorted(set(own)), day))
     ids, annotators, given, days = (list(column) for column in zip(*rows, strict=True))
     view = CorpusView(
-        ids=frame["id"].tolist(), texts=frame["text"].tolist(), labels=labels, limits=LIMITS, flags={},
-        rows=Rows(ids, annotators, given, np.array(days)),
+        ids=frame["id"].tolist(), texts=frame["text"].tolist(), labels=labels, limits=LIMITS,
+        flags={}, rows=Rows(ids, annotators, given, np.array(days)),
     )  # fmt: skip
     features = centered(text_features(view.texts, 32, 0)[:, :-1])
     known = vocabulary(labels)
