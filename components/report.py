@@ -113,12 +113,15 @@ def run(
     _write_figures(drawn, record, figures)
     write_page(details, page, markdown, figures=drawn)
     write_annotation_page(details, annotation_page, figures=drawn)
-    own, other = record["metrics"]["model"], record["metrics"]["baseline"]
+    found = _told(record["metrics"])
+    return f"{len(evidence.test):,} test documents, {found}; see {page} and {annotation_page}"
+
+
+def _told(metrics: Mapping[str, Any]) -> str:
+    own, other = metrics["model"], metrics["baseline"]
     return (
-        f"{len(evidence.test):,} test documents, micro/macro F1 "
-        f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, baseline "
-        f"{100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}; see {page} and "
-        f"{annotation_page}"
+        f"micro/macro F1 {100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, "
+        f"baseline {100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}"
     )
 
 
