@@ -39,7 +39,7 @@ from longtail.evaluation.selection import f1
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode, vocabulary
 from longtail.models.linear import NEVER, TFIDF
-from longtail.validation.label_errors import Suspect, suspects
+from longtail.validation.label_errors import Suspect, suspects, text_features
 
 RESULTS = Path(__file__).parent / "results" / "suspects.jsonl"
 SHARE, ROUNDS, SIZE, TOP, DOUBTED = 0.1, 2, 200, 500, 0.25
@@ -101,7 +101,7 @@ def moved(truth: sp.csr_matrix, noise: str, rng: np.random.Generator) -> sp.csr_
 
 
 def suspected(trial: Trial, given: sp.csr_matrix) -> list[Suspect]:
-    return suspects(trial.texts, given, TOP, 256, 0)
+    return suspects(text_features(trial.texts, 256, 0), given, TOP)
 
 
 def reviewed(trial: Trial, choose: Callable[[sp.csr_matrix, set[int]], list[int]]) -> sp.csr_matrix:

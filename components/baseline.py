@@ -10,6 +10,7 @@ from joblib import cpu_count  # what a container allows
 from pydantic import Field
 
 from components._formats.assignment import Part, read_parts
+<<<<<<< HEAD
 from components._formats.choices import (
     ChoiceRecord,
     KeepChoice,
@@ -18,12 +19,24 @@ from components._formats.choices import (
     write_choice,
 )
 from components._formats.learned import learned
+=======
+from components._formats.corpus import read_corpus
+from components._formats.curve_file import CurvePoint, write_curve
+from components._formats.learned import Learned, learned, rows_of
+>>>>>>> lead
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
 from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._frame.progress import progress
+from longtail import thresholds
+from longtail.errors import DataError
+from longtail.evaluation.metrics import apply_thresholds
 from longtail.models.linear import fit_svm
+from longtail.splitting.nested import nested
+from longtail.splitting.rounds import Plan
+
+SEED = 0  # of the order of documents without dates
 
 
 class Params(Section):
@@ -32,6 +45,9 @@ class Params(Section):
     )
     keep_choice: KeepChoice
     max_terms: int = Field(ge=1, le=10_000_000, description="most frequent terms kept")
+    learning_curve: bool = Field(
+        description="true or false: also fit on fewer documents, for the page of annotation"
+    )
 
 
 def run(
@@ -42,7 +58,11 @@ def run(
     model: Output,
     val_scores: Output,
     test_scores: Output,
+<<<<<<< HEAD
     choice: Output,
+=======
+    curve: Output,
+>>>>>>> lead
     params: Params,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
@@ -66,14 +86,64 @@ def run(
     _write(val_scores, labels, found.scored, scores)
     _write(test_scores, labels, test, fitted.scores(test.texts))
     best = max(tried, key=lambda row: row["mean_f1"])
+<<<<<<< HEAD
     scores_of = {f"{row['C']:g}": row["mean_f1"] for row in tried}
     anew = ChoiceRecord(chosen=best["C"], since=last.night, scores=scores_of, basis=basis)
     write_choice(kept or anew, choice)
     how = f"kept since {kept.since}" if kept else f"{len(tried)} tried"
+=======
+    held_out = rows_of(docs, plan.rounds[0][1])
+    points = _points(found, _dates(corpus, docs), scores, best["C"], params)
+    write_curve(curve, held_out.ids, labels, points)
+>>>>>>> lead
     return (
         f"C = {best['C']:g} ({how}), {len(fitted.terms):,} terms, held-out micro/"
         f"macro F1 {100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"
     )
+
+
+def _dates(corpus: Path, docs: Part) -> np.ndarray:
+    """When each document was annotated, `(n_docs,)` datetime64; NaT where that is not known."""
+    frame = read_corpus(corpus).set_index("id")
+    if "annotated_at" not in frame:
+        return np.full(len(docs.ids), np.datetime64("NaT", "us"))
+    return frame["annotated_at"].loc[docs.ids].to_numpy(dtype="datetime64[us]")
+
+
+def _points(
+    found: Learned, dates: np.ndarray, scores: np.ndarray, cost: float, params: Params
+) -> list[CurvePoint]:
+    """The learning curve: the first round of the plan with fewer documents, then as it was."""
+    if not params.learning_curve:
+        return []
+    docs, plan = found
+    rows, scored = plan.rounds[0]
+    subsets = [rows[subset] for subset in nested(dates[rows], SEED)]
+    points = []
+    with progress("learning curve", "points") as show:
+        for k, subset in enumerate(subsets, 1):
+            plan_of_subset = Plan(((subset, scored),), refit=False)
+            try:
+                _, own, _ = fit_svm(
+                    docs.texts, docs.targets, plan_of_subset,
+                    costs=[cost], max_terms=params.max_terms, n_jobs=cpu_count(),
+                )  # fmt: skip
+            except DataError:  # so few documents that no two share a word
+                continue
+            points.append((subset, own))
+            show(k, len(subsets))
+    points.append((rows, scores[np.searchsorted(plan.scored, scored)]))
+    truth = docs.targets[scored]
+    return [
+        CurvePoint(
+            len(subset), _newest(dates[subset]), apply_thresholds(own, thresholds.tune(own, truth))
+        )
+        for subset, own in points
+    ]
+
+
+def _newest(dates: np.ndarray) -> np.datetime64:
+    return max(dates[~np.isnat(dates)], default=np.datetime64("NaT", "us"))
 
 
 def _write(path: Path, labels: list[str], part: Part, scores: np.ndarray) -> None:

@@ -12,14 +12,23 @@ from pydantic import Field, field_validator
 
 from components._formats.json_file import read_json, write_json
 from components._formats.model import load_model
-from components._formats.page import write_page
+from components._formats.page import write_annotation_page, write_page
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._frame.params import Section, Seed
-from components._report.inputs import file_hashes, read_evidence, read_rows, read_suspects
+from components._report.inputs import (
+    file_hashes,
+    read_evidence,
+    read_held_out,
+    read_points,
+    read_rows,
+    read_suspects,
+)
 from components._report.models import read_models
 from longtail.errors import DataError
+from longtail.report.annotation import HeldOut, annotation
 from longtail.report.build import Facts, Options, build
+from longtail.report.evidence import Evidence
 from longtail.report.page.figures import draw
 from longtail.report.plots import csv_tables
 from longtail.report.score_histogram import N_BINS
@@ -57,7 +66,9 @@ def run(
     findings: Input,
     suspects: Input,
     split_report: Input,
+    baseline_val_scores: Input,
     baseline_test_scores: Input,
+    curve: Input,
     model: Input,
     test_scores: Input,
     comparison: Input,
@@ -67,6 +78,7 @@ def run(
     metrics: Output,
     details: Output,
     page: Output,
+    annotation_page: Output,
     markdown: Output,
     figures: Output,
     params: Params,
@@ -92,16 +104,34 @@ def run(
             record = build(evidence, facts, network, network.config.max_length, options)
         except DataError as error:
             raise DataError(f"{error} Train again: `dvc repro --force train`.") from None
+    record["annotation"] = _annotation(
+        read_held_out(corpus, assignment, baseline_val_scores, tuned), curve, evidence, options
+    )
     drawn = draw(record)
     write_json(record["metrics"], metrics, indent=1)
     write_json(record, details)
     _write_figures(drawn, record, figures)
     write_page(details, page, markdown, figures=drawn)
-    own, other = record["metrics"]["model"], record["metrics"]["baseline"]
+    write_annotation_page(details, annotation_page, figures=drawn)
+    found = _told(record["metrics"])
+    return f"{len(evidence.test):,} test documents, {found}; see {page} and {annotation_page}"
+
+
+def _told(metrics: Mapping[str, Any]) -> str:
+    own, other = metrics["model"], metrics["baseline"]
     return (
-        f"{len(evidence.test):,} test documents, micro/macro F1 "
-        f"{100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, baseline "
-        f"{100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}; see {page}"
+        f"micro/macro F1 {100 * own['micro_f1']:.1f}/{100 * own['macro_f1']:.1f}, "
+        f"baseline {100 * other['micro_f1']:.1f}/{100 * other['macro_f1']:.1f}"
+    )
+
+
+def _annotation(
+    held_out: HeldOut, curve: Path, evidence: Evidence, options: Options
+) -> dict[str, Any]:
+    points = read_points(curve, held_out, evidence.labels)
+    n_now = len(evidence.train)
+    return annotation(
+        held_out, points, evidence.labels, evidence.groups, n_now=n_now, options=options
     )
 
 

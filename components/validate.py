@@ -26,11 +26,13 @@ from longtail.annotation.agreed_labels import agreed_labels
 from longtail.annotation.review import Review, renamed, settled
 from longtail.annotation.review_tally import tallies
 from longtail.errors import DataError
-from longtail.validation import label_errors
 from longtail.validation.conflicts import CONFLICTS, worst
 from longtail.validation.corpus_view import CorpusView, Limits, Rows
 from longtail.validation.findings import all_findings, excerpt
 from longtail.validation.label_cleaning import Spelling, clean_labels
+from longtail.validation.label_errors import suspects as suspected_errors
+from longtail.validation.label_errors import text_features
+from longtail.validation.label_proposals import N_FEATURES, centered, proposals
 from longtail.validation.rules import RULES, Flags, flag_documents
 from longtail.validation.verdict import Verdict, judge
 
@@ -85,14 +87,21 @@ def run(
         **({"consensus": agreed.record} if agreed.record else {}),
         **({"reviews": tallies(reviews)} if reviews else {}),
     }
-    write_json(record, findings, indent=1)
     if verdict.refusal:
+        write_json(record, findings, indent=1)
         raise DataError(f"{data}: {verdict.refusal}. See {findings} and {data_docs}/index.html.")
+    decided = renamed(reviews, history)
+    suspected, proposed = _looked_into(view, verdict.kept, decided, params.suspects)
+    write_json(record | {"proposals": proposed}, findings, indent=1)
     frame["labels"] = view.labels
     _write_frames(frame, verdict, corpus, quarantine)
+<<<<<<< HEAD
     past.write_choices(chosen, choices)
     decided = renamed(reviews, history)
     write_suspects(_suspected(view, verdict.kept, decided, params.suspects), suspects)
+=======
+    write_suspects(suspected, suspects)
+>>>>>>> lead
     counts = record["counts"]
     found = sum(rule.get("count", 0) for rule in record["rules"])
     return (
@@ -189,26 +198,29 @@ def _write_frames(frame: pd.DataFrame, verdict: Verdict, corpus: Path, quarantin
     write_corpus(aside, quarantine)
 
 
-def _suspected(
+def _looked_into(
     view: CorpusView, kept: np.ndarray, reviews: Sequence[Review], params: SuspectParams
-) -> list[Named]:
-    """Labels that are probably wrong or missing, and those that others contradict.
+) -> tuple[list[Named], dict[str, Any] | None]:
+    """Labels that are probably wrong or missing, and those that others contradict; proposals.
 
-    What a person has decided on is left out.
+    What a person has decided on is not suspected. Proposals look at the same features of the texts.
     """
-    if not params.top:
-        return []
+    if not params.top or not kept.any():
+        return [], None
     rows = np.flatnonzero(kept)
     ids, texts = [view.ids[k] for k in rows], [view.texts[k] for k in rows]
     labels, targets = view.vocabulary, view.targets[rows]
     done = settled(reviews, ids, texts, targets, labels)
-    found = label_errors.suspects(texts, targets, **params.model_dump(), skip=done)
+    features = text_features(texts, params.n_features, params.seed)
+    found = suspected_errors(features, targets, params.top, done)
     for rule, contradicted in CONFLICTS.items():
         found += worst(rule, contradicted(view)[rows], params.top, done)
-    return [
+    named = [
         Named(s.kind, ids[s.document], labels[s.label], s.score, excerpt(texts[s.document], 300))
         for s in found
     ]
+    reduced = centered(features[:, :-1][:, :N_FEATURES])
+    return named, proposals(reduced, targets, labels, texts)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Buttons on a task's page: its MLflow run, and the HTML report logged with that run."""
+"""Buttons on a task's page: its MLflow run, and the HTML pages logged with that run."""
 
 from __future__ import annotations
 
@@ -48,3 +48,13 @@ class ReportLink(BaseOperatorLink):
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
         return run_page(pull_path(ti_key), "/artifacts/report.html")
+
+
+@attrs.define()
+class AnnotationLink(BaseOperatorLink):
+    """Opens the page for those who lead the annotation."""
+
+    name: str = "Annotation page"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return run_page(pull_path(ti_key), "/artifacts/annotation.html")

@@ -26,7 +26,7 @@ from components._frame.pipeline import Stage, load_stages
 from dags import _workspace, _xcom
 from dags._assets import CHAMPION, DATA
 from dags._commands import COMMANDS, CORPUS
-from dags._links import MlflowRunLink, ReportLink
+from dags._links import AnnotationLink, MlflowRunLink, ReportLink
 from dags._notify import ANSWER_WITHIN, FAILED, Notify, outcome, read, waiting
 from dags._process import check_params
 from dags._retention import using_cache
@@ -44,7 +44,7 @@ APPROVER = (
 )
 SETTINGS = load_settings()
 STAGES = load_stages(SETTINGS.repo / "dvc.yaml")
-LINKS = (MlflowRunLink(), ReportLink())
+LINKS = (MlflowRunLink(), ReportLink(), AnnotationLink())
 
 PARAMS = {
     "source": Param(SETTINGS.source, type=["null", "string"],

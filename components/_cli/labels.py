@@ -24,14 +24,12 @@ from components._sources.relabel import told, uses
 from components.ingest import ingest
 from longtail.errors import DataError
 from longtail.label_matrix import encode, vocabulary
-from longtail.validation.findings import excerpt
 from longtail.validation.label_errors import text_features
 from longtail.validation.label_history import RENAMED, SPLIT, Change, current, fates
-from longtail.validation.label_proposals import centered, merges, splits
+from longtail.validation.label_proposals import N_FEATURES, centered, proposals
 
 CORPUS = FILE.with_name("corpus.parquet")
 JUDGMENTS = FILE.with_name("annotations.parquet")
-N_FEATURES = 128  # of the reduced TF-IDF that proposals look at
 NO_HISTORY = f"{FILE} has no history; docs/labels.md says how to write one."
 DAY = click.DateTime(["%Y-%m-%d"])
 
@@ -168,20 +166,24 @@ def run_propose(top: int = 20, least: int = 15) -> None:
     names = vocabulary(frame["labels"].tolist())
     targets = encode(frame["labels"].tolist(), names)
     features = centered(text_features(frame["text"].tolist(), N_FEATURES, 0)[:, :-1])
-    joined, hidden = merges(features, targets, least), splits(features, targets, least, 0)
-    print(f"{len(joined):,} pairs of labels are used as one: their texts are hardly told apart.")
-    for pair in joined[:top]:
-        one, other = (f"{names[i]!r:.80}" for i in pair.labels)
+    texts = frame["text"].tolist()
+    found = proposals(features, targets, names, texts, least=least, top=top)
+    joined, hidden = found["merge"], found["split"]
+    print(
+        f"{joined['count']:,} pairs of labels are used as one: their texts are hardly told apart."
+    )
+    for pair in joined["rows"]:
+        (one, other), (n, m) = pair["labels"], pair["documents"]
         print(
-            f"- {one} and {other}: {pair.n_docs[0]:,} and {pair.n_docs[1]:,} documents, "
-            f"{pair.together:,} with both; AUC {pair.auc:.2f}, at most {pair.upper:.2f}"
+            f"- {one!r:.80} and {other!r:.80}: {n:,} and {m:,} documents, "
+            f"{pair['together']:,} with both; AUC {pair['auc']:.2f}, at most {pair['upper']:.2f}"
         )
-    print(f"{len(hidden):,} labels hide two: their documents are two groups.")
-    for split in hidden[:top]:
-        print(f"- {names[split.label]!r:.80}: cosine of the groups' centers {split.cosine:.2f}")
-        for rows in split.clusters:
-            typical = "; ".join(excerpt(frame["text"].iloc[k], 50) for k in rows[:3].tolist())
-            print(f"  {len(rows):,} documents such as: {typical}")
+    print(f"{hidden['count']:,} labels hide two: their documents are two groups.")
+    for split in hidden["rows"]:
+        print(f"- {split['label']!r:.80}: cosine of the groups' centers {split['cosine']:.2f}")
+        for cluster in split["clusters"]:
+            typical = "; ".join(cluster["typical"])
+            print(f"  {cluster['documents']:,} documents such as: {typical}")
 
 
 ACTIONS: dict[str, Callable[..., None]] = {

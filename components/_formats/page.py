@@ -1,4 +1,4 @@
-"""Renders the report's page and Markdown, and tells the reader which commands and files there are.
+"""Renders the report's pages and Markdown, and tells the reader which commands and files there are.
 
 `report` does so once, `promote` again with the decision and the drift that was measured.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from components._formats.json_file import read_json
 from components._frame.files import written
 from longtail.report.page import render
+from longtail.report.page.annotation import AnnotationHints, annotation_page
 
 SHAPE = {"format": int, "models": list, "metrics": dict, "labels": dict, "lineage": dict}
 HINTS = render.Hints(
@@ -20,6 +21,21 @@ HINTS = render.Hints(
     "every label: `reports/figures/labels.csv`.",
     labels="`reports/figures/labels.csv` has all of them.",
     suspects="`reports/validate/suspects.csv` has all of them, ready for an annotation tool.",
+)
+
+
+ANNOTATION_HINTS = AnnotationHints(
+    curve="Set `baseline.learning_curve` to true, then `dvc repro`.",
+    dates="With `annotated_at` in the corpus, it would be the order of annotation, and the last "
+    "column but one what the last month gained.",
+    judgments="Have some documents labeled by two people, and ingest their judgments: "
+    "`longtail ingest label_studio` and `longtail ingest doccano` keep all of them in "
+    "`data/annotations.parquet`, which other tools can write, too.",
+    proposals="`longtail labels propose` lists more; `history` in `data/labels.yaml` carries a "
+    "merge or split out. With `validate.suspects.top` at 0, nothing is looked for.",
+    reviews="`longtail review` takes the most suspicious ones to an annotation tool, "
+    "and `longtail ingest … --update` brings the answers back.",
+    sources="The numbers on this page: `annotation` and `findings` in `reports/report.json`.",
 )
 
 
@@ -54,3 +70,17 @@ def write_page(
     for path, text in texts.items():
         with written(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def write_annotation_page(details: Path, page: Path, *, figures: Mapping[str, str]) -> None:
+    """Render the report's JSON file as the page for those who lead the annotation.
+
+    Args:
+        details: What `report` wrote, `reports/report.json`.
+        page: The HTML page to write.
+        figures: The SVGs that `draw` made of these details.
+    """
+    record = read_json(details, keys=SHAPE | {"annotation": dict})
+    text = annotation_page(record, hints=ANNOTATION_HINTS, figures=figures)
+    with written(page) as temporary:
+        temporary.write_text(text, encoding="utf-8")

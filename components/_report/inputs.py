@@ -15,8 +15,12 @@ import pandas as pd
 from components._formats import suspects_file
 from components._formats.assignment import read_assignment, read_folds, read_groups
 from components._formats.corpus import read_corpus
+from components._formats.curve_file import read_curve
+from components._formats.scores import read_scores
 from components._report.models import Compared
 from longtail.errors import DataError
+from longtail.evaluation.metrics import apply_thresholds
+from longtail.report.annotation import Curve, HeldOut
 from longtail.report.evidence import Evidence
 
 
@@ -84,6 +88,44 @@ def read_evidence(
         models=compared.models,
         without=compared.without,
         doc_groups=read_groups(assignment).loc[own.ids].tolist(),
+    )
+
+
+def read_held_out(
+    corpus: Path, assignment: Path, val_scores: Path, thresholds: dict[str, Any]
+) -> HeldOut:
+    """The documents of train and val that the linear baseline was asked about, and its answers."""
+    scores = read_scores(val_scores)
+    frame = read_corpus(corpus).set_index("id", drop=False)
+    unknown = sorted(set(scores.ids) - set(frame.index))
+    if unknown or thresholds["labels"] != scores.labels:
+        raise DataError(
+            f"{val_scores} is of other documents or labels than {corpus} and thresholds.json"
+            f"{f', such as {unknown[0]!r}' if unknown else ''}; run `dvc repro`."
+        )
+    limits = np.asarray(thresholds["models"]["baseline"]["thresholds"], dtype=np.float64)
+    return HeldOut(
+        frame=pd.DataFrame(frame.loc[scores.ids]).reset_index(drop=True),
+        targets=scores.targets,
+        predicted=apply_thresholds(scores.scores, limits),
+        doc_groups=read_groups(assignment).loc[scores.ids].tolist(),
+    )
+
+
+def read_points(path: Path, held_out: HeldOut, labels: list[str]) -> Curve:
+    """The learning curve's points on those of the held-out documents that they were asked about."""
+    ids, points = read_curve(path, labels)
+    row = {name: k for k, name in enumerate(held_out.frame["id"])}
+    unexpected = [name for name in ids if name not in row]
+    if unexpected:
+        raise DataError(f"{path} has a document, {unexpected[0]!r}, that is not in "
+                        "train or val; run `dvc repro baseline`.")  # fmt: skip
+    days = [point.newest.astype("datetime64[D]") for point in points]
+    return Curve(
+        n_learned=[point.n_learned for point in points],
+        newest=[None if np.isnat(day) else str(day) for day in days],
+        rows=np.array([row[name] for name in ids], dtype=np.int64),
+        predicted=[point.predicted for point in points],
     )
 
 

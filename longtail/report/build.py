@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from longtail.models.beginning import beginning
 from longtail.report import sections
 from longtail.report.attributions import Attribution, Explainable, attribute
-from longtail.report.confusion import confusion_pairs
+from longtail.report.confusion import confusion_pairs, quoted
 from longtail.report.evidence import Evidence
 from longtail.report.ingredients import ingredients, without_metrics
 from longtail.report.tokens import overfitted_tokens
@@ -235,17 +235,8 @@ def _shown(found: Attribution, limit: int) -> dict[str, Any]:
 
 
 def _document(evidence: Evidence, row: int, options: Options) -> dict[str, Any]:
-    record = evidence.test.iloc[row]
-    predicted = evidence.model.predicted
-    columns = predicted.indices[predicted.indptr[row] : predicted.indptr[row + 1]]
-    text = str(record["text"])
-    return {
-        "id": str(record["id"]),
-        "text": text[: options.excerpt_chars],
-        "cut": len(text) > options.excerpt_chars,
-        "labels": list(record["labels"]),
-        "predicted": [evidence.labels[i] for i in columns],
-    }
+    predicted = evidence.model.predicted[[row]]
+    return quoted(evidence.test.iloc[row], predicted, evidence.labels, options.excerpt_chars)
 
 
 def _name(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+from longtail.label_matrix import decode
 
 MIN_COUNT = 2
 EXAMPLES = 3
@@ -49,6 +52,27 @@ def confusion_pairs(
         }
         for k in order
     ]
+
+
+def quoted(
+    record: Mapping[str, Any], predicted: sp.csr_matrix, labels: Sequence[str], limit: int
+) -> dict[str, Any]:
+    """A document as the page quotes it.
+
+    Args:
+        record: its `id`, `text` and `labels`.
+        predicted: 0/1 `(1, n_labels)`.
+        labels: of the columns.
+        limit: characters.
+    """
+    text = str(record["text"])
+    return {
+        "id": str(record["id"]),
+        "text": text[:limit],
+        "cut": len(text) > limit,
+        "labels": list(record["labels"]),
+        "predicted": decode(predicted, labels)[0],
+    }
 
 
 def _shared(left: sp.csc_matrix, right: sp.csc_matrix, i: int, j: int) -> list[int]:

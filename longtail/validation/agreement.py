@@ -130,6 +130,39 @@ def annotator_agreement(judgments: Judgments) -> dict[int, tuple[int, float]]:
     return {int(a): (int(k), float(s)) for a, k, s in zip(who, n, mean, strict=True)}
 
 
+def pair_alphas(judgments: Judgments, most: int) -> list[tuple[int, int, int, float]]:
+    """Alpha of two annotators alone, for the pairs that share most documents.
+
+    Args:
+        judgments: at most one row per document and annotator.
+        most: pairs, at most.
+
+    Returns:
+        Two annotators, the smaller code first, the documents they share, and their alpha; those who
+        agree least first.
+    """
+    shared = judgments.shared()
+    shape = (int(shared.document.max(initial=-1)) + 1, int(shared.annotator.max(initial=-1)) + 1)
+    member = sp.csr_matrix(
+        (np.ones(len(shared.document)), (shared.document, shared.annotator)), shape
+    )
+    both = sp.coo_matrix(sp.triu(member.T @ member, k=1))
+    order = np.lexsort((both.col, both.row, -both.data))[:most]
+    found = []
+    for a, b, n in zip(both.row[order], both.col[order], both.data[order], strict=True):
+        own = shared.rows(np.flatnonzero((shared.annotator == a) | (shared.annotator == b)))
+        found.append((int(a), int(b), int(n), overall_alpha(own)))
+    return sorted(found, key=lambda row: (row[3], row[:2]))
+
+
+def swap_documents(judgments: Judgments, swap: Swap) -> np.ndarray:
+    """The documents to which one annotator gave only the first label and another the second."""
+    shared = judgments.shared()
+    first, second = (np.asarray(shared.targets[:, [i]].todense()).ravel() > 0 for i in swap.labels)
+    only_first, only_second = shared.document[first & ~second], shared.document[second & ~first]
+    return np.intersect1d(only_first, only_second)
+
+
 def disagreements(judgments: Judgments, n_docs: int) -> np.ndarray:
     """Mean MASI distance between each document's judgments, `(n_docs,)`; 0 with fewer than two."""
     shared = judgments.shared()

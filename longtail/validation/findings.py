@@ -10,19 +10,23 @@ from typing import Any
 import numpy as np
 
 from longtail.validation.agreement import (
+    Judgments,
     annotator_agreement,
     label_alphas,
     overall_alpha,
+    pair_alphas,
+    swap_documents,
     swapped_labels,
 )
 from longtail.validation.corpus_view import CorpusView
 from longtail.validation.label_variants import Variants
 from longtail.validation.rules import RULES, Flags
-from longtail.validation.shifts import Shift
+from longtail.validation.shifts import Shift, periods
 from longtail.validation.verdict import status
 
 EXAMPLES = 20  # entries of every list
 ROWS = 200  # labels and annotators in the agreement tables
+SWAP_EXAMPLES = 3  # documents per swapped pair
 EXCERPT = 160  # characters
 
 
@@ -150,7 +154,7 @@ def shift_findings(shifts: list[Shift], labels: list[str]) -> dict[str, Any]:
 
 
 def agreement_findings(view: CorpusView) -> dict[str, Any] | None:
-    """Alpha overall and per label, annotators against the rest, swapped pairs; None without any."""
+    """Alpha overall, over time, by label and pair; swapped labels; None if nothing is shared."""
     if view.judged is None or not len(view.judged[2].shared().document):
         return None
     names, labels, judgments = view.judged
@@ -162,16 +166,45 @@ def agreement_findings(view: CorpusView) -> dict[str, Any] | None:
         "documents": len(np.unique(judgments.shared().document)),
         "annotators": len(against),
         "alpha": overall_alpha(judgments),
+        "periods": _alpha_by_period(view, judgments),
         "labels": [{"label": labels[i], "alpha": float(alphas[i])} for i in order[:ROWS]],
+        "pairs": [
+            {"annotators": [names[a], names[b]], "documents": n, "alpha": alpha}
+            for a, b, n, alpha in pair_alphas(judgments, EXAMPLES)
+        ],
         "against_the_rest": [
             {"annotator": names[who], "documents": n, "similarity": similarity}
             for who, (n, similarity) in ranked[:ROWS]
         ],
         "swapped_labels": [
-            {"labels": [labels[i] for i in s.labels], "count": s.count, "lift": s.lift}
+            {
+                "labels": [labels[i] for i in s.labels],
+                "count": s.count,
+                "lift": s.lift,
+                "examples": [
+                    _document(view, int(k)) for k in swap_documents(judgments, s)[:SWAP_EXAMPLES]
+                ],
+            }
             for s in swapped_labels(judgments)[:EXAMPLES]
         ],
     }
+
+
+def _alpha_by_period(view: CorpusView, judgments: Judgments) -> list[dict[str, Any]]:
+    """Alpha of the documents whose last judgment falls into each period; empty without dates."""
+    if view.rows is None or view.rows.dates is None:
+        return []
+    shared = np.flatnonzero(judgments.several())
+    latest = np.full(len(view.ids), np.datetime64("NaT", "us"))
+    np.fmax.at(latest, judgments.document[shared], view.rows.dates[view.used_rows][shared])
+    documents = np.unique(judgments.document[shared])
+    number, names = periods(latest[documents], view.limits.periods)
+    found = []
+    for period, name in enumerate(names):
+        inside = documents[number == period]
+        own = judgments.rows(np.flatnonzero(np.isin(judgments.document, inside)))
+        found.append({"period": name, "documents": len(inside), "alpha": overall_alpha(own)})
+    return found
 
 
 def all_findings(

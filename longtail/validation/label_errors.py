@@ -48,11 +48,9 @@ class Suspect:
 
 
 def suspects(
-    texts: Sequence[str],
+    features: np.ndarray,
     targets: sp.csr_matrix,
     top: int,
-    n_features: int,
-    seed: int,
     skip: sp.csr_matrix | None = None,
 ) -> list[Suspect]:
     """Find the most suspicious labels.
@@ -61,11 +59,9 @@ def suspects(
     skipped.
 
     Args:
-        texts: the documents.
+        features: of the documents, as `text_features` returns them.
         targets: 0/1 `(n_docs, n_labels)`.
         top: suspects of each kind, at most.
-        n_features: dimensions of the reduced TF-IDF.
-        seed: of the reduction.
         skip: 0/1 `(n_docs, n_labels)`, 1 where a label is not to be suspected.
 
     Returns:
@@ -76,7 +72,6 @@ def suspects(
     columns = np.flatnonzero((support >= LEAST_SUPPORT) & (support <= n_docs - LEAST_SUPPORT))
     if not len(columns):
         return []
-    features = text_features(texts, n_features, seed)
     found: dict[str, list[Suspect]] = {"wrong": [], "missing": []}
     neighbors = nearest(features)
     for block, regression in leave_one_out(features, targets, columns):
@@ -92,6 +87,11 @@ def suspects(
 
 def text_features(texts: Sequence[str], n_features: int, seed: int) -> np.ndarray:
     """TF-IDF of each text, reduced by SVD.
+
+    Args:
+        texts: the documents.
+        n_features: dimensions of the reduced TF-IDF.
+        seed: of the reduction.
 
     Returns:
         `(n_docs, n + 1)` float32 with n <= `n_features`: rows of length 1, and a constant 1.

@@ -7,7 +7,9 @@ common. People decide: labels may mean different things in the same words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,12 +17,16 @@ import scipy.sparse as sp
 from scipy.stats import rankdata
 from sklearn.cluster import KMeans
 
+from longtail.validation.findings import excerpt
+
 Features = npt.NDArray[np.floating]
 Rows = npt.NDArray[np.int64]
 
+N_FEATURES = 128  # of the reduced TF-IDF that both look at
 NEAREST = 10  # labels that a label is compared with
 MOST_AUC = 0.6  # upper bound from which labels are told apart well enough
 MOST_COSINE = 0.3  # of two clusters' centers, from which they have enough in common
+TYPICAL = 50  # characters of a text that is typical of a cluster
 Z95 = 1.6449  # one-sided
 
 
@@ -56,6 +62,63 @@ class Split:
     label: int
     clusters: tuple[Rows, Rows]
     cosine: float
+
+
+def proposals(
+    features: Features,
+    targets: sp.csr_matrix,
+    labels: Sequence[str],
+    texts: Sequence[str],
+    *,
+    least: int = 15,
+    top: int = 20,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Both kinds with names and typical texts, as a record for JSON.
+
+    Args:
+        features: `(n_docs, n_features)`, as `centered` returns them.
+        targets: 0/1 `(n_docs, n_labels)`.
+        labels: of the columns.
+        texts: of the documents.
+        least: documents per side.
+        top: of each kind, at most.
+        seed: of the clusters.
+
+    Returns:
+        `merge` and `split`, each with `count` and the clearest `rows`.
+    """
+    if not features.shape[1]:  # the texts have no word
+        features = np.zeros((len(texts), 1))
+    joined, hidden = merges(features, targets, least), splits(features, targets, least, seed)
+    pairs = [
+        {
+            "labels": [excerpt(labels[i]) for i in pair.labels],
+            "documents": list(pair.n_docs),
+            "together": pair.together,
+            "auc": pair.auc,
+            "upper": pair.upper,
+        }
+        for pair in joined[:top]
+    ]
+    halves = [
+        {
+            "label": excerpt(labels[split.label]),
+            "cosine": split.cosine,
+            "clusters": [
+                {
+                    "documents": len(rows),
+                    "typical": [excerpt(texts[k], TYPICAL) for k in rows[:3].tolist()],
+                }
+                for rows in split.clusters
+            ],
+        }
+        for split in hidden[:top]
+    ]
+    return {
+        "merge": {"count": len(joined), "rows": pairs},
+        "split": {"count": len(hidden), "rows": halves},
+    }
 
 
 def merges(features: Features, targets: sp.csr_matrix, least: int) -> list[Merge]:

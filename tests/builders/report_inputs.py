@@ -15,8 +15,10 @@ from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from components._formats.corpus import FOLD, write_corpus
+from components._formats.curve_file import CurvePoint, write_curve
 from components._formats.scores import Scores, write_scores
 from longtail import label_matrix
+from longtail.evaluation.metrics import apply_thresholds
 from longtail.frequency import class_frequencies, cooccurrence, frequency_groups, statistics
 from longtail.models import classifier
 from longtail.thresholds import tune
@@ -98,7 +100,8 @@ def write_inputs(
     """Write every input file under `root`; returns argument name of `report.run` -> path."""
     names = [
         "corpus.parquet", "assignment.parquet", "frequencies.json", "cooccurrence.npz",
-        "findings.json", "suspects.csv", "split_report.json", "baseline_test_scores", "model",
+        "findings.json", "suspects.csv", "split_report.json", "baseline_val_scores",
+        "baseline_test_scores", "curve.parquet", "model",
         "test_scores", "comparison", "history.csv", "summary.json", "thresholds.json",
     ]  # fmt: skip
     paths = {name.split(".")[0]: root / name for name in names}
@@ -114,6 +117,7 @@ def write_inputs(
     ).astype({FOLD: "Int8"})
     assignment.sort_values("id").to_parquet(paths["assignment"], index=False)
     write_counts(paths, labels, targets)
+    write_held_out(paths, frame[parts == "val"], labels, targets["val"])
     ids = frame["id"][parts == "test"].tolist()
     tuned, test = {}, targets["test"]
     noise = {"model": 0.9, "baseline": 1.3, "bce": 1.1, "db": 0.9, "without_label_names": 1.2}
@@ -139,6 +143,23 @@ def write_inputs(
     classifier.save(tiny_model(labels), paths["model"])
     write_facts(paths)
     return paths
+
+
+def write_held_out(
+    paths: dict[str, Path], frame: pd.DataFrame, labels: list[str], targets: sp.csr_matrix
+) -> None:
+    """The baseline's scores of val, and a learning curve: each point with less noise."""
+    ids = frame["id"].tolist()
+    write_scores(paths["baseline_val_scores"], Scores(ids, labels, noisy(targets, 1.3, 9), targets))
+    points = []
+    for k, noise in enumerate((4.0, 3.0, 2.3, 1.7, 1.3)):
+        scores = noisy(targets, noise, 9 + k)
+        predicted = apply_thresholds(scores, tune(scores, targets))
+        newest = np.datetime64("NaT", "us")
+        if "annotated_at" in frame:
+            newest = np.datetime64("2025-01-01", "us") + 90 * k * np.timedelta64(1, "D")
+        points.append(CurvePoint(20 * 2**k, newest, predicted))
+    write_curve(paths["curve"], ids, labels, points)
 
 
 def _tuned(scores: np.ndarray, targets: sp.csr_matrix, weight: float) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ import pytest
 from components import frequencies, report, validate
 from components._formats.corpus import write_corpus
 from components._formats.page import read_figures, write_page
+from tests.builders.judged import judged_findings
 from tests.builders.params import stage_params
 from tests.builders.report_inputs import corpus, write_inputs
 from tests.components.conftest import CHROMIUM
@@ -78,6 +80,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     root = tmp_path_factory.mktemp("hostile")
     frame, inputs, out = hostile(600), root / "in", outputs(root / "out")
     given = write_inputs(inputs, frame)
+    given["findings"].write_text(json.dumps(judged_findings(frame, PAYLOADS)), encoding="utf-8")
     report.run(**given, **out, params=PARAMS)
     moved = drift() | {"alarms": list(PAYLOADS), "champion": PAYLOADS[0]}
     figures = read_figures(out["figures"])
@@ -95,6 +98,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     )  # fmt: skip
     return {
         "report": [out["page"]],
+        "annotation": [out["annotation_page"]],
         "decision": [root / "decision.html"],
         "data docs": sorted(docs.rglob("*.html")),
         "plots": [plots(root)],
@@ -136,7 +140,7 @@ def seen(browser: sync_api.Browser, page: Path) -> tuple[list[str], set[str], st
     return dialogs, hosts, text
 
 
-@pytest.mark.parametrize("name", ["report", "decision", "data docs", "plots"])
+@pytest.mark.parametrize("name", ["report", "annotation", "decision", "data docs", "plots"])
 def test_nothing_of_a_hostile_corpus_runs_and_nothing_is_fetched(
     browser: sync_api.Browser, pages: dict[str, list[Path]], name: str
 ):
@@ -144,7 +148,7 @@ def test_nothing_of_a_hostile_corpus_runs_and_nothing_is_fetched(
     for page in pages[name]:
         dialogs, hosts, text = seen(browser, page)
         assert dialogs == [] and hosts <= {""}, page
-        if name in ("report", "decision"):  # it is there, as text
+        if name in ("report", "annotation", "decision"):  # it is there, as text
             assert "alert(2)" in text and "https://evil.invalid" in text
         if name == "plots":
             assert "alert(2)" in page.read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ import pytest
 
 from components import report
 from components._formats.page import read_figures, write_page
+from tests.builders.judged import judged_findings
 from tests.builders.report_inputs import corpus, write_inputs
 from tests.components.conftest import CHROMIUM
 from tests.components.test_report import DECISION, PARAMS, drift, outputs
@@ -26,13 +27,21 @@ WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
 
 
 @pytest.fixture(scope="module")
-def page_file(tmp_path_factory) -> Path:
+def files(tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("page")
     out = outputs(root / "out")
-    report.run(**write_inputs(root / "in", corpus(600, 24)), **out, params=PARAMS)
+    frame = corpus(600, 24)
+    given = write_inputs(root / "in", frame)
+    given["findings"].write_text(json.dumps(judged_findings(frame)), encoding="utf-8")
+    report.run(**given, **out, params=PARAMS)
     figures = read_figures(out["figures"])
     write_page(out["details"], out["page"], figures=figures, decision=DECISION, drift=drift())
-    return out["page"]
+    return {"report": out["page"], "annotation": out["annotation_page"]}
+
+
+@pytest.fixture(params=["report", "annotation"])
+def page_file(files, request) -> Path:
+    return files[request.param]
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -65,6 +74,7 @@ def test_nothing_is_said_and_nothing_is_asked_for(page, page_file):
     assert [url for url in page.asked if url != own and not url.startswith("data:")] == []
 
 
+@pytest.mark.parametrize("page_file", ["report"], indirect=True)
 def test_labels_are_sorted_and_searched(page):
     head = page.get_by_role("columnheader", name="F1", exact=True)
     button = head.get_by_role("button")

@@ -18,7 +18,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from components import report
-from components._formats.page import HINTS, read_figures, write_page
+from components._formats.page import ANNOTATION_HINTS, HINTS, read_figures, write_page
 from components._formats.scores import read_scores
 from components._report.inputs import read_suspects
 from longtail.annotation.review_tally import tally
@@ -27,8 +27,9 @@ from longtail.errors import DataError
 from longtail.label_matrix import encode
 from longtail.report import build
 from longtail.report.attributions import Attribution
-from longtail.report.page import render, view
+from longtail.report.page import annotation, render, view
 from longtail.report.page.render import CONTENTS
+from tests.builders.judged import judged_findings
 from tests.builders.params import stage_params
 from tests.builders.paths import ROOT
 from tests.builders.report_inputs import HOSTILE, corpus, write_inputs
@@ -63,7 +64,8 @@ WATCHED = {
     "estimated_at_promotion": 0.624,
 }  # fmt: skip
 OUTPUTS = {"metrics": "metrics.json", "details": "report.json", "page": "report.html",
-           "markdown": "report.md", "figures": "figures"}  # fmt: skip
+           "annotation_page": "annotation.html", "markdown": "report.md",
+           "figures": "figures"}  # fmt: skip
 
 
 def drift() -> dict[str, Any]:
@@ -172,6 +174,83 @@ def test_supports_add_up_in_every_partition(made):
         assert sum(r["support"] for r in rows if r["kind"] == kind) == totals["support"], kind
 
 
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """The page of annotation of a corpus that several people judged, and its details."""
+    root = tmp_path_factory.mktemp("judged")
+    frame = corpus()
+    paths, out = write_inputs(root / "in", frame), outputs(root / "out")
+    paths["findings"].write_text(json.dumps(judged_findings(frame)), encoding="utf-8")
+    report.run(**paths, **out, params=PARAMS)
+    return out
+
+
+def section(page: str, name: str) -> str:
+    """The text of one section."""
+    return " ".join(
+        " ".join(
+            Elements(page.split(f'<section id="{name}"')[1].split("</section>")[0]).text
+        ).split()
+    )
+
+
+def test_the_annotation_page_shows_what_was_found(judged):
+    page, details = judged["annotation_page"].read_text(), json.loads(judged["details"].read_text())
+    findings = details["findings"]
+    assert re.findall(r'<li><a href="#([^"]+)"', page) == list(annotation.CONTENTS)
+    for anchor in re.findall(r'href="#([^"]+)"', page):
+        assert f'id="{anchor}"' in page, anchor
+    agreed = section(page, "agreement")
+    assert f"alpha {findings['agreement']['alpha']:.2f}" in agreed
+    assert len(findings["agreement"]["periods"]) == 4
+    for row in findings["agreement"]["periods"]:
+        assert f"{row['period']} {row['documents']} {row['alpha']:.2f}" in agreed
+    pairs = [set(row["annotators"]) for row in findings["agreement"]["pairs"]]
+    assert pairs[-1] == {"ann <b>", "bob"}  # the careful ones agree most
+    least = findings["consensus"]["annotators"][0]
+    assert least["annotator"] == "cee" and len(least["periods"]) == 4
+    shown = section(page, "annotators")
+    assert shown.index("cee") < shown.index("bob") and f"{100 * least['f1']:.1f}" in shown
+    swap = findings["agreement"]["swapped_labels"][0]
+    assert swap["examples"] and swap["examples"][0]["id"] in section(page, "confusion")
+    assert "60 suspected labels were reviewed so far" in section(page, "suspects")
+    assert "wrong 30 20 66.7" in section(page, "suspects")
+    names = [tag for tag, _ in Elements(page).tags]
+    assert names.count("script") == 1 and not {"b", "img", "u"} & set(names)
+    assert page.count("<svg") == 2 and "ann <b>" in "".join(Elements(page).text)
+
+
+def test_the_annotation_page_says_what_is_missing_and_what_to_do(made, tmp_path):
+    page = made[1]["annotation_page"].read_text()
+    assert "No document was judged by two annotators" in section(page, "agreement")
+    assert "longtail ingest label_studio" in section(page, "annotators")
+    assert "Nothing was looked for" in section(page, "proposals")
+    assert "No suspected label was reviewed yet; 4 are listed." in section(page, "suspects")
+    gain = section(page, "gain")
+    assert "the order in which they were annotated" in gain and "since 2025-09-28" in gain
+    details = json.loads(made[1]["details"].read_text())
+    details["annotation"]["curve"] = None
+    bare = annotation.annotation_page(details, hints=ANNOTATION_HINTS)
+    assert "There is no learning curve" in section(bare, "gain")
+    assert "Set baseline.learning_curve to true" in section(bare, "gain")
+
+
+def test_the_pairs_that_the_baseline_confuses_are_those_of_documents_outside_test(made):
+    paths, out = made
+    scores = read_scores(paths["baseline_val_scores"])
+    limits = json.loads(paths["thresholds"].read_text())["models"]["baseline"]["thresholds"]
+    predicted, truth = np.asarray(scores.scores) >= limits, scores.targets.toarray() > 0
+    missed, wrong = truth & ~predicted, predicted & ~truth
+    found = json.loads(out["details"].read_text())["annotation"]
+    assert found["n_held_out"] == len(scores.ids) and len(found["confusion"]) == 3
+    for pair in found["confusion"]:
+        i, j = (scores.labels.index(pair[name]) for name in ("missed", "predicted"))
+        assert pair["n_docs"] == int((missed[:, i] & wrong[:, j]).sum()) >= 2
+        for row in pair["documents"]:
+            assert missed[row, i] and wrong[row, j]
+            assert found["documents"][str(row)]["id"] == scores.ids[row]
+
+
 @pytest.mark.parametrize("measured", [True, False])
 def test_the_page_holds_every_section_in_order(made, measured):
     page = render.page(
@@ -245,7 +324,7 @@ def test_the_same_files_give_the_same_bytes(made, tmp_path):
     paths, out = made
     again = outputs(tmp_path)
     report.run(**paths, **again, params=PARAMS)
-    for name in ("metrics", "details", "page", "markdown"):
+    for name in ("metrics", "details", "page", "annotation_page", "markdown"):
         assert again[name].read_bytes() == out[name].read_bytes(), name
     for file in sorted(out["figures"].iterdir()):
         assert (again["figures"] / file.name).read_bytes() == file.read_bytes(), file.name
@@ -530,7 +609,7 @@ def test_a_page_of_many_labels_is_cut_and_says_so(made):
 
 def test_no_entity_is_in_what_is_escaped_anyway() -> None:
     """In `{{ … }}` an entity would be shown as it is written: `&amp;rsquo;`."""
-    templates = sorted((ROOT / "longtail/report/page/templates").glob("*.html"))
+    templates = sorted((ROOT / "longtail/report/page/templates").rglob("*.html"))
     assert len(templates) > 10
     found = {
         file.name: entities

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -250,6 +250,71 @@ def history(figure: Figure, details: Details) -> bool:
     return True
 
 
+def learning_curve(figure: Figure, details: Details) -> bool:
+    """F1 by documents learned from, one line per label group."""
+    curve = (details.get("annotation") or {}).get("curve")
+    if not curve:
+        return False
+    for axes, metric in zip(
+        figure.subplots(1, 2, sharey=True), ("micro_f1", "macro_f1"), strict=True
+    ):
+        for i, (name, found) in enumerate(curve["slices"].items()):
+            axes.plot(
+                curve["n_learned"],
+                found[metric]["values"],
+                marker="o",
+                markersize=3.5,
+                linewidth=1.4,
+                color=INK if name == "all" else SERIES[i - 1],
+                label="all labels" if name == "all" else name,
+            )
+        axes.set_xscale("log")
+        axes.set_xticks(curve["n_learned"], [f"{n:,}" for n in curve["n_learned"]], fontsize=7)
+        axes.set_xticks([], minor=True)
+        axes.set_title(TITLES[metric], fontsize=9, color=INK)
+        axes.set_xlabel("documents learned from")
+    _legend(figure)
+    return True
+
+
+def agreement(figure: Figure, details: Details) -> bool:
+    """Alpha by period, and the F1 of the annotators with most documents against the consensus."""
+    findings = details["findings"] if isinstance(details["findings"], Mapping) else {}
+    periods = (findings.get("agreement") or {}).get("periods")
+    if not periods:
+        return False
+    first, second = figure.subplots(1, 2)
+    first.plot(
+        _first_days(periods),
+        [row["alpha"] for row in periods],
+        marker="o",
+        markersize=3.5,
+        color=INK,
+    )
+    first.set_title("Krippendorff's alpha", fontsize=9, color=INK)
+    annotators = (findings.get("consensus") or {}).get("annotators", [])
+    ranked = sorted(annotators, key=lambda who: (-who["documents"], who["annotator"]))
+    for who, color in zip(ranked, SERIES, strict=False):
+        own = [row for row in who["periods"] if row["f1"] is not None]
+        second.plot(
+            _first_days(own),
+            [row["f1"] for row in own],
+            marker="o",
+            markersize=3,
+            color=color,
+            label=who["annotator"][:20],
+        )
+    second.set_title("Annotators against the consensus, F1", fontsize=9, color=INK)
+    for axes in (first, second):
+        axes.tick_params(axis="x", labelrotation=45)
+    second.legend(loc="lower left")
+    return True
+
+
+def _first_days(rows: Sequence[Details]) -> np.ndarray:
+    return np.array([row["period"][:10] for row in rows], dtype="datetime64[D]")
+
+
 def _log_scale(axes: Axes) -> None:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
@@ -271,4 +336,6 @@ FIGURES: dict[str, Callable[[Figure, Details], bool]] = {
     "precision_recall": precision_recall,
     "reliability": reliability,
     "history": history,
+    "learning_curve": learning_curve,
+    "agreement": agreement,
 }

@@ -91,6 +91,21 @@ def page(
         max_labels: Rows of the label table; of more labels, those with the most errors are shown.
         figures: What `figures.draw` made of `details`; None shows none.
     """
+    parts = _parts(details, decision, drift, max_labels)
+    return rendered("page.html", parts, hints, figures)
+
+
+def rendered(
+    template: str, parts: Details, hints: object, figures: Mapping[str, str] | None
+) -> str:
+    """A page with the style sheet, the script, and the figures in the page's colors.
+
+    Args:
+        template: in the folder `templates`.
+        parts: what the template shows.
+        hints: what the caller adds.
+        figures: what `figures.draw` made; None shows none.
+    """
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -100,9 +115,9 @@ def page(
     )
     css, js = (HERE.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(js.encode()).digest()).decode()
-    return environment.get_template("page.html").render(
+    return environment.get_template(template).render(
         **FORMATS,
-        **_parts(details, decision, drift, max_labels),
+        **parts,
         figures={name: Markup(_themed(svg)) for name, svg in (figures or {}).items()},
         hints=hints,
         css=Markup(css),
@@ -136,7 +151,6 @@ def _parts(
         "label_rows": view.label_rows(d, max_labels),
         **view.tables(d),
         "version_facts": view.version_facts(decision),
-        "quoted": sorted({str(row) for p in d["confusion"] for row in p["documents"]}, key=int),
         "drift": drift,
         **view.drift_tables(drift),
     }

@@ -22,7 +22,7 @@ from longtail.validation.duplicates import (
     words,
 )
 from longtail.validation.encoding import CONTROL, MOJIBAKE, contains
-from longtail.validation.label_errors import leave_one_out, suspects
+from longtail.validation.label_errors import leave_one_out, suspects, text_features
 from longtail.validation.label_variants import (
     case_variants,
     one_edit,
@@ -257,21 +257,22 @@ def test_planted_label_errors_lead_both_lists() -> None:
     labels = topics.copy()
     labels[:10] = (topics[:10] + 1) % 4
     targets = sp.csr_matrix(np.eye(4, dtype=np.int8)[labels])
-    found = suspects(texts, targets, 10, 50, 0)
+    found = suspects(text_features(texts, 50, 0), targets, 10)
     for kind, truth in (("wrong", labels), ("missing", topics)):
         ranked = [s for s in found if s.kind == kind]
         pairs = {(s.document, s.label) for s in ranked}
         assert pairs <= {(k, truth[k]) for k in range(10)}  # whoever is doubted is at fault
         assert len(pairs) >= 8
         assert [s.score for s in ranked] == sorted((s.score for s in ranked), reverse=True)
-    assert found == suspects(texts, targets, 10, 50, 0)
+    assert found == suspects(text_features(texts, 50, 0), targets, 10)
 
 
 def test_rare_labels_are_not_judged() -> None:
     targets = np.zeros((20, 2), dtype=np.int8)
     targets[:4, 0] = 1
     targets[:16, 1] = 1
-    assert suspects([f"w{i}" for i in range(20)], sp.csr_matrix(targets), 5, 10, 0) == []
+    features = text_features([f"w{i}" for i in range(20)], 10, 0)
+    assert suspects(features, sp.csr_matrix(targets), 5) == []
 
 
 @given(st.text(max_size=20))
