@@ -170,7 +170,7 @@ def test_a_label_set_that_changes_night_after_night(
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/state/mlflow.db",
         "LONGTAIL_CACHE": str(home / "state" / "cache"),
     }
-    parts = pd.Series(dtype=object)
+    parts: dict[str, str] = {}
     for number, name in enumerate(LEARNED):
         if name in HISTORY:
             change(project, name)
@@ -203,8 +203,8 @@ def test_a_label_set_that_changes_night_after_night(
         outcome = json.loads((last / "reports" / "outcome.json").read_text())
         assert outcome["outcome"] == ("held" if name in HELD else "promoted")
         # Documents keep their part of the split through every change.
-        now = read_assignment(last / real_project.SPLIT)
-        assert now.reindex(parts.index).equals(parts)
+        now = read_assignment(last / real_project.SPLIT).to_dict()
+        assert parts.items() <= now.items()
         parts = now
 
     monkeypatch.chdir(last)
