@@ -104,7 +104,7 @@ def test_a_pool_adds_the_queue_after_the_decision_and_changes_nothing_else(runne
     assert [task["upstream"] for task in (pool, queue, done)] == [["apply"], ["pool"], ["queue"]]
     # Refused models, too, leave room for a queue; whatever becomes of it, the last one succeeds.
     assert [task["trigger_rule"] for task in (pool, queue, done)] == [
-        "none_failed", "all_success", "all_done",
+        "TriggerRule.NONE_FAILED", "TriggerRule.ALL_SUCCESS", "TriggerRule.ALL_DONE",
     ]  # fmt: skip
     assert queue["image"] == tasks["apply"]["image"]
     assert not HEAVY.intersection(found["modules"])
