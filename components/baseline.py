@@ -10,7 +10,6 @@ from joblib import cpu_count  # what a container allows
 from pydantic import Field
 
 from components._formats.assignment import Part, read_parts
-<<<<<<< HEAD
 from components._formats.choices import (
     ChoiceRecord,
     KeepChoice,
@@ -18,12 +17,9 @@ from components._formats.choices import (
     read_choices,
     write_choice,
 )
-from components._formats.learned import learned
-=======
 from components._formats.corpus import read_corpus
 from components._formats.curve_file import CurvePoint, write_curve
 from components._formats.learned import Learned, learned, rows_of
->>>>>>> lead
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
 from components._frame.component import Input, Output, main
@@ -58,17 +54,14 @@ def run(
     model: Output,
     val_scores: Output,
     test_scores: Output,
-<<<<<<< HEAD
     choice: Output,
-=======
     curve: Output,
->>>>>>> lead
     params: Params,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     docs, plan = found = learned(parts)
     last = read_choices(last_choices)
-    settings = params.model_dump(mode="json", exclude={"keep_choice"})
+    settings = params.model_dump(mode="json", exclude={"keep_choice", "learning_curve"})
     basis = basis_of(len(docs.ids), labels, settings)
     kept = last.kept("baseline", basis, params.costs, params.keep_choice)
     with progress("SVM", "classifiers") as show:
@@ -86,16 +79,13 @@ def run(
     _write(val_scores, labels, found.scored, scores)
     _write(test_scores, labels, test, fitted.scores(test.texts))
     best = max(tried, key=lambda row: row["mean_f1"])
-<<<<<<< HEAD
     scores_of = {f"{row['C']:g}": row["mean_f1"] for row in tried}
     anew = ChoiceRecord(chosen=best["C"], since=last.night, scores=scores_of, basis=basis)
     write_choice(kept or anew, choice)
     how = f"kept since {kept.since}" if kept else f"{len(tried)} tried"
-=======
     held_out = rows_of(docs, plan.rounds[0][1])
     points = _points(found, _dates(corpus, docs), scores, best["C"], params)
     write_curve(curve, held_out.ids, labels, points)
->>>>>>> lead
     return (
         f"C = {best['C']:g} ({how}), {len(fitted.terms):,} terms, held-out micro/"
         f"macro F1 {100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"

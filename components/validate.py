@@ -95,13 +95,8 @@ def run(
     write_json(record | {"proposals": proposed}, findings, indent=1)
     frame["labels"] = view.labels
     _write_frames(frame, verdict, corpus, quarantine)
-<<<<<<< HEAD
     past.write_choices(chosen, choices)
-    decided = renamed(reviews, history)
-    write_suspects(_suspected(view, verdict.kept, decided, params.suspects), suspects)
-=======
     write_suspects(suspected, suspects)
->>>>>>> lead
     counts = record["counts"]
     found = sum(rule.get("count", 0) for rule in record["rules"])
     return (

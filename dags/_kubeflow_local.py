@@ -16,6 +16,7 @@ from kfp.local import docker_task_handler
 
 from components._frame.pipeline import load_stages
 from dags._containers import API_SECONDS, container_user, hand_over, network
+from dags._settings import load_settings
 from dags.kubeflow_pipeline import HOME, build
 
 
@@ -55,7 +56,7 @@ def run(home: Path, **arguments: Any) -> None:
         ),
         pipeline_root=str(home / "kubeflow"),
     )
-    build(load_stages(home / "repo" / "dvc.yaml"))(**arguments)
+    build(load_stages(home / "repo" / "dvc.yaml"), load_settings())(**arguments)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from components._frame.exit_codes import BAD_PARAMETERS, OK, TEMPORARY
 from components._frame.pipeline import load_stages
 from dags import _workspace
 from dags._commands import COMMANDS
+from dags._pool import refill_command
 from dags._retention import using_cache
 from dags._settings import load_settings
 from dags._source import ingest_command
@@ -120,12 +122,20 @@ def record(notes: Notes, given: argparse.Namespace) -> None:
         notes.environment(LONGTAIL_DATA_REVISION=_workspace.record(notes.checkout()))
 
 
+def pool(notes: Notes, given: argparse.Namespace) -> None:
+    """Copy the pool of unlabeled texts, and say how to queue some of them."""
+    notes.write("pool.todo")
+    argv = refill_command(replace(SETTINGS, pool=given.pool, queue_size=int(given.size)))
+    if argv:
+        notes.write("queue.todo", shlex.join(argv))
+
+
 def notify(notes: Notes, given: argparse.Namespace) -> None:
     """Say how the night ended, or which step failed."""
-    from dags._notify import Notify, outcome
+    from dags._notify import Notify, outcome, queued
 
     stages = [stage.name for stage in load_stages(SETTINGS.repo / "dvc.yaml")]
-    order = ["workspace", "ingest", "plan", *stages, "record", *COMMANDS]
+    order = ["workspace", "ingest", "plan", *stages, "record", *COMMANDS, "pool", "queue"]
     for name in ("workspace", "plan"):
         notes.write(f"{name}.todo")
     if failed := notes.failure(order):
@@ -135,15 +145,17 @@ def notify(notes: Notes, given: argparse.Namespace) -> None:
     else:
         planned = notes.planned()
         text = outcome(notes.workspace, planned, None)
+        if (notes.read("queue.ended") or "").strip() == str(OK):
+            text += f"\n\n{queued(SETTINGS.queues, notes.checkout().key)}"
         if "record" in planned:
             _workspace.mark_decided(notes.checkout())
     Notify(text).notify({})
 
 
 STEPS: dict[str, Callable[[Notes, argparse.Namespace], None]] = {
-    "workspace": workspace, "plan": plan, "record": record, "notify": notify,
+    "workspace": workspace, "plan": plan, "record": record, "pool": pool, "notify": notify,
 }  # fmt: skip
-OPTIONS = ("source", "update", "force", "revision", "encoder", "approval")
+OPTIONS = ("source", "update", "force", "revision", "encoder", "approval", "pool", "size")
 
 
 def main() -> int:

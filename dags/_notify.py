@@ -140,6 +140,11 @@ def waiting(decision: dict[str, Any], text: str, within: timedelta | None) -> st
     )
 
 
+def queued(queues: Path, night: str) -> str:
+    """The message of a new queue."""
+    return f"longtail: new documents to annotate are in {queues}/{night}."
+
+
 def hours(time: timedelta) -> str:
     """The time for people, such as `12 hours`."""
     return f"{time.total_seconds() / 3600:g} hours"

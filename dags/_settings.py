@@ -22,6 +22,8 @@ class Settings:
     keep_days: int
     keep_nights: int
     keep_versions: int
+    pool: str | None
+    queue_size: int
 
     @property
     def workspaces(self) -> Path:
@@ -32,6 +34,11 @@ class Settings:
     def state(self) -> Path:
         """What outlives a run: the feature cache and, unless a server is set, MLflow's store."""
         return self.home / "state"
+
+    @property
+    def queues(self) -> Path:
+        """What annotators have to do, one folder per night; steps can write there everywhere."""
+        return self.state / "queues"
 
     @property
     def tracking_uri(self) -> str:
@@ -97,4 +104,6 @@ def load_settings() -> Settings:
         keep_days=_count("LONGTAIL_KEEP_DAYS", 14),
         keep_nights=_count("LONGTAIL_KEEP_NIGHTS", 30),
         keep_versions=_count("LONGTAIL_KEEP_VERSIONS", 10),
+        pool=os.environ.get("LONGTAIL_POOL") or None,
+        queue_size=_count("LONGTAIL_QUEUE_SIZE", 200),
     )

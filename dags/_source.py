@@ -60,11 +60,7 @@ def copy_files(source: str, workspace: Path) -> list[str]:
     Raises:
         WorkspaceError: The source does not exist, or its new files mix formats.
     """
-    root = _path(source)
-    if not root.exists():
-        raise WorkspaceError(f"Source {source} does not exist; mount it or fix `source`.")
-    files = [path for path in (sorted(root.iterdir(), key=str) if root.is_dir() else [root])
-             if path.suffix in SUFFIXES and not path.name.startswith(".")]  # fmt: skip
+    files = files_of(source, f"Source {source} does not exist; mount it or fix `source`.")
     incoming = workspace / INCOMING
     shutil.rmtree(incoming, ignore_errors=True)
     incoming.mkdir()
@@ -72,7 +68,7 @@ def copy_files(source: str, workspace: Path) -> list[str]:
     taken: dict[str, str] = json.loads(ledger.read_text("utf-8")) if ledger.exists() else {}
     new = {}
     for path in files:
-        digest = _copy(path, incoming / path.name)
+        digest = copy(path, incoming / path.name)
         if taken.get(path.name) == digest:
             (incoming / path.name).unlink()
         else:
@@ -88,7 +84,24 @@ def copy_files(source: str, workspace: Path) -> list[str]:
     return [f"{INCOMING}/{name}" for name in new]
 
 
-def _copy(path: Path, target: Path) -> str:
+def files_of(address: str, missing: str) -> list[Path]:
+    """The files of known formats there, by name; hidden ones are ignored.
+
+    Args:
+        address: A file, a folder, or an address such as `s3://bucket/new`.
+        missing: What to say if it does not exist.
+
+    Raises:
+        WorkspaceError: It does not exist.
+    """
+    root = _path(address)
+    if not root.exists():
+        raise WorkspaceError(missing)
+    return [path for path in (sorted(root.iterdir(), key=str) if root.is_dir() else [root])
+            if path.suffix in SUFFIXES and not path.name.startswith(".")]  # fmt: skip
+
+
+def copy(path: Path, target: Path) -> str:
     """Copy a file and return the SHA-256 of its content."""
     with path.open("rb") as original, target.open("wb") as copy:
         shutil.copyfileobj(original, copy)

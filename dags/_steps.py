@@ -26,7 +26,7 @@ from dags._settings import Settings
 KILLED = (128 + signal.SIGKILL, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
 PASSWORD = re.compile(r"://[^/@\s:]*:([^/@\s]+)@")
 # The steps that are no stages of dvc.yaml, in all DAGs.
-OTHERS = ("ingest", *COMMANDS, "resolve", "rollback", "registry")
+OTHERS = ("ingest", *COMMANDS, "queue", "resolve", "rollback", "registry")
 
 
 @cache

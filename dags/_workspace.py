@@ -180,6 +180,11 @@ def wants_new_data(workspace: Workspace) -> bool:
     return not any(name >= workspace.key for name in records(workspace.folder))
 
 
+def is_newest(workspace: Workspace) -> bool:
+    """Whether no later date has a record; a backfill's workspace is not the newest."""
+    return all(name <= workspace.key for name in records(workspace.folder))
+
+
 def check_same_table(workspace: Workspace, stages: list[Stage]) -> None:
     """Check that the DAG runs the revision's stages: the same arguments, images, and edges.
 

@@ -18,7 +18,8 @@ from components._frame.pipeline import Stage, load_stages
 from dags import _containers
 from dags._commands import COMMANDS, CORPUS
 from dags._environment import is_secret, passed_on
-from dags._settings import load_settings
+from dags._pool import QUEUE_TIME
+from dags._settings import Settings, load_settings
 
 NAME, HOME = "longtail", "/longtail"
 IMAGES = os.environ.get("LONGTAIL_IMAGES", _containers.IMAGES)
@@ -68,6 +69,11 @@ def record(run: str):
 
 
 @dsl.container_component
+def pool(run: str, address: str, size: int):
+    return _own("pool", run, "--pool", address, "--size", size)
+
+
+@dsl.container_component
 def notify(status: dsl.PipelineTaskFinalStatus, run: str):
     return _own("notify", run)
 
@@ -87,7 +93,7 @@ def settle(task: Any, minutes: float = MINUTES) -> Any:
     return task.set_caching_options(False).set_retry(RETRIES, f"{SECONDS}s", 2.0, "30m")
 
 
-def build(stages: list[Stage]) -> Callable[..., Any]:
+def build(stages: list[Stage], settings: Settings) -> Callable[..., Any]:
     """The pipeline: the night's steps, each after those whose files it reads."""
 
     @dsl.pipeline(name=NAME, description="Nightly retraining, from the stages in dvc.yaml.")
@@ -125,6 +131,12 @@ def build(stages: list[Stage]) -> Callable[..., Any]:
                     task.after(planned, *(tasks[s.name] for s in stages if CORPUS in s.outs))
                 else:
                     last = task.after(last)
+            if settings.pool:
+                copied = settle(
+                    pool(run=run, address=settings.pool, size=settings.queue_size).after(last)
+                )
+                minutes = QUEUE_TIME.total_seconds() / 60
+                settle(step("queue", (), "train")(**ids), minutes).after(copied)
 
     return longtail
 
@@ -138,9 +150,9 @@ def main() -> None:
     parser.add_argument("--experiment", default=NAME)
     parser.add_argument("--source", default="", help="folder on the volume with new files")
     given = parser.parse_args()
-    compiler.Compiler().compile(
-        build(load_stages(load_settings().repo / "dvc.yaml")), str(given.file)
-    )
+    settings = load_settings()
+    pipeline = build(load_stages(settings.repo / "dvc.yaml"), settings)
+    compiler.Compiler().compile(pipeline, str(given.file))
     print(f"{given.file}: compiled.")
     if given.schedule:
         client = Client(host=given.host)

@@ -27,7 +27,8 @@ from dags import _workspace, _xcom
 from dags._assets import CHAMPION, DATA
 from dags._commands import COMMANDS, CORPUS
 from dags._links import AnnotationLink, MlflowRunLink, ReportLink
-from dags._notify import ANSWER_WITHIN, FAILED, Notify, outcome, read, waiting
+from dags._notify import ANSWER_WITHIN, FAILED, Notify, outcome, queued, read, waiting
+from dags._pool import QUEUE_TIME, refill_command
 from dags._process import check_params
 from dags._retention import using_cache
 from dags._runners import operator
@@ -137,8 +138,7 @@ def plan() -> list[str]:
 @task.short_circuit(task_id="newest", ignore_downstream_trigger_rules=False)
 def newest() -> bool:
     """Skip `drift` and `decide` in a backfill, so that it never moves the champion."""
-    checkout = _xcom.pull_workspace(get_current_context()["ti"])
-    return all(name <= checkout.key for name in _workspace.records(checkout.folder))
+    return _workspace.is_newest(_xcom.pull_workspace(get_current_context()["ti"]))
 
 
 @task(task_id="record", trigger_rule=TriggerRule.NONE_FAILED, outlets=[DATA])
@@ -161,6 +161,36 @@ def notify() -> str:
     message = outcome(checkout.folder, planned, ti.xcom_pull(task_ids="approve"))
     Notify(message).notify(context)
     return message
+
+
+@task(task_id="pool", trigger_rule=TriggerRule.NONE_FAILED)
+def pool() -> list[str]:
+    """Copy the pool of unlabeled texts to where every step can read it."""
+    if not _workspace.is_newest(_xcom.pull_workspace(get_current_context()["ti"])):
+        raise AirflowSkipException("A backfill queues nothing.")
+    with airflow_exceptions():
+        argv = refill_command(SETTINGS)
+    if argv is None:
+        raise AirflowSkipException(f"{SETTINGS.pool} holds no texts.")
+    return argv
+
+
+def queue_tasks() -> Any:
+    """The first of the tasks that queue what to annotate next.
+
+    Nothing waits for them, and the last one always succeeds: a failed queue fails no night.
+    """
+    copied = pool()
+    queue = operator(
+        SETTINGS, Step("queue", copied, "train"),
+        execution_timeout=QUEUE_TIME,
+        on_success_callback=[Notify(queued(SETTINGS.queues, _xcom.FIELD % "key"))],
+        doc_md="Queue what to annotate next, for as many documents as annotators have room. "
+        "Skipped means that nothing was to be queued; the log says why.",
+    )  # fmt: skip
+    queue_done = EmptyOperator(task_id="queue_done", trigger_rule=TriggerRule.ALL_DONE)
+    copied >> queue >> queue_done
+    return copied
 
 
 class Approval(ApprovalOperator):
@@ -260,3 +290,5 @@ with DAG(
     recorded >> register >> decide >> approve >> apply >> notified
     decide >> apply
     drift >> drift_done >> notified
+    if SETTINGS.pool:
+        apply >> queue_tasks()

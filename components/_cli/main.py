@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str | None]] = {
     "history": ("components.promote", "history"),
     "drift": ("components.drift", None),
     "queue": ("components._cli.queue", None),
+    "refill": ("components._cli.refill", None),
     "labels": ("components._cli.labels", None),
     "review": ("components._cli.review", None),
     "serve": ("components._cli.serve", None),

@@ -63,6 +63,13 @@ class Documents:
         return Documents([self.ids[row] for row in rows], [self.texts[row] for row in rows])
 
 
+NOTHING = Documents([], [])
+
+
+class NothingLeft(DataError):  # noqa: N818 - no error to who tops up night after night
+    """No document of the pool is worth annotating."""
+
+
 @dataclass(frozen=True)
 class Scored:
     """What the model says: labels, their thresholds, and scores `(n_docs, n_labels)` float32."""
@@ -96,26 +103,42 @@ def read_pool(reading: Reading, kind: str, column: str) -> Documents:
 
 
 def without_known(
-    pool: Documents, corpus: pd.DataFrame, similarity: float, source: str
+    pool: Documents,
+    corpus: pd.DataFrame,
+    similarity: float,
+    source: str,
+    earlier: Documents = NOTHING,
 ) -> Documents:
     """The documents of the pool that are worth annotating; says on stderr how many are not.
 
+    Args:
+        pool: what there is.
+        corpus: the labeled documents.
+        similarity: least Jaccard index of near-copies, 0 to 1.
+        source: name of the pool in messages.
+        earlier: documents that were queued before.
+
     Raises:
-        DataError: none is.
+        NothingLeft: none is.
     """
-    forgotten, n_docs = read_list(CORPUS.parent.parent / LIST), len(pool.ids)
+    forgotten, n_docs = read_forgotten(), len(pool.ids)
     pool = pool.at(np.flatnonzero([digest_of(name) not in forgotten for name in pool.ids]))
     known = corpus["id"].tolist(), corpus["text"].tolist()
-    why = left_out(*known, pool.ids, pool.texts, similarity)
+    why = left_out(*known, pool.ids, pool.texts, similarity, earlier.ids, earlier.texts)
     counts = Counter({FORGOTTEN: n_docs - len(why)}) + Counter(why.tolist())
     told = ", ".join(f"{counts[name]:,} {name}" for name in (FORGOTTEN, *REASONS) if counts[name])
     if not counts[KEPT]:
-        raise DataError(
+        raise NothingLeft(
             f"{source}: all {n_docs:,} documents are left out ({told}); pass other texts."
         )
     if told:
         print(f"queue: of {n_docs:,} documents, left out: {told}.", file=sys.stderr)
     return pool.at(np.flatnonzero(why == KEPT))
+
+
+def read_forgotten() -> set[str]:
+    """The digests of the documents that are to be forgotten."""
+    return read_list(CORPUS.parent.parent / LIST)
 
 
 def task_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -224,6 +247,22 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
     )
 
 
+def choose(
+    docs: Documents, corpus: pd.DataFrame, size: int, params: Params, model: str, words: str
+) -> tuple[list[Queued], list[str]]:
+    """The queue, and the model's labels; says on stderr if it is shorter than `size`."""
+    if len(docs.ids) < size:
+        print(f"queue: {len(docs.ids):,} documents are left, fewer than {size:,}.", file=sys.stderr)
+    name = params.strategy
+    batch_docs = load_params("predict", PredictParams).batch_docs
+    scored = score(docs.texts, model, batch_docs, words)
+    pool = make_pool(docs, scored, corpus, name)
+    rows, at_random = draw(
+        pool, size, strategy=name, random_share=params.random_share, seed=params.seed
+    )
+    return queued(docs, scored, pool, rows, at_random, name), scored.labels
+
+
 @click.command("queue", context_settings=CONTEXT, help=__doc__)
 @click.argument("input", type=Path, metavar="UNLABELED")
 @task_options
@@ -252,24 +291,17 @@ def command(
     """Read the pool, leave out what is known, score the rest, choose, write."""
     tasks_for = checked_target(output, tool, input)
     params = load_params("queue", Params)
-    name = params.strategy if strategy is None else checked_strategy(strategy)
-    batch_docs = load_params("predict", PredictParams).batch_docs
+    if strategy is not None:
+        params = params.model_copy(update={"strategy": checked_strategy(strategy)})
     asked = registry.champion_uri() if model is None else model
     docs = read_pool(Reading(input, encoding, separator), kind_of(input, format), column)
     corpus = read_corpus(CORPUS)
     docs = without_known(docs, corpus, params.near_similarity, str(input))
-    if len(docs.ids) < size:
-        print(f"queue: {len(docs.ids):,} documents are left, fewer than {size:,}.", file=sys.stderr)
-    scored = score(docs.texts, asked, batch_docs, words)
-    pool = make_pool(docs, scored, corpus, name)
-    rows, at_random = draw(
-        pool, size, strategy=name, random_share=params.random_share, seed=params.seed
-    )
-    found = queued(docs, scored, pool, rows, at_random, name)
+    found, labels = choose(docs, corpus, size, params, asked, words)
     if tasks_for is None:
         write_queue(found, output)
     else:
-        beside = write_tasks(found, scored.labels, output, tasks_for, asked)
+        beside = write_tasks(found, labels, output, tasks_for, asked)
         print(f"queue: the labels for {tool} are in {beside}.", file=sys.stderr)
 
 

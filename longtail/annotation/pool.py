@@ -1,4 +1,4 @@
-"""Which documents of a pool need no annotation: those in the corpus, and copies."""
+"""Which documents of a pool need no annotation: labeled ones, queued ones, and copies."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ KEPT = ""
 NO_WORD = "without a word"
 KNOWN = "in the corpus already"
 NEAR_KNOWN = "near-copies of documents in the corpus"
+QUEUED = "in an earlier queue"
+NEAR_QUEUED = "near-copies of documents in an earlier queue"
 COPY = "copies of others in the pool"
 NEAR_COPY = "near-copies of others in the pool"
-REASONS = (NO_WORD, KNOWN, NEAR_KNOWN, COPY, NEAR_COPY)
+REASONS = (NO_WORD, KNOWN, NEAR_KNOWN, QUEUED, NEAR_QUEUED, COPY, NEAR_COPY)
 
 
 def left_out(
@@ -26,6 +28,8 @@ def left_out(
     ids: Sequence[str],
     texts: Sequence[str],
     similarity: float,
+    queued_ids: Sequence[str] = (),
+    queued_texts: Sequence[str] = (),
 ) -> np.ndarray:
     """Why each document of the pool is left out, `KEPT` if it is not.
 
@@ -38,6 +42,8 @@ def left_out(
         ids: of the pool, `(n_docs,)`.
         texts: of the pool.
         similarity: least Jaccard index of near-copies, 0 to 1.
+        queued_ids: of earlier queues, `(n_queued,)`.
+        queued_texts: of the same.
 
     Returns:
         `KEPT` or one of `REASONS`, `(n_docs,)` object.
@@ -45,29 +51,32 @@ def left_out(
     >>> pool = ["new", "a cat", "new", "New."]
     >>> left_out(["a"], ["A cat!"], ["a", "b", "c", "d"], pool, 0.8).tolist()
     ['in the corpus already', 'in the corpus already', '', 'copies of others in the pool']
+    >>> left_out([], [], ["x", "y"], ["one", "Two!"], 0.8, ["q"], ["two"]).tolist()
+    ['', 'in an earlier queue']
     """
     why = np.full(len(ids), KEPT, object)
-    known, keys = text_keys(known_texts), text_keys(texts)
-    seen_ids, seen = set(known_ids), set(known)
+    known, queued, keys = map(text_keys, (known_texts, queued_texts, texts))
+    # The corpus last, so that a document that was queued and then labeled counts as labeled.
+    by_id = dict.fromkeys(queued_ids, QUEUED) | dict.fromkeys(known_ids, KNOWN)
+    by_key = dict.fromkeys(queued, QUEUED) | dict.fromkeys(known, KNOWN)
     own: set[str] = set()
     for row, (name, key) in enumerate(zip(ids, keys, strict=True)):
         if not key:
             why[row] = NO_WORD
-        elif name in seen_ids or key in seen:
-            why[row] = KNOWN
+        elif found := {by_id.get(name), by_key.get(key)} - {None}:
+            why[row] = KNOWN if KNOWN in found else QUEUED
         elif key in own:
             why[row] = COPY
         else:
             own.add(key)
     kept = np.flatnonzero(why == KEPT)
-    cluster = _clusters([*known, *(keys[row] for row in kept)], similarity)
-    taken = np.zeros(cluster.max(initial=-1) + 1, bool)
-    taken[cluster[: len(known)]] = True
-    in_corpus = taken.copy()
-    for copy, mine in zip(kept, cluster[len(known) :], strict=True):
-        if taken[mine]:
-            why[copy] = NEAR_KNOWN if in_corpus[mine] else NEAR_COPY
-        taken[mine] = True
+    cluster = _clusters([*known, *queued, *(keys[row] for row in kept)], similarity)
+    taken = dict.fromkeys(cluster[len(known) : len(known) + len(queued)].tolist(), NEAR_QUEUED)
+    taken |= dict.fromkeys(cluster[: len(known)].tolist(), NEAR_KNOWN)
+    for copy, mine in zip(kept, cluster[len(known) + len(queued) :].tolist(), strict=True):
+        if mine in taken:
+            why[copy] = taken[mine]
+        taken.setdefault(mine, NEAR_COPY)
     return why
 
 

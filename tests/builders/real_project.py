@@ -27,9 +27,7 @@ TIMES = ("seconds", "latency", "ms", "rate")
 
 def make_project(folder: Path, deliveries: tuple[int, ...]) -> Path:
     """A clone of this repository with 300 documents, and `deliveries` of more in `../in<n>/`."""
-    run("git", "clone", "--quiet", str(ROOT), str(folder), cwd=folder.parent)
-    for name in ("data.dvc", "dvc.lock"):
-        (folder / name).unlink(missing_ok=True)
+    clone(folder)
     n_docs = 300 + sum(deliveries)
     in_project(folder, "python", "-m", "components.ingest", "synthetic", "--docs", str(n_docs),
                "--labels", "12", "--seed", "3")  # fmt: skip
@@ -39,8 +37,20 @@ def make_project(folder: Path, deliveries: tuple[int, ...]) -> Path:
         source = folder.parent / f"in{i}"
         source.mkdir()
         new[["id", "text", "labels"]].to_json(source / f"{i}.jsonl", orient="records", lines=True)
+    return commit(folder, corpus, small_params(folder))
+
+
+def clone(folder: Path) -> None:
+    """A clone of this repository, as committed, without its data."""
+    run("git", "clone", "--quiet", str(ROOT), str(folder), cwd=folder.parent)
+    for name in ("data.dvc", "dvc.lock"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def commit(folder: Path, corpus: pd.DataFrame, params: dict) -> Path:
+    """Give a clone its corpus and parameters, and commit them."""
     write_corpus(corpus, folder / "data" / "corpus.parquet")
-    (folder / "params.yaml").write_text(yaml.safe_dump(small_params(folder), sort_keys=False))
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     in_project(folder, "python", "-m", "dvc", "add", "--quiet", "data")
     run("git", "add", "--all", cwd=folder)
     run("git", "commit", "--quiet", "-m", "A small corpus", cwd=folder)

@@ -65,10 +65,10 @@ print(json.dumps({"tasks": tasks, "serial": serial, "modules": tops, "seconds": 
 """
 
 
-def parsed(runner: str) -> list[dict[str, Any]]:
-    env = environment(LONGTAIL_RUNNER=runner)
+def parsed(runner: str, dags: tuple[str, ...] = DAGS, **settings: str) -> list[dict[str, Any]]:
+    env = environment(LONGTAIL_RUNNER=runner, **settings)
     done = subprocess.run(
-        [sys.executable, "-c", PARSE, runner, *DAGS],
+        [sys.executable, "-c", PARSE, runner, *dags],
         env=env,
         cwd=ROOT,
         capture_output=True,
@@ -92,6 +92,22 @@ def test_tasks_are_the_golden_ones(dag: str, runner: str, all_parsed: Any) -> No
     if "UPDATE_GOLDEN" in os.environ:
         golden.write_text(text, encoding="utf-8")
     assert text == golden.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_pool_adds_the_queue_after_the_decision_and_changes_nothing_else(runner: str) -> None:
+    [found] = parsed(runner, DAGS[:1], LONGTAIL_POOL="/texts", LONGTAIL_HOME="/nights")
+    tasks = {task["id"]: task for task in found["tasks"]}
+    pool, queue, done = (tasks.pop(name) for name in ("pool", "queue", "queue_done"))
+    golden = json.loads((GOLDEN / f"nightly_retraining.{runner}.json").read_text("utf-8"))
+    assert tasks == {task["id"]: task for task in golden}
+    assert [task["upstream"] for task in (pool, queue, done)] == [["apply"], ["pool"], ["queue"]]
+    # Refused models, too, leave room for a queue; whatever becomes of it, the last one succeeds.
+    assert [task["trigger_rule"] for task in (pool, queue, done)] == [
+        "TriggerRule.NONE_FAILED", "TriggerRule.ALL_SUCCESS", "TriggerRule.ALL_DONE",
+    ]  # fmt: skip
+    assert queue["image"] == tasks["apply"]["image"]
+    assert not HEAVY.intersection(found["modules"])
 
 
 @pytest.mark.parametrize("dag", DAGS)
