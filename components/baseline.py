@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 from joblib import cpu_count  # what a container allows
 from pydantic import Field
 
@@ -13,9 +12,11 @@ from components._formats.assignment import Part, read_parts
 from components._formats.learned import learned
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
+from components._formats.scores_params import Params as ScoresParams
 from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._frame.progress import progress
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.models.linear import fit_svm
 
 
@@ -34,23 +35,26 @@ def run(
     val_scores: Output,
     test_scores: Output,
     params: Params,
+    scores: ScoresParams,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     docs, plan = found = learned(parts)
     with progress("SVM", "classifiers") as show:
-        fitted, scores, tried = fit_svm(
+        fitted, held_out, tried = fit_svm(
             docs.texts,
             docs.targets,
             plan,
             costs=params.costs,
             max_terms=params.max_terms,
+            keep=scores.keep,
             n_jobs=cpu_count(),
             progress=show,
         )
     write_linear(model, labels, fitted)
     test = parts["test"]
-    _write(val_scores, labels, found.scored, scores)
-    _write(test_scores, labels, test, fitted.scores(test.texts))
+    _write(val_scores, labels, found.scored, held_out)
+    on_test = scores.keep.scored(lambda rows: fitted.scores(test.texts[rows]), test.targets)
+    _write(test_scores, labels, test, on_test)
     best = max(tried, key=lambda row: row["mean_f1"])
     return (
         f"C = {best['C']:g} ({len(tried)} tried), {len(fitted.terms):,} terms, held-out micro/"
@@ -58,7 +62,7 @@ def run(
     )
 
 
-def _write(path: Path, labels: list[str], part: Part, scores: np.ndarray) -> None:
+def _write(path: Path, labels: list[str], part: Part, scores: ScoreMatrix) -> None:
     write_scores(path, Scores(part.ids, labels, scores, part.targets))
 
 
