@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from components._formats.assignment import read_assignment
 from components._formats.comparison import COMPARED, losses, without_label_names
 from components._formats.json_file import read_json, write_json

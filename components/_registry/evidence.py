@@ -137,9 +137,8 @@ def make_sample(size: int) -> Sample:
     mixed = _blended(*sides).scores
     assert isinstance(mixed, np.ndarray)
     tolerance = max(TOLERANCE, float(np.finfo(mixed.dtype).eps))
-    return Sample(
-        texts, model.labels, [list(map(_or_none, row)) for row in mixed.tolist()], tolerance
-    )
+    scores = [list(map(_or_none, row)) for row in mixed.tolist()]
+    return Sample(texts, model.labels, scores, tolerance)
 
 
 def _known(scores: ScoreMatrix, rows: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ cell only a bound is known: the lower of the highest score dropped of its docume
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -129,7 +129,7 @@ class SparseScores:
 ScoreMatrix: TypeAlias = Floats | SparseScores
 
 
-def stacked(parts: list[ScoreMatrix]) -> ScoreMatrix:
+def stacked(parts: Sequence[ScoreMatrix]) -> ScoreMatrix:
     """The documents of all parts, one after another; all parts are dense, or none."""
     sparse = [part for part in parts if isinstance(part, SparseScores)]
     if not sparse:

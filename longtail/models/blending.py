@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,6 +17,10 @@ from longtail.evaluation.sparse_scores import NOTHING, Floats, ScoreMatrix, Spar
 WEIGHTS = tuple(np.linspace(0, 0.9, 19).round(2).tolist())
 
 
+@overload
+def blend(model: np.ndarray, baseline: np.ndarray, weight: float) -> np.ndarray: ...
+@overload
+def blend(model: ScoreMatrix, baseline: ScoreMatrix, weight: float) -> ScoreMatrix: ...
 def blend(model: ScoreMatrix, baseline: ScoreMatrix, weight: float) -> ScoreMatrix:
     """Mix two matrices of scores: σ((1 − weight) · logit(model) + weight · logit(baseline)).
 
