@@ -163,7 +163,7 @@ def fit_network(
     """Scores of the documents held out and of test, by the heads of one loss."""
     losses = make_losses([loss], data.mu, how)
     own = fit_heads(features, found, losses, how, names, loss)[loss]
-    return own.scores, predict(own.head, features.test)
+    return own.scores, predict(own.head, features.test.features)
 
 
 def save(path: Path, data: Data, fitted: Fitted, found: Learned) -> None:

@@ -22,12 +22,15 @@ from components._formats.curve_file import CurvePoint, write_curve
 from components._formats.learned import Learned, learned, rows_of
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
+from components._formats.scores_params import Params as ScoresParams
 from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._frame.progress import progress
 from longtail import thresholds
 from longtail.errors import DataError
+from longtail.evaluation.keeping import Keep
 from longtail.evaluation.metrics import apply_thresholds
+from longtail.evaluation.sparse_scores import ScoreMatrix, taken
 from longtail.models.linear import fit_svm
 from longtail.splitting.nested import nested
 from longtail.splitting.rounds import Plan
@@ -57,6 +60,7 @@ def run(
     choice: Output,
     curve: Output,
     params: Params,
+    scores: ScoresParams,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     docs, plan = found = learned(parts)
@@ -65,27 +69,30 @@ def run(
     basis = basis_of(len(docs.ids), labels, settings)
     kept = last.kept("baseline", basis, params.costs, params.keep_choice)
     with progress("SVM", "classifiers") as show:
-        fitted, scores, tried = fit_svm(
+        fitted, held_out, tried = fit_svm(
             docs.texts,
             docs.targets,
             plan,
             costs=[float(kept.chosen)] if kept else params.costs,
             max_terms=params.max_terms,
+            keep=scores.keep,
             n_jobs=cpu_count(),
             progress=show,
         )
     write_linear(model, labels, fitted)
     test = parts["test"]
-    _write(val_scores, labels, found.scored, scores)
-    _write(test_scores, labels, test, fitted.scores(test.texts))
+    _write(val_scores, labels, found.scored, held_out)
+    on_test = scores.keep.scored(lambda rows: fitted.scores(test.texts[rows]), test.targets)
+    _write(test_scores, labels, test, on_test)
     best = max(tried, key=lambda row: row["mean_f1"])
     scores_of = {f"{row['C']:g}": row["mean_f1"] for row in tried}
     anew = ChoiceRecord(chosen=best["C"], since=last.night, scores=scores_of, basis=basis)
     write_choice(kept or anew, choice)
     how = f"kept since {kept.since}" if kept else f"{len(tried)} tried"
-    held_out = rows_of(docs, plan.rounds[0][1])
-    points = _points(found, _dates(corpus, docs), scores, best["C"], params)
-    write_curve(curve, held_out.ids, labels, points)
+    points = []
+    if params.learning_curve:
+        points = _points(found, _dates(corpus, docs), held_out, best["C"], params, scores.keep)
+    write_curve(curve, rows_of(docs, plan.rounds[0][1]).ids, labels, points)
     return (
         f"C = {best['C']:g} ({how}), {len(fitted.terms):,} terms, held-out micro/"
         f"macro F1 {100 * best['micro_f1']:.1f}/{100 * best['macro_f1']:.1f}"
@@ -101,11 +108,9 @@ def _dates(corpus: Path, docs: Part) -> np.ndarray:
 
 
 def _points(
-    found: Learned, dates: np.ndarray, scores: np.ndarray, cost: float, params: Params
+    found: Learned, dates: np.ndarray, scores: ScoreMatrix, cost: float, params: Params, keep: Keep
 ) -> list[CurvePoint]:
     """The learning curve: the first round of the plan with fewer documents, then as it was."""
-    if not params.learning_curve:
-        return []
     docs, plan = found
     rows, scored = plan.rounds[0]
     subsets = [rows[subset] for subset in nested(dates[rows], SEED)]
@@ -116,13 +121,13 @@ def _points(
             try:
                 _, own, _ = fit_svm(
                     docs.texts, docs.targets, plan_of_subset,
-                    costs=[cost], max_terms=params.max_terms, n_jobs=cpu_count(),
+                    costs=[cost], max_terms=params.max_terms, keep=keep, n_jobs=cpu_count(),
                 )  # fmt: skip
             except DataError:  # so few documents that no two share a word
                 continue
             points.append((subset, own))
             show(k, len(subsets))
-    points.append((rows, scores[np.searchsorted(plan.scored, scored)]))
+    points.append((rows, taken(scores, np.searchsorted(plan.scored, scored))))
     truth = docs.targets[scored]
     return [
         CurvePoint(
@@ -136,7 +141,7 @@ def _newest(dates: np.ndarray) -> np.datetime64:
     return max(dates[~np.isnat(dates)], default=np.datetime64("NaT", "us"))
 
 
-def _write(path: Path, labels: list[str], part: Part, scores: np.ndarray) -> None:
+def _write(path: Path, labels: list[str], part: Part, scores: ScoreMatrix) -> None:
     write_scores(path, Scores(part.ids, labels, scores, part.targets))
 
 

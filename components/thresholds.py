@@ -12,17 +12,18 @@ import numpy as np
 from components._formats.assignment import read_assignment
 from components._formats.comparison import COMPARED, losses, without_label_names
 from components._formats.json_file import read_json, write_json
-from components._formats.scores import Scores, read_scores, scores_of
+from components._formats.scores import Scores, read_scores, said_dropped, scores_of
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._thresholds_params import Params
 from longtail.errors import DataError
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.models.blending import blend
 from longtail.models.served import Rule, Tuned, tune_served
 from longtail.thresholds import curve
 
 UNTUNED = 0.5
-Models = dict[str, tuple[np.ndarray, Rule]]  # val scores, and how they become labels
+Models = dict[str, tuple[ScoreMatrix, Rule]]  # val scores, and how they become labels
 
 
 def run(
@@ -60,15 +61,17 @@ def run(
         "without": without,
     }
     write_json(result, thresholds)
-    points = {
-        name: curve(blend(scores, baseline, tuned[name].blend_weight), model.targets)
-        for name, (scores, _) in compared.items()
-    }
+    own, points, dropped = tuned["model"], {}, ""
+    for name, (scores, _) in compared.items():
+        mixed = blend(scores, baseline, tuned[name].blend_weight)
+        points[name] = curve(mixed, model.targets)
+        if name == "model":
+            dropped = said_dropped(mixed, own.thresholds)
     _write_curves(curves, points)
-    own = tuned["model"]
     return (
         f"{params.objective}, {len(tuned)} models; SVM weight {own.blend_weight:g}, held-out "
         f"micro/macro F1 {100 * own.val['micro_f1']:.1f}/{100 * own.val['macro_f1']:.1f}"
+        f"{dropped}"
     )
 
 

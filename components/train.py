@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 
@@ -21,6 +20,7 @@ from components._formats.comparison import WITHOUT_LABEL_NAMES
 from components._formats.json_file import read_json, write_json
 from components._formats.learned import Learned, learned
 from components._formats.scores import Scores, scores_of, write_scores
+from components._formats.scores_params import Params as ScoresParams
 from components._frame.component import Input, Output, main
 from components._frame.files import written
 from components._thresholds_params import Params as ThresholdsParams
@@ -36,6 +36,7 @@ from components._train.heads import (
     train_heads,
 )
 from components._train.params import Params
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.models import classifier
 from longtail.models.ranks import rank
 
@@ -56,6 +57,7 @@ def run(
     summary: Output,
     params: Params,
     thresholds: ThresholdsParams,
+    scores: ScoresParams,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     profile = _profile(params)
@@ -69,7 +71,7 @@ def run(
     kept = last.kept("train", basis, params.candidates, params.keep_choice)
     losses = make_losses([str(kept.chosen)] if kept else params.candidates, mu, params)
     baseline = scores_of(baseline_val_scores, scored.ids, labels)
-    judge = Choice(baseline, scored.targets, thresholds.rule, params)
+    judge = Choice(baseline, scored.targets, thresholds.rule, params, scores.keep)
 
     start = pretrained(labels, params)
     features = all_features(start, parts, found, params)
@@ -80,7 +82,7 @@ def run(
     elif params.head.label_names and not kept:  # what is only compared is as old as the choice
         loss = judge.of(trained.served)
         compared[WITHOUT_LABEL_NAMES] = scores_without_label_names(
-            loss, losses, features, found, params
+            loss, losses, features, found, params, scores.keep
         )
     chosen = judge.of(trained.served)
     if rank():
@@ -162,12 +164,12 @@ def _circumstances(params: Params) -> dict[str, Any]:
     }
 
 
-def _write_scores(path: Path, labels: list[str], part: Part, scores: np.ndarray) -> None:
+def _write_scores(path: Path, labels: list[str], part: Part, scores: ScoreMatrix) -> None:
     write_scores(path, Scores(part.ids, labels, scores, part.targets))
 
 
 def _write_comparison(
-    path: Path, labels: list[str], parts: dict[str, Part], scores: dict[str, dict[str, np.ndarray]]
+    path: Path, labels: list[str], parts: dict[str, Part], scores: dict[str, dict[str, ScoreMatrix]]
 ) -> None:
     """Write a folder of scores per model, including the chosen one: it may be blended later."""
     with written(path) as folder:

@@ -21,10 +21,11 @@ from longtail.evaluation.score_blocks import (
     Floats,
     binary_csr,
     check_scores,
-    column_blocks,
     label_cuts,
+    label_scores,
     pooled_cuts,
 )
+from longtail.evaluation.sparse_scores import NOTHING, ScoreMatrix, SparseScores
 
 # This many positives, with scores spread like those of all labels' positives, are added to a
 # label's own evidence.
@@ -33,7 +34,7 @@ PRIOR_POINTS = 200
 
 
 def tune(
-    scores: Floats,
+    scores: ScoreMatrix,
     targets: Binary,
     *,
     objective: str = "global",
@@ -43,7 +44,8 @@ def tune(
     """Choose one threshold per label.
 
     Args:
-        scores: float `(n_docs, n_labels)`, finite; float16 memory maps on disk are read in blocks.
+        scores: float `(n_docs, n_labels)`, finite; memory maps on disk are read in blocks. Where
+            scores were dropped, no tuned threshold is below them.
         targets: 0/1 `(n_docs, n_labels)`, array or scipy sparse matrix.
         objective: a name in `OBJECTIVES`.
             `global` - the exact micro-F1 optimum, one value for all labels;
@@ -71,7 +73,7 @@ def tune(
     return OBJECTIVES[objective](scores, truth, value=value, min_support=min_support)
 
 
-def curve(scores: Floats, targets: Binary, *, max_points: int = 200) -> dict[str, Floats]:
+def curve(scores: ScoreMatrix, targets: Binary, *, max_points: int = 200) -> dict[str, Floats]:
     """Micro precision, recall and F1 at every threshold.
 
     Args:
@@ -112,19 +114,21 @@ def _thin(cuts: Cuts, n_pos: int, max_points: int) -> Cuts:
     return Cuts(cuts.threshold[kept], cuts.tp[kept], cuts.n_pred[kept])
 
 
-def _global(scores: Floats, targets: sp.csr_matrix, **_: object) -> Floats:
+def _global(scores: ScoreMatrix, targets: sp.csr_matrix, **_: object) -> Floats:
     n_labels = scores.shape[1]
     cuts = pooled_cuts(scores, targets)
     return np.full(n_labels, cuts.threshold[_last_best(_f1(cuts.tp, cuts.n_pred, targets.nnz))])
 
 
-def _fixed(scores: Floats, targets: sp.csr_matrix, *, value: float, **_: object) -> Floats:
+def _fixed(scores: ScoreMatrix, targets: sp.csr_matrix, *, value: float, **_: object) -> Floats:
     if not np.isfinite(value):
         raise ParameterError(f"value must be a finite threshold, got {value}.")
     return np.full(scores.shape[1], float(value))
 
 
-def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_: object) -> Floats:
+def _per_label(
+    scores: ScoreMatrix, targets: sp.csr_matrix, *, min_support: int, **_: object
+) -> Floats:
     """Go from frequent to rare labels; each maximizes running micro-F1 + running macro-F1.
 
     Running micro-F1 is that of the labels done so far; running macro-F1 is the sum of their F1
@@ -166,25 +170,22 @@ def _per_label(scores: Floats, targets: sp.csr_matrix, *, min_support: int, **_:
 
 
 def _own_cuts(
-    scores: Floats,
+    scores: ScoreMatrix,
     targets: sp.csr_matrix,
     labels: npt.NDArray[np.intp],
     shared: Floats,
 ) -> dict[int, Cuts]:
     """Per label: the counts at its own best cuts and at the `shared` thresholds."""
-    by_label = targets.tocsc()
+    limits = scores.label_limits if isinstance(scores, SparseScores) else None
     found = {}
-    for columns, block in column_blocks(scores, labels):
-        for label, row in zip(columns, block, strict=True):
-            holders = by_label.indices[by_label.indptr[label] : by_label.indptr[label + 1]]
-            positives, values = np.sort(row[holders]), np.sort(row)
-            own = label_cuts(values, positives, scores.dtype)
-            at = np.union1d(own.threshold, shared)
-            found[int(label)] = Cuts(
-                at,
-                len(positives) - np.searchsorted(positives, at),
-                len(values) - np.searchsorted(values, at),
-            )
+    for label, values, positives in label_scores(scores, targets, labels):
+        limit = NOTHING if limits is None else float(limits[label])
+        at = np.union1d(label_cuts(values, positives, scores.dtype, limit).threshold, shared)
+        found[label] = Cuts(
+            at,
+            len(positives) - np.searchsorted(positives, at),
+            len(values) - np.searchsorted(values, at),
+        )
     return found
 
 

@@ -19,6 +19,7 @@ SECTIONS = {
     "frequencies": "components.frequencies",
     "baseline": "components.baseline",
     "train": "components._train.params",
+    "scores": "components._formats.scores_params",
     "thresholds": "components._thresholds_params",
     "report": "components.report",
     "register": "components.register",

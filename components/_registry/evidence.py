@@ -24,6 +24,7 @@ from components._frame.forgotten import digest_of
 from components._registry.client import mlflow  # after the settings that it reads on import
 from components._registry.smoke import TOLERANCE, Sample
 from longtail.errors import DataError
+from longtail.evaluation.sparse_scores import ScoreMatrix, SparseScores, taken
 from longtail.models.blending import blend
 
 CORPUS = Path("artifacts/validate/corpus.parquet")
@@ -48,23 +49,26 @@ class IncomparableError(Exception):
 
 def test_scores() -> tuple[Scores, Scores]:
     """Test scores of the registered model (blended as it is served) and of the baseline."""
-    return _scores(TEST_SCORES, BASELINE_TEST_SCORES)
+    model, baseline = _pair(TEST_SCORES, BASELINE_TEST_SCORES)
+    return _blended(model, baseline), baseline
 
 
 def val_scores() -> Scores:
     """Scores of the held-out documents by the registered model, blended as it is served."""
-    return _scores(VAL_SCORES, BASELINE_VAL_SCORES)[0]
+    return _blended(*_pair(VAL_SCORES, BASELINE_VAL_SCORES))
 
 
-def _scores(own: Path, other: Path) -> tuple[Scores, Scores]:
+def _pair(own: Path, other: Path) -> tuple[Scores, Scores]:
     for path in (own, other):
         if not path.exists():
             raise DataError(f"{path} does not exist; run `dvc repro` first.")
     model = read_scores(own)
-    baseline = replace(model, scores=scores_of(other, model.ids, model.labels))
+    return model, replace(model, scores=scores_of(other, model.ids, model.labels))
+
+
+def _blended(model: Scores, baseline: Scores) -> Scores:
     weight = read_json(THRESHOLDS)["models"]["model"]["blend_weight"]
-    mixed = blend(model.scores, baseline.scores, weight)
-    return replace(model, scores=mixed), baseline
+    return replace(model, scores=blend(model.scores, baseline.scores, weight))
 
 
 def hashed(identifier: str) -> str:
@@ -124,14 +128,27 @@ def _text(run_id: str, file: str) -> str:
     return str(mlflow.artifacts.load_text(f"{folder}/{file}"))
 
 
-def make_sample(scores: Scores, size: int) -> Sample:
+def make_sample(size: int) -> Sample:
     """Choose `size` test documents by their hashed ids, with the scores of the pipeline."""
-    rows = sorted(range(len(scores.ids)), key=lambda row: hashed(scores.ids[row]))[:size]
-    texts = texts_of([scores.ids[row] for row in rows])
-    found = np.asarray(scores.scores[sorted(rows)], dtype=np.float64)
-    order = {row: i for i, row in enumerate(sorted(rows))}
-    tolerance = max(TOLERANCE, float(np.finfo(scores.scores.dtype).eps))
-    return Sample(texts, scores.labels, [found[order[row]].tolist() for row in rows], tolerance)
+    model, baseline = _pair(TEST_SCORES, BASELINE_TEST_SCORES)
+    rows = np.array(sorted(range(len(model.ids)), key=lambda row: hashed(model.ids[row]))[:size])
+    texts = texts_of([model.ids[row] for row in rows])
+    sides = [replace(side, scores=_known(side.scores, rows)) for side in (model, baseline)]
+    mixed = _blended(*sides).scores
+    assert isinstance(mixed, np.ndarray)
+    tolerance = max(TOLERANCE, float(np.finfo(mixed.dtype).eps))
+    scores = [list(map(_or_none, row)) for row in mixed.tolist()]
+    return Sample(texts, model.labels, scores, tolerance)
+
+
+def _known(scores: ScoreMatrix, rows: np.ndarray) -> np.ndarray:
+    """Scores of some documents `(n_rows, n_labels)`, NaN where they were dropped."""
+    some = taken(scores, rows)
+    return some.dense(np.nan) if isinstance(some, SparseScores) else some
+
+
+def _or_none(score: float) -> float | None:
+    return None if np.isnan(score) else score
 
 
 def texts_of(ids: Iterable[str]) -> list[str]:

@@ -27,6 +27,7 @@ from longtail.evaluation.estimated_f1 import (
     expected_counts,
 )
 from longtail.evaluation.metrics import apply_thresholds, compute
+from longtail.evaluation.sparse_scores import top_scores
 from longtail.splitting.atoms import Copies, atoms
 from longtail.validation.duplicates import duplicate_groups, text_keys
 
@@ -63,7 +64,7 @@ def write(test: Scores, val: Scores) -> None:
     calibration = calibrate(val.scores, val.targets)
     rows = read_corpus(evidence.CORPUS).set_index("id").loc[test.ids]
     found = {
-        "top_scores": test.scores.max(axis=1).astype(float).tolist(),
+        "top_scores": top_scores(test.scores).astype(float).tolist(),
         "n_predicted": np.diff(predicted.indptr).tolist(),
         "units": units_of(rows).tolist(),
         "micro_f1": compute("micro_f1", predicted, test.targets),

@@ -26,6 +26,8 @@ from mlflow.types.schema import Array
 
 from components._formats.json_file import read_json
 from components._formats.model import load_model
+from components._formats.scores_params import Params as ScoresParams
+from components._frame.params import load_params
 from components._frame.pipeline import load_stages
 from components._frame.usage import read_usage
 from components._registry import client as registry
@@ -86,14 +88,16 @@ def log_run(params: registry.RegisterParams, key: str, artifacts: dict[str, Path
         mlflow.log_text(evidence.hashed_lines(assignment["id"]), evidence.KNOWN_FILE)
         _log_results(run.info.run_id)
         _log_dataset(tags["data_md5"])
-        sample = evidence.make_sample(scores, params.sample)
+        sample = evidence.make_sample(params.sample)
         with _served_files(artifacts, params.runtime) as files:
             if params.runtime != "pytorch":
                 model = _loaded(files)
                 sample = _checked(model, sample, params.runtime)
             if params.runtime == "onnx_int8":
                 texts = evidence.texts_of(scores.ids)
-                scores = replace(scores, scores=model.scores(texts))
+                keep = load_params("scores", ScoresParams).keep
+                own = keep.scored(lambda rows: model.scores(texts[rows]), scores.targets)
+                scores = replace(scores, scores=own)
             evidence.write_sample(sample)
             reference.write(scores, evidence.val_scores())
             mlflow.set_tag(registry.FILES, _log_model(files, params.runtime))
@@ -134,7 +138,8 @@ def _checked(model: LongtailModel, sample: Sample, runtime: str) -> Sample:
     What int8 loses in F1 is judged by `promote`, on the whole test set.
     """
     scores = model.scores(sample.texts)
-    worst = float(np.abs(scores - np.array(sample.scores)).max())
+    known = np.array(sample.scores, dtype=np.float64)  # NaN where a score was dropped
+    worst = float(np.nanmax(np.abs(scores - known), initial=0.0))
     mlflow.log_metric("runtime_difference", worst)
     if runtime == "onnx_int8":
         return replace(sample, scores=scores.tolist(), tolerance=INT8_TOLERANCE)

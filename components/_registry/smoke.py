@@ -22,13 +22,13 @@ class Sample:
     Attributes:
         texts: of the documents.
         labels: the columns of `scores`.
-        scores: `(n_docs, n_labels)`, as the pipeline computed them.
+        scores: `(n_docs, n_labels)`, as the pipeline computed them; None where they were dropped.
         tolerance: largest difference between a served score and the one in `scores`.
     """
 
     texts: list[str]
     labels: list[str]
-    scores: list[list[float]]
+    scores: list[list[float | None]]
     tolerance: float = TOLERANCE
 
 
@@ -106,7 +106,8 @@ def _agreement(model: Served, sample: Sample) -> list[str]:
         if len(found) != len(expected):
             return [f"the sample: {len(found)} labels, expected {len(expected)}."]
         pairs = zip(sample.labels, expected, strict=True)
-        worst = max(worst, *(abs(found[label] - score) for label, score in pairs))
+        gaps = [abs(found[label] - score) for label, score in pairs if score is not None]
+        worst = max([worst, *gaps])
     if worst <= sample.tolerance:
         return []
     return [f"scores differ from those of the pipeline by up to {worst:.2g}."]

@@ -14,7 +14,8 @@ import numpy as np
 from components._formats import comparison as comparisons
 from components._formats.scores import Scores, read_scores
 from longtail.errors import DataError
-from longtail.evaluation.score_blocks import row_blocks
+from longtail.evaluation.score_blocks import block_height, parts_of, release
+from longtail.evaluation.sparse_scores import ScoreMatrix, SparseScores, stacked
 from longtail.models.blending import blend
 from longtail.report.evidence import Lacking, Scored
 
@@ -130,16 +131,21 @@ class _Served:
         title = source.title + (f" + {SVM}" if weight else "") + source.note
         return title, weight, np.asarray(entry["thresholds"], dtype=np.float64)
 
-    def _blocks(self, name: str, weight: float) -> Iterator[tuple[slice, np.ndarray]]:
-        baseline = self.sources["baseline"].scores.scores
-        for start, block in row_blocks(self.sources[name].scores.scores):
-            rows = slice(start, start + len(block))
-            yield rows, blend(block, np.asarray(baseline[rows]), weight)
+    def _blocks(self, name: str, weight: float) -> Iterator[tuple[slice, ScoreMatrix]]:
+        own, other = (self.sources[side].scores.scores for side in (name, "baseline"))
+        height = block_height(own.shape[1])
+        pairs = zip(parts_of(own, height), parts_of(other, height), strict=True)
+        for (start, part), (_, baseline) in pairs:
+            yield slice(start, start + part.shape[0]), blend(part, baseline, weight)
+            release(own)
+            release(other)
 
-    def _blended(self, name: str, weight: float) -> np.ndarray:
+    def _blended(self, name: str, weight: float) -> ScoreMatrix:
         scores = self.sources[name].scores.scores
         if not weight:
             return scores
+        if isinstance(scores, SparseScores):
+            return stacked([block for _, block in self._blocks(name, weight)])
         if 4 * scores.size <= SMALL:
             return blend(scores, self.sources["baseline"].scores.scores, weight)
         path = self.folder / f"{name}.npy"

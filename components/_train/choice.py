@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import scipy.sparse as sp
 
 from components._train.params import Params
+from longtail.evaluation.keeping import EVERYTHING, Keep
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.models.ranks import of_first
 from longtail.models.served import Rule, Tuned, tune_served
 
@@ -21,14 +22,16 @@ class Choice:
         targets: 0/1 CSR `(n_docs, n_labels)`.
         rule: how scores become labels.
         params: of `train`; names the loss or the objective that decides on it.
+        keep: what is kept of the scores.
     """
 
-    baseline: np.ndarray
+    baseline: ScoreMatrix
     targets: sp.csr_matrix
     rule: Rule
     params: Params
+    keep: Keep = EVERYTHING
 
-    def served(self, scores: np.ndarray) -> Tuned:
+    def served(self, scores: ScoreMatrix) -> Tuned:
         """What would be served of a model with these scores."""
         # Of rank 0, so that all ranks choose the same.
         return of_first(

@@ -12,12 +12,15 @@ from torch import nn
 
 from components._formats.assignment import Part
 from components._formats.comparison import COMPARED
+from components._formats.learned import rows_of
 from components._frame.progress import progress
 from components._frame.scratch import scratch
 from components._train.choice import Choice
 from components._train.features import cores
 from components._train.heads import Rows, Trained, with_head
 from components._train.params import Params
+from longtail.evaluation.keeping import Keep
+from longtail.evaluation.sparse_scores import ScoreMatrix, stacked
 from longtail.frequency import class_frequencies
 from longtail.models.classifier import Classifier
 from longtail.models.encoder import encoder_digest
@@ -50,7 +53,7 @@ def finetune_best(
     for name in names:
         loss = losses[name](class_frequencies(train), train.shape[0])
         tuned, epochs = finetune(heads.models[name], name, loss, parts, params)
-        scores = {part: _scores(tuned, parts[part].texts) for part in SCORED}
+        scores = {part: _scores(tuned, parts[part], choice.keep) for part in SCORED}
         served = choice.served(scores["val"])
         if choice.value(served) > choice.value(heads.served[name]):
             found.models[name], found.scores[name], found.served[name] = tuned, scores, served
@@ -97,15 +100,19 @@ def finetune(
     return model, [{"loss": name, "profile": "finetune", **row} for row in rows]
 
 
-def _scores(model: Classifier, texts: list[str]) -> np.ndarray:
-    """The scores `(n_docs, n_labels)` of texts, which the ranks share."""
-    rows = np.array_split(np.arange(len(texts)), n_ranks())
-    blocks = [[texts[row] for row in some] for some in rows]
+def _scores(model: Classifier, part: Part, keep: Keep) -> ScoreMatrix:
+    """What is kept of the scores of a part's documents, which the ranks share."""
+    blocks = np.array_split(np.arange(len(part.texts)), n_ranks())
 
-    def scored(mine: Sequence[list[str]]) -> list[np.ndarray]:
-        return [model.scores(block, n_jobs=cores()) for block in mine]
+    def scored(mine: Sequence[np.ndarray]) -> list[ScoreMatrix]:
+        return [of(rows_of(part, rows)) for rows in mine]
 
-    return np.concatenate(shared(scored, blocks))
+    def of(some: Part) -> ScoreMatrix:
+        return keep.scored(
+            lambda rows: model.scores(some.texts[rows], n_jobs=cores()), some.targets
+        )
+
+    return stacked(shared(scored, blocks))
 
 
 def _arrays(part: Part) -> Iterator[np.ndarray]:

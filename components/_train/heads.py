@@ -17,6 +17,8 @@ from components._frame.progress import progress
 from components._train.choice import Choice
 from components._train.features import cores, device, features_of
 from components._train.params import Params
+from longtail.evaluation.keeping import EVERYTHING, Keep
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.losses import loss_options, make_loss
 from longtail.models.classifier import Classifier, Head
 from longtail.models.features import name_features
@@ -27,12 +29,12 @@ from longtail.models.heads import (
     HeadTraining,
     MakeLoss,
     cross_fit,
-    predict,
+    kept_scores,
 )
 from longtail.models.served import Tuned
 
 Rows = list[dict[str, Any]]
-Scores = dict[str, np.ndarray]
+Scores = dict[str, ScoreMatrix]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Features:
     """What heads learn from and are tested on: features, targets, and those of the label names."""
 
     learned: Examples
-    test: np.ndarray
+    test: Examples
     names: np.ndarray
 
 
@@ -80,7 +82,11 @@ def all_features(
     learned = features_of(start, found.docs.texts, params, fast=fast)
     # As served, so that what is judged is what is served.
     test = features_of(start, parts["test"].texts, params, fast=False)
-    return Features(Examples(learned, found.docs.targets), test, name_features(start))
+    return Features(
+        Examples(learned, found.docs.targets),
+        Examples(test, parts["test"].targets),
+        name_features(start),
+    )
 
 
 def make_losses(names: Sequence[str], mu: float, params: Params) -> dict[str, MakeLoss]:
@@ -103,9 +109,9 @@ def train_heads(
     choice: Choice,
 ) -> Trained:
     """Train one model per loss, all with the frozen encoder of `start`."""
-    fitted = fit_heads(features, found, losses, params, features.names, "heads")
+    fitted = fit_heads(features, found, losses, params, features.names, "heads", choice.keep)
     models = {name: with_head(start, own.head) for name, own in fitted.items()}
-    scores = {name: _scores(own, features) for name, own in fitted.items()}
+    scores = {name: _scores(own, features, choice.keep) for name, own in fitted.items()}
     history = [
         {"loss": name, "profile": "head", **row}
         for name, own in fitted.items()
@@ -122,8 +128,8 @@ def with_head(start: Classifier, head: Head) -> Classifier:
     return model
 
 
-def _scores(own: CrossFitted, features: Features) -> Scores:
-    return {"val": own.scores, "test": predict(own.head, features.test)}
+def _scores(own: CrossFitted, features: Features, keep: Keep) -> Scores:
+    return {"val": own.scores, "test": kept_scores(own.head, features.test, keep)}
 
 
 def scores_without_label_names(
@@ -132,11 +138,12 @@ def scores_without_label_names(
     features: Features,
     found: Learned,
     params: Params,
+    keep: Keep,
 ) -> Scores:
     """The scores of the model that `loss` trains if it is not told the labels' names."""
     title = f"{loss} heads without label names"
-    own = fit_heads(features, found, {loss: losses[loss]}, params, None, title)
-    return _scores(own[loss], features)
+    own = fit_heads(features, found, {loss: losses[loss]}, params, None, title, keep)
+    return _scores(own[loss], features, keep)
 
 
 def fit_heads(
@@ -146,6 +153,7 @@ def fit_heads(
     params: Params,
     names: np.ndarray | None,
     title: str,
+    keep: Keep = EVERYTHING,
 ) -> dict[str, CrossFitted]:
     """The cross-fitted head of each loss; without `names` it is not told the labels' names."""
     own = params.head
@@ -156,6 +164,7 @@ def fit_heads(
             losses,
             shape=HeadShape(own.hidden, own.dropout, names if own.label_names else None),
             how=HeadTraining(**own.model_dump(exclude={"hidden", "dropout", "label_names"})),
+            keep=keep,
             device=device(),
             seed=params.seed,
             n_jobs=cores(),

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 
 from longtail.evaluation.metrics import Counts, ratio
 from longtail.evaluation.score_blocks import Floats, row_blocks
+from longtail.evaluation.sparse_scores import ScoreMatrix
 
 N_BINS = 10_000  # of scores; more would not change the fourth digit of a probability
 
@@ -43,8 +44,10 @@ class Calibration:
         return np.interp(scores, self.scores, self.probabilities)
 
 
-def calibrate(scores: Floats, targets: sp.csr_matrix) -> Calibration:
+def calibrate(scores: ScoreMatrix, targets: sp.csr_matrix) -> Calibration:
     """Fit the calibration to scores and targets, both `(n_docs, n_labels)`.
+
+    A score that was dropped counts as its bound, here and in `expected_counts`.
 
     The scores must be those of documents that the model was not trained on.
     """
@@ -68,7 +71,9 @@ def calibrate(scores: Floats, targets: sp.csr_matrix) -> Calibration:
     return Calibration(model.X_thresholds_.tolist(), model.y_thresholds_.tolist())
 
 
-def expected_counts(scores: Floats, predicted: sp.csr_matrix, calibration: Calibration) -> Counts:
+def expected_counts(
+    scores: ScoreMatrix, predicted: sp.csr_matrix, calibration: Calibration
+) -> Counts:
     """Expected counts of each document, each `(n_docs,)`.
 
     Args:
@@ -76,7 +81,7 @@ def expected_counts(scores: Floats, predicted: sp.csr_matrix, calibration: Calib
         predicted: 0/1 `(n_docs, n_labels)`, the labels that the model predicts.
         calibration: of the model that scored them.
     """
-    right, there = (np.zeros(len(scores)) for _ in range(2))
+    right, there = (np.zeros(scores.shape[0]) for _ in range(2))
     for start, block in row_blocks(scores):
         rows = slice(start, start + len(block))
         probabilities = calibration(block)

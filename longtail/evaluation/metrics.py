@@ -28,7 +28,16 @@ from longtail.evaluation.ranking import (
     ndcg_at_k,
     precision_at_k,
 )
-from longtail.evaluation.score_blocks import Binary, Floats, binary_csr, check_scores, row_blocks
+from longtail.evaluation.score_blocks import (
+    Binary,
+    Floats,
+    ScoreMatrix,
+    binary_csr,
+    check_scores,
+    kept_parts,
+    row_blocks,
+)
+from longtail.evaluation.sparse_scores import SparseScores
 
 
 class Counts(NamedTuple):
@@ -196,7 +205,7 @@ samples_recall = partial(compute, "samples_recall")
 hamming_loss = partial(compute, "hamming_loss")
 labels_with_f1 = partial(compute, "labels_with_f1")
 
-RANKING_METRICS: dict[str, Callable[[Floats, Binary], float]] = {
+RANKING_METRICS: dict[str, Callable[[ScoreMatrix, Binary], float]] = {
     "precision_at_1": partial(precision_at_k, k=1),
     "precision_at_3": partial(precision_at_k, k=3),
     "precision_at_5": partial(precision_at_k, k=5),
@@ -231,8 +240,8 @@ def per_label(predicted: Binary, targets: Binary) -> dict[str, npt.NDArray]:
     }
 
 
-def apply_thresholds(scores: Floats, thresholds: npt.ArrayLike) -> sp.csr_matrix:
-    """Predict the labels with `scores >= thresholds`.
+def apply_thresholds(scores: ScoreMatrix, thresholds: npt.ArrayLike) -> sp.csr_matrix:
+    """Predict the labels with `scores >= thresholds`; a dropped one is never predicted.
 
     Args:
         scores: float `(n_docs, n_labels)`, finite; a memory map is read in blocks of rows.
@@ -253,7 +262,18 @@ def apply_thresholds(scores: Floats, thresholds: npt.ArrayLike) -> sp.csr_matrix
         )
     if np.isnan(limits).any():
         raise ParameterError("thresholds contain NaN; every threshold must be a number.")
-    blocks = [sp.csr_matrix(block >= limits, dtype=np.int8) for _, block in row_blocks(scores)]
+    if isinstance(scores, SparseScores):
+        own = np.broadcast_to(limits, scores.shape[1:])
+        blocks = [_predicted(part, own) for _, part in kept_parts(scores)]
+    else:
+        blocks = [sp.csr_matrix(block >= limits, dtype=np.int8) for _, block in row_blocks(scores)]
     if not blocks:
         return sp.csr_matrix(scores.shape, dtype=np.int8)
     return sp.vstack(blocks, format="csr")
+
+
+def _predicted(scores: SparseScores, limits: Floats) -> sp.csr_matrix:
+    hit = scores.values >= limits[scores.columns]
+    n_hits = np.concatenate([[0], np.cumsum(hit)])
+    ones = np.ones(n_hits[-1], dtype=np.int8)
+    return sp.csr_matrix((ones, scores.columns[hit], n_hits[scores.starts]), scores.shape)

@@ -1,6 +1,7 @@
 """Metrics of a ranking of labels per document (or of documents per label).
 
-`scores` are float `(n_docs, n_labels)`, arrays or memory maps; `targets` are 0/1 of the same shape.
+`scores` are float `(n_docs, n_labels)`, arrays, memory maps, or `SparseScores`, whose dropped ones
+count as their bounds; `targets` are 0/1 of the same shape.
 Where ranks must differ, equal scores are ranked by column, lower first.
 """
 
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from longtail.errors import ParameterError
+from longtail.evaluation.keeping import best_mask
 from longtail.evaluation.score_blocks import (
     Binary,
     Floats,
+    ScoreMatrix,
     binary_csr,
     check_scores,
     column_blocks,
@@ -23,7 +26,7 @@ from longtail.evaluation.score_blocks import (
 )
 
 
-def hits_at_k(scores: Floats, targets: Binary, k: int) -> npt.NDArray[np.int64]:
+def hits_at_k(scores: ScoreMatrix, targets: Binary, k: int) -> npt.NDArray[np.int64]:
     """How many of a document's true labels are among its k highest scores, `(n_docs,)`.
 
     Raises:
@@ -33,7 +36,7 @@ def hits_at_k(scores: Floats, targets: Binary, k: int) -> npt.NDArray[np.int64]:
     return np.concatenate([np.zeros(0, dtype=np.int64), *found])
 
 
-def precision_at_k(scores: Floats, targets: Binary, k: int = 5) -> float:
+def precision_at_k(scores: ScoreMatrix, targets: Binary, k: int = 5) -> float:
     """Mean over documents of (true labels among the k highest scores) / k, in [0, 1].
 
     A document without labels counts 0. If there are fewer than k labels at all, the missing places
@@ -49,7 +52,7 @@ def precision_at_k(scores: Floats, targets: Binary, k: int = 5) -> float:
     return float(hits.sum()) / (k * max(1, len(hits)))
 
 
-def ndcg_at_k(scores: Floats, targets: Binary, k: int = 5) -> float:
+def ndcg_at_k(scores: ScoreMatrix, targets: Binary, k: int = 5) -> float:
     """Mean over documents of DCG@k / ideal DCG@k, gain 0 or 1, discount 1 / log2(rank + 1).
 
     In [0, 1]; Järvelin and Kekäläinen (2002), in the form in use today. A document without labels
@@ -63,10 +66,10 @@ def ndcg_at_k(scores: Floats, targets: Binary, k: int = 5) -> float:
         discount = 1 / np.log2(np.arange(hit.shape[1]) + 2)
         ideal = np.concatenate([[1.0], np.cumsum(discount)])[np.minimum(n_true, hit.shape[1])]
         total += float((hit @ discount / ideal).sum())
-    return total / max(1, np.shape(scores)[0])
+    return total / max(1, scores.shape[0])
 
 
-def mean_average_precision(scores: Floats, targets: Binary) -> float:
+def mean_average_precision(scores: ScoreMatrix, targets: Binary) -> float:
     """Mean over labels of average precision (the area under precision against recall), in [0, 1].
 
     AP = sum over distinct scores of (R_n - R_(n-1)) P_n, without interpolation. A label without
@@ -84,7 +87,7 @@ def mean_average_precision(scores: Floats, targets: Binary) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def coverage_error(scores: Floats, targets: Binary) -> float:
+def coverage_error(scores: ScoreMatrix, targets: Binary) -> float:
     """Mean length of the top of a document's ranking that holds all its true labels.
 
     In [0, n_labels], lower is better. Labels tied with the lowest true one all count, and a
@@ -103,17 +106,13 @@ def coverage_error(scores: Floats, targets: Binary) -> float:
 def top_k(scores: Floats, k: int) -> npt.NDArray[np.intp]:
     """Columns `(n_docs, min(k, n_labels))` of the highest scores, best first; ties by column."""
     k = min(k, scores.shape[1])
-    kth = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k][:, None]
-    above, tied = scores > kth, scores == kth
-    room = k - above.sum(axis=1, keepdims=True)
-    taken = above | (tied & (np.cumsum(tied, axis=1) <= room))
-    columns = np.nonzero(taken)[1].reshape(len(scores), k)
+    columns = np.nonzero(best_mask(scores, k))[1].reshape(len(scores), k)
     order = np.argsort(-np.take_along_axis(scores, columns, 1), axis=1, kind="stable")
     return np.take_along_axis(columns, order, 1)
 
 
 def _hits(
-    scores: Floats, targets: Binary, k: int
+    scores: ScoreMatrix, targets: Binary, k: int
 ) -> Iterator[tuple[npt.NDArray[np.int8], npt.NDArray[np.int64]]]:
     """Per block: whether each of the top k is true, `(n_rows, k)`, and true labels, `(n_rows,)`."""
     if k < 1:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import scipy.sparse as sp
 
 from longtail import thresholds
 from longtail.evaluation import metrics
+from longtail.evaluation.sparse_scores import ScoreMatrix
 
 OBJECTIVES = ("micro_f1", "macro_f1", "mean_f1")
 
 
 def validation_f1(
-    scores: np.ndarray, targets: sp.csr_matrix, tuning: Mapping[str, Any] | None = None
+    scores: ScoreMatrix, targets: sp.csr_matrix, tuning: Mapping[str, Any] | None = None
 ) -> dict[str, float]:
     """Micro-F1, macro-F1 and their mean at the thresholds tuned on the same scores.
 

@@ -21,7 +21,8 @@ from longtail.errors import DataError
 from longtail.evaluation.intervals import intervals
 from longtail.evaluation.metrics import counts, pair
 from longtail.evaluation.ranking import hits_at_k
-from longtail.evaluation.score_blocks import Binary, Floats
+from longtail.evaluation.score_blocks import Binary
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.evaluation.value_masks import Mask, value_masks
 from longtail.frequency import FREQUENCY_GROUPS, frequency_groups
 
@@ -124,7 +125,7 @@ def slice_table(
     targets: Binary,
     class_freq: npt.ArrayLike,
     *,
-    scores: Floats | None = None,
+    scores: ScoreMatrix | None = None,
     head: int = 35,
     tail: int = 8,
     metadata: Mapping[str, npt.ArrayLike] | None = None,

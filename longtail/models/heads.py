@@ -12,7 +12,9 @@ import torch
 from joblib import Parallel, delayed
 from torch import Tensor, nn
 
+from longtail.evaluation.keeping import EVERYTHING, Keep
 from longtail.evaluation.selection import validation_f1
+from longtail.evaluation.sparse_scores import ScoreMatrix, stacked, taken
 from longtail.frequency import class_frequencies
 from longtail.models.classifier import Head
 from longtail.models.precision import computes_bf16
@@ -92,7 +94,7 @@ class CrossFitted:
     """
 
     head: Head
-    scores: np.ndarray
+    scores: ScoreMatrix
     history: list[dict[str, Any]]
 
 
@@ -123,6 +125,7 @@ def cross_fit(
     *,
     shape: HeadShape,
     how: HeadTraining,
+    keep: Keep = EVERYTHING,
     device: str = "cpu",
     seed: int = 0,
     n_jobs: int = 1,
@@ -140,6 +143,7 @@ def cross_fit(
             documents that they were counted in.
         shape: of the heads.
         how: they are trained.
+        keep: what is kept of the scores.
         device: `cpu` or `cuda`.
         seed: of the weights, and of the order of the documents.
         n_jobs: processes that train heads at the same time, on a CPU.
@@ -155,6 +159,7 @@ def cross_fit(
             make,
             shape,
             how,
+            keep,
             device,
             seed,
             watched=not at,
@@ -176,7 +181,7 @@ def cross_fit(
     fitted = {}
     for at, name in enumerate(losses):
         heads, scores, histories = zip(*found[at * len(rounds) :][: len(rounds)], strict=True)
-        held_out = plan.joined(scores[: len(plan.rounds)])
+        held_out = taken(stacked(scores[: len(plan.rounds)]), plan.order)
         assert heads[-1] is not None
         fitted[name] = CrossFitted(heads[-1].to(device), held_out, histories[0])
     return fitted
@@ -189,21 +194,22 @@ def _fit(
     make_loss: MakeLoss,
     shape: HeadShape,
     how: HeadTraining,
+    keep: Keep,
     device: str,
     seed: int,
     *,
     watched: bool,
     kept: bool,
-) -> tuple[Head | None, np.ndarray, list[dict[str, Any]]]:
+) -> tuple[Head | None, ScoreMatrix, list[dict[str, Any]]]:
     """One head on the CPU if it is kept, its scores of the rows held out, and its history."""
     train, others = examples.at(learned), examples.at(scored)
     with one_thread(device):
         head = new_head(train, shape, seed).to(device)
         loss = make_loss(class_frequencies(train.targets), len(learned))
         history = train_head(
-            head, loss, train, how=how, seed=seed, watched=others if watched else None
+            head, loss, train, how=how, keep=keep, seed=seed, watched=others if watched else None
         )
-        scores = predict(head, others.features)
+        scores = kept_scores(head, others, keep)
         return head.cpu() if kept else None, scores, history
 
 
@@ -213,6 +219,7 @@ def train_head(
     train: Examples,
     *,
     how: HeadTraining,
+    keep: Keep = EVERYTHING,
     seed: int = 0,
     watched: Examples | None = None,
     progress: Progress = silent,
@@ -224,6 +231,7 @@ def train_head(
         loss: maps logits and targets, both `(batch, n_labels)`, to a scalar.
         train: what is learned from.
         how: the settings.
+        keep: what is kept of the scores of what is watched.
         seed: of the order of the documents, and of dropout.
         watched: documents whose F1 is measured after each epoch.
         progress: called with the epochs done and in total.
@@ -246,7 +254,7 @@ def train_head(
         mean_loss = _one_epoch(head, loss, train, optimizer, schedule, how, generator)
         row: dict[str, Any] = {"epoch": epoch, "train_loss": mean_loss}
         if watched is not None:
-            row |= validation_f1(predict(head, watched.features), watched.targets)
+            row |= validation_f1(kept_scores(head, watched, keep), watched.targets)
         history.append(row)
         progress(epoch, how.epochs)
     return history
@@ -280,6 +288,11 @@ def _one_epoch(
         schedule.step()
         total += value.item() * len(rows)
     return total / len(order)
+
+
+def kept_scores(head: Head, examples: Examples, keep: Keep) -> ScoreMatrix:
+    """What is kept of the head's scores of some documents."""
+    return keep.scored(lambda rows: predict(head, examples.features[rows]), examples.targets)
 
 
 @torch.inference_mode()

@@ -16,7 +16,9 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
 from longtail.errors import DataError
+from longtail.evaluation.keeping import EVERYTHING, Keep
 from longtail.evaluation.selection import validation_f1
+from longtail.evaluation.sparse_scores import ScoreMatrix, stacked, taken
 from longtail.models.progress import Progress, silent
 from longtail.splitting.rounds import Plan
 from longtail.validation.duplicates import UNSPACED
@@ -61,9 +63,10 @@ def fit_svm(
     costs: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
     max_terms: int = 100_000,
     objective: str = "mean_f1",
+    keep: Keep = EVERYTHING,
     n_jobs: int = 2,
     progress: Progress = silent,
-) -> tuple[LinearModel, np.ndarray, list[dict[str, float]]]:
+) -> tuple[LinearModel, ScoreMatrix, list[dict[str, float]]]:
     """Choose the cost in the plan's first round and fit the SVM; deterministic.
 
     Terms are words in lower case (see `TERM`) that occur in at least two of the documents learned
@@ -76,6 +79,7 @@ def fit_svm(
         costs: values of C to try; at least one.
         max_terms: number of terms at most, the most frequent ones.
         objective: `micro_f1`, `macro_f1` or `mean_f1` of the documents that the first round scores.
+        keep: what is kept of the scores.
         n_jobs: processes that fit labels at the same time; the result is the same for any number.
         progress: called with the hyperplanes done and in total.
 
@@ -100,20 +104,23 @@ def fit_svm(
             mine = [texts[row] for row in rows]
             return _fitted(mine, targets[rows].tocsc(), tried, max_terms, workers, step)
 
+        def scores_of(model: LinearModel, rows: np.ndarray) -> ScoreMatrix:
+            mine = [texts[row] for row in rows]
+            return keep.scored(lambda some: model.scores(mine[some]), targets[rows])
+
         (learned, scored), *others = plan.rounds
-        mine, truth = [texts[row] for row in scored], targets[scored]
         rows, chosen = [], 0
         for at, (cost, candidate) in enumerate(zip(costs, fit(learned, costs), strict=True)):
-            scores = candidate.scores(mine)
-            rows.append({"C": cost, **validation_f1(scores, truth)})
+            scores = scores_of(candidate, scored)
+            rows.append({"C": cost, **validation_f1(scores, targets[scored])})
             if not at or rows[at][objective] > rows[chosen][objective]:
                 chosen, model, held_out = at, candidate, [scores]
         for learned, scored in others:
             [model] = fit(learned, costs[chosen : chosen + 1])
-            held_out.append(model.scores([texts[row] for row in scored]))
+            held_out.append(scores_of(model, scored))
         if plan.refit:
             [model] = fit(np.arange(len(texts)), costs[chosen : chosen + 1])
-    return model, plan.joined(held_out), rows
+    return model, taken(stacked(held_out), plan.order), rows
 
 
 def _fitted(

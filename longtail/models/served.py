@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from longtail import thresholds
 from longtail.evaluation.metrics import apply_thresholds
 from longtail.evaluation.selection import f1
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.models.blending import best_weight, blend
 
 
@@ -59,8 +60,8 @@ class Tuned:
 
 
 def tune_served(
-    model: np.ndarray,
-    baseline: np.ndarray,
+    model: ScoreMatrix,
+    baseline: ScoreMatrix,
     targets: sp.csr_matrix,
     rule: Rule,
     *,

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from longtail.errors import DataError
 from longtail.evaluation.metrics import apply_thresholds
-from longtail.evaluation.score_blocks import Floats
+from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.frequency import frequency_groups
 
 
@@ -24,14 +24,14 @@ class Scored:
     Args:
         name: How the report's dict refers to it.
         title: What readers see.
-        scores: σ(z), float (n_docs, n_labels); may be a memory map.
+        scores: σ(z), float (n_docs, n_labels); may be a memory map, or sparse.
         thresholds: (n_labels,) float; a label is predicted where `scores >= thresholds`.
         blend_weight: The baseline's share of the scores, in [0, 1).
     """
 
     name: str
     title: str
-    scores: Floats
+    scores: ScoreMatrix
     thresholds: npt.NDArray[np.float64]
     blend_weight: float = 0.0
 
@@ -57,7 +57,7 @@ class Lacking:
     """
 
     title: str
-    blocks: Callable[[], Iterable[Floats]]
+    blocks: Callable[[], Iterable[ScoreMatrix]]
     thresholds: npt.NDArray[np.float64]
     blend_weight: float
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from longtail.evaluation.score_blocks import Floats, row_blocks
+from longtail.evaluation.sparse_scores import ScoreMatrix
 
 N_BINS = 1000
 MAX_POINTS = 150
@@ -26,12 +27,12 @@ class ScoreHistogram(NamedTuple):
 
 
 def score_histogram(
-    scores: Floats, targets: sp.csr_matrix, groups: npt.ArrayLike, names: tuple[str, ...]
+    scores: ScoreMatrix, targets: sp.csr_matrix, groups: npt.ArrayLike, names: tuple[str, ...]
 ) -> ScoreHistogram:
     """Count all (document, label) pairs by score and label group.
 
     Args:
-        scores: Float (n_docs, n_labels) in [0, 1].
+        scores: Float (n_docs, n_labels) in [0, 1]; a dropped one counts as its bound.
         targets: CSR 0/1 (n_docs, n_labels).
         groups: Group of each label, (n_labels,) str.
         names: The groups to count, in the order of the result's rows.

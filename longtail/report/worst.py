@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from longtail.evaluation.score_blocks import Floats
+from longtail.evaluation.sparse_scores import Floats, ScoreMatrix, SparseScores
 from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.evidence import Evidence
 
@@ -67,8 +67,10 @@ def _ranked(
     ]
 
 
-def gather(scores: Floats, rows: np.ndarray, columns: np.ndarray) -> Floats:
+def gather(scores: ScoreMatrix, rows: np.ndarray, columns: np.ndarray) -> Floats:
     """`scores[rows, columns]` as float64 (n,)."""
+    if isinstance(scores, SparseScores):
+        return scores.at(rows, columns).astype(np.float64)
     return np.asarray(scores[rows, columns], dtype=np.float64)
 
 

@@ -7,7 +7,6 @@ what is served then learns from all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,14 +32,10 @@ class Plan:
         """The rows that are scored, ascending."""
         return np.sort(np.concatenate([scored for _, scored in self.rounds]))
 
-    def joined(self, scores: Sequence[np.ndarray]) -> np.ndarray:
-        """The scores of all rounds, in the order of `scored`.
-
-        Args:
-            scores: of each round, `(n_scored_by_it, n_labels)`.
-        """
-        rows = np.concatenate([scored for _, scored in self.rounds])
-        return np.concatenate(scores)[np.argsort(rows, kind="stable")]
+    @property
+    def order(self) -> Rows:
+        """Where each of `scored` is, once what the rounds score is joined."""
+        return np.argsort(np.concatenate([scored for _, scored in self.rounds]), kind="stable")
 
 
 def make_plan(folds: np.ndarray, in_val: np.ndarray) -> Plan:

@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from components._cli.queue_params import Params as QueueParams
+from components._formats.scores_params import Params as ScoresParams
 from components._frame.component import paths_of, sections_of
 from components._frame.pipeline import Stage, load_stages
 from components._registry.client import RegisterParams
@@ -83,9 +84,10 @@ def test_the_sections_of_params_that_each_stage_reads() -> None:
     for name in NAMES:
         own, *others = sections(name)
         assert own == name
-        assert all(sections(name)[other] is sections(other)[other] for other in others)
-    assert sum(len(sections(name)) for name in NAMES) == len(NAMES) + 1  # train reads thresholds
-    assert set(NAMES) <= params().keys() <= set(NAMES) | COMMANDS | {"queue"}
+        assert all(sections(name)[other] is models()[other] for other in others)
+    # train reads thresholds, and scores as baseline does
+    assert sum(len(sections(name)) for name in NAMES) == len(NAMES) + 3
+    assert set(NAMES) <= params().keys() <= set(NAMES) | COMMANDS | {"queue", "scores"}
 
 
 def models() -> dict[str, type[BaseModel]]:
@@ -97,6 +99,7 @@ def models() -> dict[str, type[BaseModel]]:
         "predict": PredictParams,
         "drift": DriftParams,
         "queue": QueueParams,
+        "scores": ScoresParams,
     }
 
 

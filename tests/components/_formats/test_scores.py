@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from components._formats.scores import Scores, read_scores, write_scores
+from components._formats.scores import Scores, read_scores, scores_of, write_scores
 from longtail.errors import DataError
+from longtail.evaluation.keeping import Keep
+from longtail.evaluation.sparse_scores import SparseScores
 from tests.builders.paths import ROOT
 
 LABELS = ["Größe/kg", "x" * 300, '日本語, "quoted"\nline']
@@ -150,3 +152,21 @@ def test_a_full_disk_is_temporary_and_leaves_the_old_folder(tmp_path: Path, fold
     assert done.returncode == 75, done.stderr
     assert done.stderr.startswith("stage: ") and done.stderr.count("\n") == 1
     assert done.stdout.split() == ["val"]
+
+
+def test_sparse_scores_come_back_memory_mapped_and_are_refused_damaged(tmp_path: Path) -> None:
+    values = np.array([[0.25, 0.5, 1.0], [0.125, 0.0, 0.75]], dtype=np.float32)
+    targets = sp.csr_matrix([[0, 1, 1], [0, 0, 0]], dtype=np.int8)
+    kept = Keep(2, 0.1).scored(lambda rows: values[rows], targets)
+    write_scores(tmp_path / "val", Scores(IDS, LABELS, kept, targets))
+    assert not (tmp_path / "val" / "scores.npy").exists()
+    back = read_scores(tmp_path / "val").scores
+    assert isinstance(back, SparseScores) and isinstance(back.values, np.memmap)
+    expected = np.float32([[np.nan, 0.5, 1.0], [0.125, np.nan, 0.75]])
+    np.testing.assert_array_equal(back.dense(np.nan), expected)
+    turned = scores_of(tmp_path / "val", IDS[::-1], LABELS)
+    assert isinstance(turned, SparseScores)
+    np.testing.assert_array_equal(turned.dense(np.nan), expected[::-1])
+    np.save(tmp_path / "val" / "columns.npy", np.int32([1, 2, 0, 3]))
+    with pytest.raises(DataError, match="its arrays do not fit each other"):
+        read_scores(tmp_path / "val")

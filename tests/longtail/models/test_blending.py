@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from longtail.errors import DataError
+from longtail.evaluation import sparse_scores
+from longtail.evaluation.keeping import Keep
 from longtail.evaluation.selection import validation_f1
 from longtail.models.blending import WEIGHTS, best_weight, blend
 
@@ -68,3 +71,61 @@ def test_the_smallest_weight_with_the_best_figure_wins():
     assert best_weight(model, baseline, targets) == 0.25
     assert validation_f1(blend(model, baseline, 0.25), targets)["mean_f1"] == 1.0
     assert validation_f1(blend(model, baseline, 0.15), targets)["mean_f1"] < 1.0
+
+
+def sparse_pair(seed, best):
+    """Scores of two models and their targets, with what each keeps of its own."""
+    rng = np.random.default_rng(seed)
+    targets = sp.csr_matrix((rng.random((40, 9)) < 0.2).astype(np.int8))
+    sides = []
+    for noise in (1.0, 1.5):
+        z = 3 * targets.toarray() - 2 + noise * rng.normal(size=targets.shape)
+        sides.append((1 / (1 + np.exp(-z))).astype(np.float32))
+    sides[0][:, 8] = sides[1][:, 8] = 0  # dropped by both if eight are kept
+    targets = sp.csr_matrix(targets.multiply(np.arange(9) < 8), dtype=np.int8)
+    keep = Keep(best, 0.0)
+    return sides, [keep.scored(lambda rows, s=s: s[rows], targets) for s in sides], targets
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_blends_of_complete_rows_are_those_of_dense_ones_to_the_last_bit(seed, monkeypatch):
+    monkeypatch.setattr(sparse_scores, "CELLS_AT_ONCE", 20)
+    dense, sparse, targets = sparse_pair(seed, best=8)
+    for weight in (0.0, 0.3, 0.9):
+        found, expected = blend(*sparse, weight), blend(*dense, weight)
+        kept = ~np.isnan(found.dense(np.nan))
+        assert kept[:, :8].all() and found.dtype == expected.dtype
+        assert np.array_equal(found.dense()[:, :8], expected[:, :8])
+    for tuning in ({"objective": "global"}, {"objective": "per_label"}):
+        assert best_weight(*sparse, targets, tuning=tuning) == best_weight(
+            *dense, targets, tuning=tuning
+        )
+
+
+def test_a_score_that_one_model_dropped_counts_as_its_bound():
+    model = np.array([[0.9, 0.4, 0.2]], dtype=np.float32)
+    baseline = np.array([[0.1, 0.3, 0.8]], dtype=np.float32)
+    nothing = sp.csr_matrix((1, 3), dtype=np.int8)
+    kept = [Keep(1, 0.0).scored(lambda rows, s=s: s[rows], nothing) for s in (model, baseline)]
+    found = blend(*kept, 0.5)
+    # kept are 0.9 and 0.8; of the others the model is at most 0.4, 0.2 and the baseline 0.1, 0.3
+    expected = blend(np.float32([[0.9, 0.2]]), np.float32([[0.1, 0.8]]), 0.5)
+    assert np.array_equal(found.dense(np.nan)[:, [0, 2]], expected)
+    assert found.doc_limits == blend(np.float32([[0.4]]), np.float32([[0.3]]), 0.5)[0]
+    assert found.label_limits[1] == found.doc_limits[0] and found.label_limits[0] == -np.inf
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("weight", [0.2, 0.7])
+def test_a_sparse_blend_is_never_below_the_dense_one(seed, weight):
+    dense, sparse, targets = sparse_pair(seed, best=7)
+    found, exact = blend(*sparse, weight), blend(*dense, weight)
+    assert (found.dense() >= exact - 1e-7).all()
+    held = targets.toarray() > 0
+    assert np.array_equal(found.dense()[held], exact[held])
+
+
+def test_dense_and_sparse_scores_are_not_blended():
+    dense, sparse, _ = sparse_pair(0, best=7)
+    with pytest.raises(DataError, match="only one is sparse"):
+        blend(dense[0], sparse[1], 0.5)
