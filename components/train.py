@@ -95,13 +95,16 @@ def run(
         classifier.save(trained.models[chosen], folder)
     _write_history(history, trained.history)
     read = found.docs if found.plan.refit else parts["train"]
-    tokens = sum(map(len, start.tokenize(read.texts)))
-    facts = {"loss": chosen, "mu": mu, "tokens_per_epoch": tokens}
+    facts = {"loss": chosen, "mu": mu, "tokens_per_epoch": _n_tokens(start, read)}
     write_json(facts | _facts(trained, found, kept, params), summary, indent=1)
     tried = {name: judge.value(served) for name, served in trained.served.items()}
     anew = ChoiceRecord(chosen=chosen, since=last.night, scores=tried, basis=basis)
     write_choice(kept or anew, choice)
     return _found(trained, chosen, params, found, kept)
+
+
+def _n_tokens(start: classifier.Classifier, part: Part) -> int:
+    return sum(map(len, start.tokenize(part.texts)))
 
 
 def _profile(params: Params) -> str:

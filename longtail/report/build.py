@@ -236,7 +236,8 @@ def _shown(found: Attribution, limit: int) -> dict[str, Any]:
 
 def _document(evidence: Evidence, row: int, options: Options) -> dict[str, Any]:
     predicted = evidence.model.predicted[[row]]
-    return quoted(evidence.test.iloc[row], predicted, evidence.labels, options.excerpt_chars)
+    record = {name: evidence.test[name].iloc[row] for name in ("id", "text", "labels")}
+    return quoted(record, predicted, evidence.labels, options.excerpt_chars)
 
 
 def _name(

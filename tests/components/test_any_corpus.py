@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components import baseline, frequencies, split, validate
+from components._formats import scores_params
 from components._formats.corpus import read_corpus
 from components._frame.params import load_params
 from components._sources.jsonl_files import read_jsonl
@@ -115,7 +116,9 @@ def trained_on(corpus: Path, folder: Path) -> Path:
     baseline.run(
         corpus=corpus, assignment=part, model=folder / "svm", val_scores=folder / "val.npz",
         test_scores=folder / "test.npz", last_choices=folder / "choices.json",
-        choice=folder / "choice.json", params=load_params("baseline", baseline.Params, PARAMS),
+        choice=folder / "choice.json", curve=folder / "curve.parquet",
+        params=load_params("baseline", baseline.Params, PARAMS),
+        scores=load_params("scores", scores_params.Params, PARAMS),
     )  # fmt: skip
     return part
 

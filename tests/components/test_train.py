@@ -26,6 +26,7 @@ from components._formats.choices import (
 )
 from components._formats.corpus import FOLD, write_corpus
 from components._formats.scores import Scores, read_scores, write_scores
+from components._formats.scores_params import Params as ScoresParams
 from components._thresholds_params import Params as ThresholdsParams
 from components._train.params import Params
 from components.train import run
@@ -92,6 +93,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             },
             choice=out / "choice.json",
             summary=out / "summary",
+            scores=stage_params(ScoresParams, "scores"),
             params=stage_params(
                 Params,
                 "train",

@@ -18,6 +18,7 @@ from components._formats.corpus import FOLD, write_corpus
 from components._formats.linear import read_linear, write_linear
 from components._formats.model import load_model
 from components._formats.scores import read_scores
+from components._formats.scores_params import Params as ScoresParams
 from components.baseline import Params, run
 from longtail.errors import DataError
 from longtail.models.linear import NEVER, LinearModel
@@ -54,6 +55,8 @@ def fit(folder: Path, corpus: Path, assignment: Path, **params: object) -> str:
         test_scores=folder / "test",
         last_choices=folder / "choices.json",
         choice=folder / "choice.json",
+        curve=folder / "curve.parquet",
+        scores=stage_params(ScoresParams, "scores"),
         params=stage_params(Params, "baseline", params),
     )
 
