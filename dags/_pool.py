@@ -32,7 +32,8 @@ def refill_command(settings: Settings) -> list[str] | None:
     missing = f"Pool {settings.pool} does not exist; mount it or fix LONGTAIL_POOL."
     files = files_of(settings.pool, missing)
     target = settings.state / COPIED
-    if any(path.exists() and target in Path(path).resolve().parents for path in files):
+    local = [Path(str(path).removeprefix("file://")) for path in files]  # objects have no parents
+    if any(path.exists() and target in path.resolve().parents for path in local):
         raise WorkspaceError(
             f"Pool {settings.pool} is in {target}, which every night replaces; move it elsewhere "
             "and set LONGTAIL_POOL."
