@@ -38,6 +38,7 @@ PARAMS = {
         "sample": 8,
         "runtime": "pytorch",
     },
+    "scores": {"best_labels": 1000, "floor": 0.001},
     "promote": {
         "min_gain": 0.0,
         "max_micro_loss": 0.05,

@@ -20,7 +20,8 @@ from tests.builders.paths import ROOT
 STEPS = {
     "data": ["components.ingest"],
     "train": [
-        "components.drift", "components.register", "components.promote", "components._cli.prune"
+        "components.drift", "components.register", "components.promote", "components._cli.prune",
+        "components._cli.refill",
     ],
 }  # fmt: skip
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -36,7 +36,7 @@ def with_rule(**rules: Any) -> dict[str, Any]:
 def test_the_sections_are_those_of_the_stages_and_commands():
     assert SECTIONS.keys() == models().keys()
     given()
-    assert "all 12 sections are valid" in CliRunner().invoke(command).output
+    assert "all 13 sections are valid" in CliRunner().invoke(command).output
 
 
 def test_all_sections_are_reported_together():

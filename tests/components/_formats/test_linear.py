@@ -110,7 +110,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
         fit(tmp_path / name, *inputs, costs=[1.0])
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         contents.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
-    assert len(contents[0]) == 8
+    assert len(contents[0]) == 10
     assert contents[0] == contents[1]
 
 

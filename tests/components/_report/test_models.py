@@ -27,7 +27,8 @@ PARAMS = stage_params(
     {"n_draws": 100, "worst_errors": 2, "token_labels": 0, "attribution_steps": 4},
 )
 OUTPUTS = {"metrics": "metrics.json", "details": "report.json", "page": "report.html",
-           "markdown": "report.md", "figures": "figures"}  # fmt: skip
+           "annotation_page": "annotation.html", "markdown": "report.md", "figures": "figures",
+           }  # fmt: skip
 Made = tuple[dict[str, Path], dict[str, Path]]
 
 
