@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.util import logging
 
+from components._cli.check import SECTIONS
 from components._cli.main import COMMANDS, longtail
 from components._frame.pipeline import load_stages
 from longtail.validation.rules import RULES
@@ -101,7 +102,9 @@ def parameters() -> str:
 
 
 def _section(name: str, values: dict[str, Any]) -> str:
-    module = importlib.import_module(COMMANDS.get(name, (f"components.{name}",))[0])
+    # Of the stage or command; `scores` is read by two stages, and has a module of its own.
+    stages = [f"components.{name}"] if (ROOT / "components" / f"{name}.py").exists() else []
+    module = importlib.import_module([*COMMANDS.get(name, ())[:1], *stages, SECTIONS[name]][0])
     model = getattr(module, "Params", None) or typing.get_type_hints(module.run)["params"]
     lines = [
         f"## {name}\n\n{(module.__doc__ or '').splitlines()[0]}\n",
