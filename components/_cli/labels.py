@@ -165,8 +165,8 @@ def run_propose(top: int = 20, least: int = 15) -> None:
     frame = documents()
     names = vocabulary(frame["labels"].tolist())
     targets = encode(frame["labels"].tolist(), names)
-    features = centered(text_features(frame["text"].tolist(), N_FEATURES, 0)[:, :-1])
     texts = frame["text"].tolist()
+    features = centered(text_features(texts, N_FEATURES, 0)[:, :-1])
     found = proposals(features, targets, names, texts, least=least, top=top)
     joined, hidden = found["merge"], found["split"]
     print(

@@ -9,6 +9,7 @@ from typing import Any
 from longtail.evaluation.learning_curve import BENT, FEW, METRICS, SCARCE
 from longtail.report.page.formats import number, signed
 from longtail.report.page.render import rendered
+from longtail.report.page.view import findings_of
 
 Details = Mapping[str, Any]
 CONTENTS = {
@@ -71,7 +72,7 @@ def annotation_page(
         hints: What the caller adds.
         figures: What `figures.draw` made of `details`; None shows none.
     """
-    findings = details["findings"] if isinstance(details["findings"], Mapping) else {}
+    findings = findings_of(details)
     found = details["annotation"]
     parts = {
         "title": "Annotation",
@@ -100,8 +101,8 @@ def _curve(curve: Details) -> dict[str, Any]:
                     "slice": "All labels" if name == "all" else name,
                     "metric": NAMES[metric],
                     "values": [number(value) for value in cell["values"]],
-                    "last": _points(cell["last"]),
-                    "next": _points(cell["next"], 2) if cell["next"] else None,
+                    "last": [signed(value) for value in cell["last"]],
+                    "next": [signed(value, 2) for value in cell["next"] or ()],
                     "unknown": UNKNOWN.get(cell["unknown"], cell["unknown"]),
                 }
             )
@@ -114,15 +115,6 @@ def _curve(curve: Details) -> dict[str, Any]:
         "until": last,
         "n_last": curve["n_learned"][-1] - curve["n_learned"][-2],
     }
-
-
-def _points(cell: list[float], digits: int = 1) -> tuple[str, str, str]:
-    """A difference in points with its interval."""
-    if digits == 1:
-        middle, low, high = map(signed, cell)
-    else:
-        middle, low, high = (f"{100 * v:+.{digits}f}".replace("-", "−") for v in cell)
-    return middle, low, high
 
 
 def _reliability(consensus: Details | None) -> dict[str, Any] | None:

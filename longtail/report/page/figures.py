@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from longtail.frequency import FREQUENCY_GROUPS
 from longtail.report.page.palette import GRID, INK, MUTED, SERIES
+from longtail.report.page.view import findings_of
 
 Details = Mapping[str, Any]
 TITLES = {"micro_f1": "Micro-F1", "macro_f1": "Macro-F1"}
@@ -279,7 +280,7 @@ def learning_curve(figure: Figure, details: Details) -> bool:
 
 def agreement(figure: Figure, details: Details) -> bool:
     """Alpha by period, and the F1 of the annotators with most documents against the consensus."""
-    findings = details["findings"] if isinstance(details["findings"], Mapping) else {}
+    findings = findings_of(details)
     periods = (findings.get("agreement") or {}).get("periods")
     if not periods:
         return False

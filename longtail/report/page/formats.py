@@ -32,13 +32,13 @@ def number(value: float | None, bare: bool = False) -> str:
     return f"{value:.0f}" if abs(value) >= 2 else f"{value:.4f}"
 
 
-def signed(value: float | None) -> str:
+def signed(value: float | None, digits: int = 1) -> str:
     """A difference of shares in points, with its sign; a dash for None.
 
-    >>> signed(0.012), signed(-0.012)
-    ('+1.2', '−1.2')
+    >>> signed(0.012), signed(-0.012), signed(0.0012, 2)
+    ('+1.2', '−1.2', '+0.12')
     """
-    return "–" if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return "–" if value is None else f"{100 * value:+.{digits}f}".replace("-", "−")
 
 
 def percent(value: float) -> str:

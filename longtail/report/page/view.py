@@ -228,7 +228,7 @@ def tables(d: Details) -> dict[str, Any]:
         "threshold_rows": threshold_rows(d),
         **training(d["summary"]),
         **split_tables(d["split"]),
-        **finding_tables(d["findings"]),
+        **finding_tables(findings_of(d)),
     }
 
 
@@ -302,9 +302,14 @@ def split_tables(split: Details) -> dict[str, Any]:
     }
 
 
-def finding_tables(findings: Any) -> dict[str, Any]:
+def findings_of(details: Details) -> Details:
+    """What `validate` found; nothing, where the record has something else in its place."""
+    found = details["findings"]
+    return found if isinstance(found, Mapping) else {}
+
+
+def finding_tables(findings: Details) -> dict[str, Any]:
     """The data checks that found something, and what reviews of suspects said."""
-    findings = findings if isinstance(findings, Mapping) else {}
     rules = findings.get("rules", [])
     columns = ["Rule", "What it finds", "Policy", "Status", "Documents"]
     rows = [
