@@ -202,9 +202,14 @@ def test_a_label_set_that_changes_night_after_night(
                        for label in [*mapped, *left_out, *added])  # fmt: skip
         outcome = json.loads((last / "reports" / "outcome.json").read_text())
         assert outcome["outcome"] == ("held" if name in HELD else "promoted")
-        # Documents keep their part of the split through every change.
+        # Documents keep their part of the split through every change, and none leaves but those
+        # whose only label was retired.
         now = read_assignment(last / real_project.SPLIT).to_dict()
-        assert parts.items() <= now.items()
+        assert {doc: now[doc] for doc in parts.keys() & now.keys()}.items() <= parts.items()
+        stored = read_corpus(last / "data" / "corpus.parquet")
+        without = {doc for doc, own in zip(stored["id"], stored["labels"], strict=True) if not own}
+        assert parts.keys() - now.keys() == (parts.keys() & without)
+        assert bool(without) == (name in ("retired", "added"))
         parts = now
 
     monkeypatch.chdir(last)
