@@ -13,6 +13,7 @@ import click
 import numpy as np
 import pandas as pd
 
+from components._cli.new_labels import SHOWN, NewLabels, new_labels
 from components._cli.queue_params import Params, checked_strategy
 from components._formats.annotation_tools import TOOLS, Tool, checked_tool, write_tasks
 from components._formats.assignment import read_assignment
@@ -38,7 +39,15 @@ from components.predict import (
     words_option,
 )
 from longtail.annotation.pool import KEPT, REASONS, left_out
-from longtail.annotation.queue import BY_FEATURES, RANDOM, STRATEGIES, Pool, draw, merits
+from longtail.annotation.queue import (
+    BY_FEATURES,
+    NEW_LABEL,
+    RANDOM,
+    STRATEGIES,
+    Pool,
+    draw,
+    merits,
+)
 from longtail.errors import DataError, ParameterError
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode
@@ -46,7 +55,6 @@ from longtail.validation.label_errors import text_features
 
 CORPUS = Path("data/corpus.parquet")
 N_FEATURES = 256  # of the reduced TF-IDF
-SHOWN = 3  # labels named as reasons of a document
 AT_RANDOM = "drawn at random"
 FORGOTTEN = "to be forgotten"
 
@@ -216,24 +224,35 @@ def make_pool(docs: Documents, scored: Scored, corpus: pd.DataFrame, strategy: s
 
 
 def queued(
-    docs: Documents, scored: Scored, pool: Pool, rows: np.ndarray, at_random: np.ndarray, name: str
+    docs: Documents,
+    scored: Scored,
+    pool: Pool,
+    rows: np.ndarray,
+    drawn: np.ndarray,
+    new: NewLabels,
 ) -> list[Queued]:
     """The rows of the queue, with what the model suggests and why each was chosen."""
-    merit = merits(pool.at(rows), name)
     found = []
-    for row, drawn, own in zip(rows, at_random, merit, strict=True):
+    for row, how in zip(rows.tolist(), drawn, strict=True):
         scores = scored.scores[row]
         suggested = np.flatnonzero(scores >= scored.thresholds)
         suggested = suggested[np.argsort(-scores[suggested], kind="stable")]
-        best = np.argsort(-own, kind="stable")[:SHOWN]
+        if how == RANDOM:
+            reasons = [AT_RANDOM]
+        elif how == NEW_LABEL:
+            reasons = new.reasons(row)
+        else:
+            [merit] = merits(pool.at(np.array([row])), how)
+            best = np.argsort(-merit, kind="stable")[:SHOWN]
+            reasons = [reason(scored, pool, row, i) for i in best]
         found.append(
             Queued(
                 docs.ids[row],
                 docs.texts[row],
                 [scored.labels[i] for i in suggested],
                 [round(float(scores[i]), 6) for i in suggested],
-                RANDOM if drawn else name,
-                [AT_RANDOM] if drawn else [reason(scored, pool, row, i) for i in best],
+                how,
+                reasons,
             )
         )
     return found
@@ -250,17 +269,19 @@ def reason(scored: Scored, pool: Pool, row: int, label: int) -> str:
 def choose(
     docs: Documents, corpus: pd.DataFrame, size: int, params: Params, model: str, words: str
 ) -> tuple[list[Queued], list[str]]:
-    """The queue, and the model's labels; says on stderr if it is shorter than `size`."""
+    """The queue, and all labels that annotators may give; tells if it is shorter than `size`."""
     if len(docs.ids) < size:
         print(f"queue: {len(docs.ids):,} documents are left, fewer than {size:,}.", file=sys.stderr)
     name = params.strategy
     batch_docs = load_params("predict", PredictParams).batch_docs
     scored = score(docs.texts, model, batch_docs, words)
     pool = make_pool(docs, scored, corpus, name)
-    rows, at_random = draw(
-        pool, size, strategy=name, random_share=params.random_share, seed=params.seed
-    )
-    return queued(docs, scored, pool, rows, at_random, name), scored.labels
+    new = new_labels(docs.texts, scored.labels, compare=params.new_label_share > 0)
+    rows, drawn = draw(
+        pool, size, strategy=name, random_share=params.random_share, likeness=new.likeness,
+        new_label_share=params.new_label_share, seed=params.seed,
+    )  # fmt: skip
+    return queued(docs, scored, pool, rows, drawn, new), [*scored.labels, *new.names]
 
 
 @click.command("queue", context_settings=CONTEXT, help=__doc__)

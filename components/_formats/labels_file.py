@@ -1,9 +1,10 @@
-"""Reads `data/labels.yaml`: the allowed labels, their aliases, and the history of labels."""
+"""Reads `data/labels.yaml`: the allowed labels, their aliases, descriptions, and history."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from longtail.validation.label_history import (
 )
 
 FILE = Path("data/labels.yaml")
-KEYS = ("labels", "aliases", "history")
+KEYS = ("labels", "aliases", "descriptions", "history")
 FORMS = {
     RENAMED: "old: new, such as {invoice: billing}",
     MERGED: "old: new, such as {invoice: billing, bill: billing}",
@@ -58,11 +59,13 @@ class AllowedLabels:
         labels: the allowed labels, and those that were split; None allows any.
         aliases: alias to label.
         history: the changes by date.
+        descriptions: label to what it means, in words.
     """
 
     labels: frozenset[str] | None = None
     aliases: dict[str, str] = field(default_factory=dict)
     history: tuple[Change, ...] = ()
+    descriptions: dict[str, str] = field(default_factory=dict)
 
     @property
     def fates(self) -> dict[str, Fate]:
@@ -74,13 +77,28 @@ class AllowedLabels:
         """Labels that were split; documents keep them until they are reviewed."""
         return frozenset(label for label, fate in self.fates.items() if fate.review)
 
+    def unlearned(self, known: Iterable[str]) -> list[str]:
+        """Current labels of this file that a model does not know, sorted.
+
+        Args:
+            known: labels of the model, in the words of its time.
+        """
+        gone, called = self.fates, set(known)
+        followed = [gone[label] for label in called & gone.keys()]
+        called |= {now for fate in followed if not fate.review for now in fate.labels}
+        named = {label for change in self.history for label in change.new}
+        named |= (self.labels or frozenset()) | self.descriptions.keys()
+        return sorted(named - gone.keys() - called)
+
 
 def read_allowed(path: Path) -> AllowedLabels:
-    """Read `labels.yaml`: `labels` (a list), `aliases` (alias: label) and `history`, all optional.
+    """Read `labels.yaml`; every key is optional.
+
+    `labels` is a list, `aliases` maps an alias to its label, `descriptions` a label to its meaning.
 
     Raises:
-        DataError: the file has another form, an alias points to a label that is not allowed, or the
-            history contradicts itself or the rest of the file.
+        DataError: the file has another form, an alias points to a label that is not allowed, one is
+            described that is not, or the history contradicts itself or the rest of the file.
     """
     if not path.exists():
         return AllowedLabels()
@@ -111,7 +129,8 @@ def read_allowed(path: Path) -> AllowedLabels:
             )
     history = _history(path, document.get("history") or [])
     _check_against_history(path, allowed, aliases, history)
-    found = AllowedLabels(allowed, aliases, history)
+    descriptions = _descriptions(path, document.get("descriptions") or {}, allowed, history)
+    found = AllowedLabels(allowed, aliases, history, descriptions)
     return found if allowed is None else replace(found, labels=allowed | found.split_labels)
 
 
@@ -206,6 +225,28 @@ def _check_against_history(
         raise DataError(
             f"{path}: the history made {listed(missing)}, which 'labels' does not list; add them."
         )
+
+
+def _descriptions(
+    path: Path, own: Any, allowed: frozenset[str] | None, history: tuple[Change, ...]
+) -> dict[str, str]:
+    if not isinstance(own, dict) or not _strings([*own, *own.values()]):
+        raise DataError(
+            f"{path}: 'descriptions' must map labels to strings; quote numbers, yes and no."
+        )
+    gone = fates(history)
+    for label, text in own.items():
+        if label in gone:
+            raise DataError(
+                f"{path}: 'descriptions' describes {label!r:.80}, which is gone by the history; "
+                "describe what it has become."
+            )
+        if not text.strip() or not _clean(label) or (allowed is not None and label not in allowed):
+            raise DataError(
+                f"{path}: 'descriptions' describes {label!r:.80} by {text!r:.80}; expected an "
+                "allowed label, and words that say what it means."
+            )
+    return own
 
 
 def _clean(label: str) -> bool:

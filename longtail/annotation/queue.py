@@ -17,6 +17,7 @@ from scipy.special import expit, logit
 from longtail.errors import ParameterError, unknown_name
 
 RANDOM = "random"
+NEW_LABEL = "new_label"
 EPS = 1e-7  # float32 scores are 0 or 1 beyond
 CANDIDATES = 10  # documents that `kmeans` clusters, and `anchors` ranks, per document of the queue
 ANCHORS = 10  # labeled documents that stand for a label
@@ -55,43 +56,72 @@ Strategy = Callable[[Pool, int, np.random.Generator], np.ndarray]
 
 
 def draw(
-    pool: Pool, size: int, *, strategy: str = "tail_gain", random_share: float = 0.2, seed: int = 0
+    pool: Pool,
+    size: int,
+    *,
+    strategy: str = "tail_gain",
+    random_share: float = 0.2,
+    likeness: np.ndarray | None = None,
+    new_label_share: float = 0.0,
+    seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Choose documents to annotate: some by a strategy, the others at random.
+    """Choose documents to annotate: at random, for labels without any, and by a strategy.
 
     Those drawn at random are a fair sample of the whole pool, whatever the strategy: they are drawn
-    first, and spread evenly over the queue, so that any beginning of it has its share of them.
+    first, and spread evenly over the queue, so that any beginning of it has its share of them. Next
+    come those most similar to a label that no model knows yet, one for each label in turn, ahead of
+    those of the strategy.
 
     Args:
         pool: what to choose from.
         size: documents wanted; a smaller pool gives all that it has.
         strategy: a name in `STRATEGIES`.
         random_share: share of the queue that is drawn at random, 0 to 1, rounded.
+        likeness: of documents and labels that the model does not know, `(n_docs, n_new_labels)`.
+        new_label_share: share of the queue for these labels, 0 to 1, rounded.
         seed: of everything random.
 
     Returns:
-        Rows of the pool in the order of the queue, `(n,)` int, n = min(size, n_docs), and which of
-        them were drawn at random, `(n,)` bool.
+        Rows of the pool in the order of the queue, `(n,)` int, n = min(size, n_docs), and how each
+        was drawn, `(n,)` object: `RANDOM`, `NEW_LABEL`, or the strategy.
 
     Raises:
-        ParameterError: unknown strategy, `size` under 1, or `random_share` outside [0, 1].
+        ParameterError: unknown strategy, `size` under 1, or shares outside [0, 1] together.
     """
     if strategy not in STRATEGIES:
         raise unknown_name("strategy", strategy, STRATEGIES)
-    if size < 1 or not 0 <= random_share <= 1:
+    if size < 1 or min(random_share, new_label_share) < 0 or random_share + new_label_share > 1:
         raise ParameterError(
-            f"size must be at least 1 and random_share between 0 and 1, got {size}, {random_share}."
+            "size must be at least 1, and random_share and new_label_share at least 0 and together "
+            f"at most 1, got {size}, {random_share}, {new_label_share}."
         )
     rng, size = np.random.default_rng(seed), min(size, len(pool))
     n_random = size if strategy == RANDOM else round(random_share * size)
     sample = rng.permutation(len(pool))[:n_random]
     others = np.setdiff1d(np.arange(len(pool)), sample)
-    chosen = others[STRATEGIES[strategy](pool.at(others), size - n_random, rng)]
+    found = np.empty(0, np.int64)
+    if likeness is not None:
+        n_new = min(round(new_label_share * size), size - n_random)
+        found = others[nearest(likeness[others], n_new)]
+        others = np.setdiff1d(others, found)
+    n_chosen = size - n_random - len(found)
+    chosen = others[STRATEGIES[strategy](pool.at(others), n_chosen, rng)]
     at_random = np.zeros(size, bool)
     at_random[((np.arange(n_random) + 0.5) * size / max(n_random, 1)).astype(int)] = True
-    rows = np.empty(size, np.int64)
-    rows[at_random], rows[~at_random] = sample, chosen
-    return rows, at_random
+    rows, drawn = np.empty(size, np.int64), np.full(size, RANDOM, object)
+    rows[at_random], rows[~at_random] = sample, np.concatenate([found, chosen])
+    drawn[~at_random] = [NEW_LABEL] * len(found) + [strategy] * len(chosen)
+    return rows, drawn
+
+
+def nearest(likeness: np.ndarray, size: int) -> np.ndarray:
+    """The documents most similar to a label, one for each label in turn, `(n,)` int.
+
+    >>> nearest(np.array([[0.9, 0.8], [0.5, 0.7], [0.1, 0.2], [0.6, 0.1]]), 3).tolist()
+    [0, 3, 1]
+    """
+    order = np.argsort(-likeness, axis=0, kind="stable")
+    return np.array(list(dict.fromkeys(order.ravel().tolist()))[:size], dtype=np.int64)
 
 
 def likelihoods(pool: Pool) -> np.ndarray:

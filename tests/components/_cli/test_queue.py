@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ from longtail.annotation.queue import STRATEGIES
 from longtail.errors import DataError, ParameterError
 from tests.builders.paths import ROOT
 from tests.builders.registry_workspace import WORDS, build
+from tests.builders.small_project import write_encoder
 
 MODEL = "artifacts/train/model"
 COLUMNS = ["id", "text", "labels", "scores", "drawn", "reasons"]
@@ -152,6 +154,54 @@ def test_predict_and_queue_answer_in_the_labels_of_today(
         assert dict(zip(new[name]["labels"], new[name]["scores"], strict=True)) == pairs
         assert said[name]["labels"] == new[name]["labels"]
         assert said[name]["scores"] == pytest.approx(new[name]["scores"], abs=2e-6)
+
+
+@pytest.fixture
+def labels_file(home: Path) -> Iterator[Path]:
+    """`data/labels.yaml`, for one test."""
+    path = home / "data" / "labels.yaml"
+    yield path
+    path.unlink()
+
+
+def test_a_label_that_no_model_knows_is_looked_for_by_its_description(
+    home: Path, labels_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two new labels; five texts of the pool have the words by which one of them is described."""
+    write_encoder(tmp_path / "encoder")
+    before = (home / "params.yaml").read_text()
+    own = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["train"]
+    train = {"train": own | {"encoder": str(tmp_path / "encoder"), "max_length": 16}}
+    lines = (home / "pool.jsonl").read_text()
+    more = [{"id": f"new-{i}", "text": f"cue0a cue0a {i} cue0b cue0a cue0b"} for i in range(5)]
+    (home / "more.jsonl").write_text(lines + "".join(json.dumps(row) + "\n" for row in more))
+    labels_file.write_text(
+        "descriptions: {warranty: cue0a cue0b cue0a cue0b, recall: of the other kind}\n"
+        "history: [{date: 2026-03-01, added: [recall], reason: new}]\n"
+    )
+    try:
+        (home / "params.yaml").write_text(before + yaml.safe_dump(train))
+        asked("--size", "20", "--output", "new.jsonl", pool="more.jsonl")
+        told = capsys.readouterr().err
+        asked("--size", "20", "--tool", "doccano", "--output", "t.jsonl", pool="more.jsonl")
+    finally:
+        (home / "params.yaml").write_text(before)
+    assert "2 labels that the model does not know: 'recall', 'warranty'" in told
+    found = read_rows("new.jsonl")
+    drawn = {name: row["drawn"] for name, row in found.items()}
+    assert sorted(drawn.values()) == ["new_label"] * 4 + ["random"] * 4 + ["tail_gain"] * 12
+    mine = [row for row in found.values() if row["drawn"] == "new_label"]
+    of_warranty = [row["reasons"][0] for row in mine if row["id"].startswith("new-")]
+    assert len(of_warranty) >= 2
+    assert all(
+        re.fullmatch(r"warranty: number [1-5] of the pool by likeness to its name and "
+                     "description; the model does not know it", reason)
+        for reason in of_warranty
+    )  # fmt: skip
+    # A likeness is no score: the new label is offered to annotators, and suggested by nothing.
+    assert all("warranty" not in row["labels"] for row in found.values())
+    offered = [item["text"] for item in json.loads(Path("t.labels.json").read_text())]
+    assert offered[-2:] == ["recall", "warranty"]
 
 
 def read_rows(name: str) -> dict[str, dict]:

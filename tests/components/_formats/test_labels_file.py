@@ -53,12 +53,32 @@ def test_no_file_and_an_empty_history(tmp_path: Path) -> None:
     assert read_allowed(tmp_path / "labels.yaml") == read(tmp_path, "history:") == AllowedLabels()
 
 
+def test_labels_that_a_model_does_not_know(tmp_path: Path) -> None:
+    described = "labels: [a, b]\ndescriptions: {b: what b means, a: 'what a means'}\n"
+    found = read(tmp_path, described)
+    assert found.descriptions == {"a": "what a means", "b": "what b means"}
+    assert found.unlearned(["a"]) == ["b"] and found.unlearned(["b", "a"]) == []
+    # What it knows under an old name is known; what a label was split into is not.
+    whole = read(tmp_path, WHOLE)
+    assert whole.unlearned(["invoice", "delivery"]) == ["inkjet", "laser", "warranty"]
+    assert whole.unlearned(["printers", "misc"]) == [
+        "billing", "delivery", "inkjet", "laser", "warranty",
+    ]  # fmt: skip
+    assert read(tmp_path, "descriptions: {c: new}").unlearned([]) == ["c"]
+    assert AllowedLabels().unlearned(["a"]) == []
+
+
 DAY = "date: 2026-03-01, reason: why"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("descriptions: [a]", "'descriptions' must map labels to strings"),
+        ("descriptions: {a: 1}", "'descriptions' must map labels to strings; quote numbers"),
+        ("descriptions: {a: ' '}", "describes 'a' by ' '; expected an allowed label, and words"),
+        ("labels: [a]\ndescriptions: {b: x}", "describes 'b' by 'x'; expected an allowed label"),
+        (f"descriptions: {{a: x}}\nhistory: [{{retired: [a], {DAY}}}]", "'a', which is gone by"),
         ("history: []\nlabels: [a]\nhistory: []", "the key 'history' appears 2 times"),
         (f"history: [{{{DAY}, renamed: {{a: b, a: c}}}}]", "the key 'a' appears 2 times"),
         ("history: {a: b}", "'history' must be a list of changes, got a dict"),

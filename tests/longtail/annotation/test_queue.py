@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from longtail.annotation.queue import (
     BY_FEATURES,
+    NEW_LABEL,
     RANDOM,
     STRATEGIES,
     Pool,
@@ -66,11 +67,11 @@ def test_a_queue_has_its_size_and_no_document_twice(
     strategy: str, n_docs: int, n_labels: int, n_known: int, size: int, seed: int, kind: str
 ) -> None:
     pool = made_pool(n_docs, n_labels, n_known, seed, kind)
-    rows, at_random = draw(pool, size, strategy=strategy, random_share=0.2, seed=seed)
+    rows, drawn = draw(pool, size, strategy=strategy, random_share=0.2, seed=seed)
     assert len(rows) == len(set(rows.tolist())) == min(size, n_docs)
     assert ((rows >= 0) & (rows < n_docs)).all()
     expected = len(rows) if strategy == RANDOM else round(0.2 * len(rows))
-    assert at_random.sum() == expected
+    assert (drawn == RANDOM).sum() == expected and set(drawn) <= {RANDOM, strategy}
     again, _ = draw(pool, size, strategy=strategy, random_share=0.2, seed=seed)
     assert again.tolist() == rows.tolist()
 
@@ -79,11 +80,34 @@ def test_the_random_share_is_a_fair_sample_spread_over_the_queue() -> None:
     pool = made_pool(50, 3, 10, 0, "usual")
     times = np.zeros(50)
     for seed in range(200):
-        rows, at_random = draw(pool, 20, random_share=0.25, seed=seed)
+        likeness = np.random.default_rng(seed).random((50, 2))
+        rows, drawn = draw(
+            pool, 20, random_share=0.25, likeness=likeness, new_label_share=0.3, seed=seed
+        )
+        at_random = drawn == RANDOM
         times[rows[at_random]] += 1
         assert np.diff(np.flatnonzero(at_random)).tolist() == [4, 4, 4, 4]
     # 200 draws of 5 of 50: 20 each, with a standard deviation of 4.2.
     assert times.sum() == 1000 and abs(times - 20).max() < 4.5 * 4.25
+
+
+def test_new_labels_take_turns_and_never_a_document_twice() -> None:
+    pool = pool_of([[0.9], [0.8], [0.7], [0.6], [0.5], [0.4]], [0])
+    likeness = np.array([[0.1, 0.9], [0.2, 0.1], [0.3, 0.8], [0.9, 0.7], [0.8, 0.2], [0.0, 0.0]])
+    rows, drawn = draw(
+        pool, 5, random_share=0.0, likeness=likeness, new_label_share=0.6, strategy="tail_gain"
+    )
+    # The nearest to the first label, to the second, then again; 0 to 2 are what tail_gain likes.
+    assert rows.tolist() == [3, 0, 4, 1, 2]
+    assert drawn.tolist() == [NEW_LABEL] * 3 + ["tail_gain"] * 2
+    nothing = draw(pool, 5, random_share=0.0, likeness=likeness[:, :0], new_label_share=0.6)
+    assert nothing[0].tolist() == draw(pool, 5, random_share=0.0)[0].tolist()
+    rows, drawn = draw(pool, 6, random_share=0.5, likeness=likeness, new_label_share=0.5)
+    assert sorted(rows.tolist()) == list(range(6))
+    assert sorted(drawn) == [NEW_LABEL] * 3 + [RANDOM] * 3
+    assert set(draw(pool, 4, strategy=RANDOM, likeness=likeness, new_label_share=0.5)[1]) == {
+        RANDOM
+    }
 
 
 def test_a_score_at_its_threshold_is_one_half() -> None:
@@ -172,6 +196,6 @@ def test_what_is_asked_wrong_is_said() -> None:
     pool = pool_of([[0.5]], [1])
     with pytest.raises(ParameterError, match="Unknown strategy 'tailgain'. Did you mean"):
         draw(pool, 1, strategy="tailgain")
-    for size, share in ((0, 0.2), (1, -0.1), (1, 1.5)):
-        with pytest.raises(ParameterError, match="size must be at least 1 and random_share"):
-            draw(pool, size, random_share=share)
+    for size, share, new in ((0, 0.2, 0), (1, -0.1, 0), (1, 1.5, 0), (1, 0.2, -0.1), (1, 0.6, 0.5)):
+        with pytest.raises(ParameterError, match="size must be at least 1, and random_share"):
+            draw(pool, size, random_share=share, new_label_share=new)
