@@ -38,7 +38,9 @@ def main() -> None:
     best = np.argsort(-found, axis=0, kind="stable")[:BEST]
     hits = np.take_along_axis(targets, best, axis=0).sum(axis=0)
     counts = targets.sum(axis=0)
-    print(f"| documents of the label | labels | right among {BEST} | at random | with one at least |")
+    print(
+        f"| documents of the label | labels | right among {BEST} | at random | with one at least |"
+    )
     print("|---|---|---|---|---|")
     for name, (low, high) in BOUNDS.items():
         mine = (counts >= low) & (counts < high)

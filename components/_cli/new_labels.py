@@ -21,42 +21,47 @@ class NewLabels:
     """Labels that a model does not know.
 
     Attributes:
-        names: of the labels.
-        likeness: of each document of a pool to each label, `(n_docs, n_new_labels)`; without
-            columns if nobody asked.
+        names: of all of them.
+        sought: those that texts were compared with.
+        likeness: of each text of a pool to each of these, `(n_docs, n_sought)`.
     """
 
     names: list[str]
+    sought: list[str]
     likeness: np.ndarray
 
     def reasons(self, row: int) -> list[str]:
         """What a document was chosen for, the label for which it ranks highest first."""
         rank = 1 + (self.likeness > self.likeness[row]).sum(axis=0)
         return [
-            f"{self.names[i]}: number {rank[i]:,} of the pool by likeness to its name and "
+            f"{self.sought[i]}: number {rank[i]:,} of the pool by likeness to its name and "
             "description; the model does not know it"
             for i in np.argsort(rank, kind="stable")[:SHOWN]
         ]
 
 
-def new_labels(texts: Sequence[str], known: Sequence[str], *, compare: bool) -> NewLabels:
+def new_labels(texts: Sequence[str], known: Sequence[str], most: int, seed: int) -> NewLabels:
     """The labels of `data/labels.yaml` that a model does not know; says on stderr which.
 
     Args:
         texts: of the pool.
         known: labels of the model.
-        compare: whether to compare texts and labels.
+        most: labels that are compared with the texts. Which, of more, is drawn anew with another
+            number of texts, so that each has its turn.
+        seed: of that.
     """
     allowed = read_allowed(FILE)
     names = allowed.unlearned(known)
-    if not names or not compare:
-        return NewLabels(names, np.zeros((len(texts), 0)))
+    rng = np.random.default_rng((seed, len(texts)))
+    sought = sorted(rng.permutation(names)[:most].tolist()) if names else []
+    if not sought:
+        return NewLabels(names, [], np.zeros((len(texts), 0)))
     print(
         f"queue: {len(names):,} labels that the model does not know: {listed(names)}; some texts "
         "are chosen by likeness to what they are called.",
         file=sys.stderr,
     )
-    return NewLabels(names, likeness(texts, names, allowed))
+    return NewLabels(names, sought, likeness(texts, sought, allowed))
 
 
 def likeness(texts: Sequence[str], labels: Sequence[str], allowed: AllowedLabels) -> np.ndarray:

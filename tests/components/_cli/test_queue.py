@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from components import predict
+from components._cli.new_labels import new_labels
 from components._cli.queue import (
     AT_RANDOM,
     CORPUS,
@@ -25,6 +26,7 @@ from components._cli.queue import (
     read_pool,
     without_known,
 )
+from components._formats.labels_file import AllowedLabels
 from components._formats.queue_file import Queued, write_queue
 from components._formats.records import Reading
 from components._frame.forgotten import LIST, digest_of
@@ -202,6 +204,26 @@ def test_a_label_that_no_model_knows_is_looked_for_by_its_description(
     assert all("warranty" not in row["labels"] for row in found.values())
     offered = [item["text"] for item in json.loads(Path("t.labels.json").read_text())]
     assert offered[-2:] == ["recall", "warranty"]
+
+
+def test_of_many_new_labels_each_has_its_turn(
+    home: Path, labels_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels_file.write_text(f"labels: [fox, {', '.join(f'n{i}' for i in range(9))}]\n")
+    compared: list[list[str]] = []
+
+    def likeness(texts: list[str], labels: list[str], allowed: AllowedLabels) -> np.ndarray:
+        compared.append(labels)
+        return np.zeros((len(texts), len(labels)))
+
+    monkeypatch.setattr("components._cli.new_labels.likeness", likeness)
+    for n_docs in range(40):
+        new = new_labels(["a"] * n_docs, ["fox"], 3, 0)
+        assert new.names == [f"n{i}" for i in range(9)] and new.sought == compared[-1]
+        assert len(new.sought) == 3 == new.likeness.shape[1]
+    assert {label for labels in compared for label in labels} == set(new.names)
+    assert new_labels(["a"], ["fox"], 0, 0).sought == []
+    assert len(compared) == 40
 
 
 def read_rows(name: str) -> dict[str, dict]:
