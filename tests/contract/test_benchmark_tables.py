@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import crossfit, rules, speed, suspects
+from benchmarks import costs, crossfit, rules, speed, suspects
 from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
 
 
@@ -47,6 +47,7 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
         ("crossfit.md", "crossfit", crossfit.table),
         ("suspects.md", "suspects", suspects.table),
         ("speed.md", "speed", speed.table),
+        ("costs.md", "costs", costs.table),
     ],
 )
 def test_the_pages_made_of_one_table_show_the_committed_lines(
@@ -54,4 +55,4 @@ def test_the_pages_made_of_one_table_show_the_committed_lines(
 ) -> None:
     text = Path(PAGE).with_name(name).read_text(encoding="utf-8")
     shown = text.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
-    assert shown == made(), f"copy what `python -m benchmarks.{mark} table` prints"
+    assert shown == made(), f"copy what `benchmarks.{mark}.table()` gives"

@@ -1,0 +1,113 @@
+"""What nights and predictions cost on rented machines, on paper: measured rates times sizes.
+
+    python -m benchmarks.costs
+
+Nothing is run. A rate is carried on in proportion from the size at which it was measured; what
+grows otherwise at the sizes shown is not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+# List prices on demand, Linux, us-east-1, June 2026: an eighth of m7i.2xlarge (8 vcpus, 32 GiB),
+# g5.xlarge (one A10G, 24 GB).
+VCPU_HOUR, GPU_HOUR = 0.4032 / 8, 1.006
+# The default corpus, and of the head of params.yaml numbers per document, units, and prototypes.
+DOCS, LABELS, TERMS = 12_619, 393, 100_000
+FEATURES, HIDDEN, PROTOTYPE = 1536, 512, 768
+LEARNED = 0.8  # share of the documents in train and val
+GPU_FLOPS = 15e12  # of an A10G in bf16, a fifth of its peak: an assumption
+FLOPS_PER_DOC = 2 * 10.6e6 * 85  # MiniLM's layers, 85 tokens
+
+
+@dataclass(frozen=True)
+class Size:
+    """Labeled documents, labels, and how many documents a night brings.
+
+    >>> Size(12_619, 393, 100).relative
+    1.0
+    """
+
+    docs: int
+    labels: int
+    new: int
+
+    @property
+    def relative(self) -> float:
+        """Documents times labels, of the default corpus's."""
+        return self.docs * self.labels / (DOCS * LABELS)
+
+    @property
+    def head(self) -> float:
+        """The products of a head, of the default corpus's."""
+        return self.docs * _products(self.labels) / (DOCS * _products(LABELS))
+
+
+def _products(labels: int) -> int:
+    return FEATURES * HIDDEN + (HIDDEN + PROTOTYPE) * labels
+
+
+# Vcpu seconds of a night that keeps its choices; measured on the default corpus (speed.md), but for
+# `split` (1,000,000 × 18,000, scaling.md).
+STAGES: dict[str, Callable[[Size], float]] = {
+    "`validate`": lambda size: 36 * size.docs / DOCS,
+    "`split`": lambda size: 85 * size.docs / 1e6,
+    "`baseline`, six fits per label": lambda size: BASELINE * size.relative,
+    "features of new texts": lambda size: size.new / 22,
+    "six heads": lambda size: 6 * 26 * size.head,
+    "`report`": lambda size: 40 + 20 * size.relative,
+}
+BASELINE = 121.0
+SIZES = (Size(100_000, 2_000, 1_000), Size(1_000_000, 18_000, 10_000),
+         Size(10_000_000, 18_000, 100_000))  # fmt: skip
+# Texts per vcpu second of a served version (serving.md), on AVX-512.
+SERVED = {"ONNX Runtime": 59.0, "ONNX Runtime, int8": 125.0}
+PREDICTIONS = 1e9
+
+
+def nights() -> str:
+    """Vcpu hours of each stage, the bill, and memory."""
+    rows = [["", *(f"{size.docs:,} × {size.labels:,}, {size.new:,} new" for size in SIZES)]]
+    rows += [["---", *["---:"] * len(SIZES)]]
+    rows += [[name, *(_hours(part(size)) for size in SIZES)] for name, part in STAGES.items()]
+    totals = [sum(part(size) for part in STAGES.values()) for size in SIZES]
+    rows += [["**all, vcpu hours**", *(f"**{_hours(total)}**" for total in totals)]]
+    rows += [["dollars", *(f"{total / 3600 * VCPU_HOUR:,.2f}" for total in totals)]]
+    gpu = [6 * 16 * 6 * LEARNED * size.docs * _products(size.labels) / GPU_FLOPS for size in SIZES]
+    rows += [["six heads on a GPU instead, GPU hours", *map(_hours, gpu)]]
+    rows += [["… dollars", *(f"{seconds / 3600 * GPU_HOUR:,.2f}" for seconds in gpu)]]
+    rows += [["features in memory, GiB", *(f"{4 * FEATURES * s.docs / 2**30:,.1f}" for s in SIZES)]]
+    rows += [["SVM's coefficients, GiB", *(f"{4 * TERMS * s.labels / 2**30:,.1f}" for s in SIZES)]]
+    return _table(rows)
+
+
+def predictions() -> str:
+    """Hours and dollars of a billion predictions."""
+    rows = [["10⁹ texts", "vcpu hours", "dollars"], ["---", "---:", "---:"]]
+    for name, rate in SERVED.items():
+        hours = PREDICTIONS / rate / 3600
+        rows.append([name, f"{hours:,.0f}", f"{hours * VCPU_HOUR:,.0f}"])
+    hours = PREDICTIONS * FLOPS_PER_DOC / GPU_FLOPS / 3600
+    name = "GPU (GPU hours), computed from its products"
+    rows.append([name, f"{hours:,.0f}", f"{hours * GPU_HOUR:,.0f}"])
+    return _table(rows)
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:,.2f}" if hours < 10 else f"{hours:,.0f}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def table() -> str:
+    """Both."""
+    return f"{nights()}\n{predictions()}"
+
+
+if __name__ == "__main__":
+    print(table(), end="")
