@@ -112,7 +112,7 @@ def run(*, corpus: Input, assignment: Output, split_report: Output, params: Para
         "folds": np.bincount(folds[folds >= 0]).tolist(),
         "labels": labels,
         "quality": quality(targets, parts, shares, groups=together, copies=copies, fixed=fixed),
-        "reference": _reference(ids, targets, shares, together, copies, params.seed),
+        "reference": _reference(ids, targets, shares, together, copies, fixed, params.seed),
     }
     splits = [splitting.SPLITS[part] for part in parts]
     retired = refreshed.retired.tolist()
@@ -275,9 +275,13 @@ def _reference(
     shares: list[float],
     together: list[str],
     copies: Copies,
+    fixed: np.ndarray,
     seed: int,
 ) -> dict[str, Any]:
     """The quality of scikit-multilearn's split of all rows, or why it was skipped."""
+    if n_frozen := int((fixed >= 0).sum()):
+        why = f"{n_frozen:,} of {len(ids):,} documents keep their part, and it would split all anew"
+        return {"method": "scikit_multilearn", "skipped": why}
     try:
         parts = splitting.scikit_multilearn_split(
             targets,

@@ -145,6 +145,14 @@ def test_groups_stay_together_and_rows_without_one_are_free(tmp_path: Path) -> N
         assert abs((parts == part).sum() - share) <= 4
 
 
+def test_a_split_that_is_partly_frozen_is_compared_with_no_free_one(tmp_path: Path) -> None:
+    _, report = split(tmp_path, corpus(split=["test"] * 5 + [None] * (N_DOCS - 5)))
+    assert report["reference"] == {
+        "method": "scikit_multilearn",
+        "skipped": "5 of 100 documents keep their part, and it would split all anew",
+    }
+
+
 def test_free_rows_join_the_frozen_rows_of_their_group(tmp_path: Path) -> None:
     groups = [f"g{i // 2}" for i in range(N_DOCS)]
     frozen = ["val" if i in (0, 20, 40) else None for i in range(N_DOCS)]
