@@ -47,12 +47,17 @@ class Remote:
 
     def __init__(self, options: dict[str, str]) -> None:
         from dvc.fs import get_cloud_fs  # takes a second
+        from dvc_objects.fs.errors import RemoteMissingDepsError
 
         self.url = options["url"]
-        with explained(self.url):
+        try:
             made, config, path = get_cloud_fs({}, **options)
             self.fs: Any = made(**config)
-            self.folder = self.fs.join(path, "nights")
+        except RemoteMissingDepsError:
+            raise WorkspaceError(
+                f"DVC's remote {self.url} needs the package dvc-s3; install the extra `s3`."
+            ) from None
+        self.folder = self.fs.join(path, "nights")
 
     def put(self, file: Path, name: str) -> None:
         with explained(self.url):

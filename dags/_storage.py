@@ -82,10 +82,11 @@ def _send(remote: Remote, folder: Path, step: str) -> str:
     """Push what the step reads, then its parcel."""
     stages = load_stages(folder / "dvc.yaml")
     targets = reads(step, stages)
-    with _locked(folder / ".dvc" / "tmp" / "storage.lock"), explained(remote.url):
+    with _locked(folder / ".dvc" / "tmp" / "storage.lock"):
         night = _name(folder)
         if targets is None or targets:
-            dvc(folder, "push", *pointers(targets or []))
+            with explained(remote.url):
+                dvc(folder, "push", *pointers(targets or []))
         with _archive() as archive:
             pack(folder, contents(folder, step, stages), archive)
             remote.put(archive, sent(night, step))
@@ -94,7 +95,7 @@ def _send(remote: Remote, folder: Path, step: str) -> str:
 
 def _receive(remote: Remote, folder: Path, step: str, night: str) -> None:
     """Lay what the step made into the workspace, as if it had run there."""
-    with _locked(folder / ".dvc" / "tmp" / "storage.lock"), explained(remote.url):
+    with _locked(folder / ".dvc" / "tmp" / "storage.lock"):
         with _archive() as archive:
             try:
                 remote.get(made(night, step), archive)
@@ -106,7 +107,8 @@ def _receive(remote: Remote, folder: Path, step: str, night: str) -> None:
         if note["lock"]:
             _add_to_lock(folder / DVC_LOCK, step, note["lock"])
         if note["target"]:
-            dvc(folder, "pull", "--force", note["target"])
+            with explained(remote.url):
+                dvc(folder, "pull", "--force", note["target"])
     with suppress(CredentialsError):  # who may not delete has the bucket do it
         for name in (sent(night, step), made(night, step)):
             remote.delete(name)

@@ -46,8 +46,9 @@ def asking(answer: Callable[[str], bytes | None]) -> Iterator[None]:
         found = answer(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
         if found is None:
             return serve(app, environ, start)
-        start("503 Slow Down", [("Content-Type", "application/xml")])
-        return [found]
+        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else found
+        start("503 Slow Down", [("Content-Length", str(len(body)))])
+        return [body]
 
     with patch.object(DomainDispatcherApplication, "__call__", ask):
         yield

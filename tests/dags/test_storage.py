@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ import yaml
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from components._frame.pipeline import load_stages
+from components._frame.usage import read_usage
 from dags import _storage
 from dags import _workspace as ws
+from dags._commands import COMMANDS
 from dags._kubernetes import PodOperator, kubernetes_operator
 from dags._parcel import changes, contents, digest, pack, reads, unpack
 from dags._pod_storage import SCRIPT
 from dags._pods import raise_for_pod, to_dict, to_pod
 from dags._remote import CredentialsError, Remote
 from dags._settings import Settings, load_settings
+from dags._source import ingest_command
 from dags._steps import Step
 from dags._tools import ToolError, WorkspaceError
 from tests.builders import cluster as fake
@@ -30,6 +34,7 @@ from tests.builders.cluster import Cluster, validate
 from tests.builders.nights import Nights, run
 from tests.builders.paths import ROOT
 from tests.builders.pod_step import PodStep
+from tests.builders.real_project import assert_same, make_project, reproduce
 from tests.builders.s3 import (
     BUCKET,
     SLOW_DOWN,
@@ -58,23 +63,31 @@ def options(s3: dict[str, str]) -> dict[str, str]:
     return {"url": f"s3://{BUCKET}/dvc", "endpointurl": s3["AWS_ENDPOINT_URL"]}
 
 
+def add_remote(project: Path, options: dict[str, str]) -> Path:
+    """A default remote in S3; credentials come from the environment."""
+    run(*DVC, "remote", "add", "--quiet", "--default", "storage", options["url"], cwd=project)
+    address = options["endpointurl"]
+    run(*DVC, "remote", "modify", "--quiet", "storage", "endpointurl", address, cwd=project)
+    run("git", "commit", "--quiet", "--all", "-m", "Remote", cwd=project)
+    return project
+
+
 @pytest.fixture
 def project(toy: Path, options: dict[str, str]) -> Path:
-    """The toy project with a default remote in S3; credentials come from the environment."""
-    run(*DVC, "remote", "add", "--quiet", "--default", "storage", options["url"], cwd=toy)
-    address = options["endpointurl"]
-    run(*DVC, "remote", "modify", "--quiet", "storage", "endpointurl", address, cwd=toy)
-    run("git", "commit", "--quiet", "--all", "-m", "Remote", cwd=toy)
-    return toy
+    return add_remote(toy, options)
+
+
+def use(project: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of an installation on Kubernetes without a volume."""
+    told = {"RUNNER": "kubernetes", "STORAGE": "remote", "REPO": project, "HOME": home}
+    for name, value in told.items():
+        monkeypatch.setenv(f"LONGTAIL_{name}", str(value))
+    return load_settings()
 
 
 @pytest.fixture
 def settings(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    told = {"RUNNER": "kubernetes", "STORAGE": "remote", "REPO": project, "HOME": tmp_path / "home"}
-    for name, value in told.items():
-        monkeypatch.setenv(f"LONGTAIL_{name}", str(value))
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
-    return load_settings()
+    return use(project, tmp_path / "home", monkeypatch)
 
 
 @pytest.fixture
@@ -84,10 +97,6 @@ def checkout(settings: Settings, project: Path) -> ws.Workspace:
     stages = load_stages(found.folder / "dvc.yaml")
     assert ws.stale_stages(found, stages, False, None) == ["count", "total", "page"]
     return found
-
-
-def night_of(settings: Settings, checkout: ws.Workspace, step: str) -> AbstractContextManager[str]:
-    return _storage.carried(settings, checkout.folder, step)
 
 
 def argv_of(checkout: ws.Workspace, step: str) -> tuple[str, ...]:
@@ -102,7 +111,7 @@ def test_stages_in_empty_folders_make_what_a_plain_run_makes(
     given = {"count": ["data/first.jsonl"], "total": ["artifacts/count.json"],
              "page": ["artifacts/total.json"]}  # fmt: skip
     for step, inputs in given.items():
-        with night_of(settings, checkout, step) as night:
+        with _storage.carried(settings, checkout.folder, step) as night:
             pod = PodStep(step, night, options, tmp_path / "pods" / step)
             assert pod.pull() == 0, pod.said
             there = [str(p.relative_to(pod.folder)) for name in ("data", "artifacts", "reports")
@@ -128,7 +137,7 @@ def test_a_file_that_dvc_yaml_does_not_name_is_not_there(
     (checkout.folder / "artifacts" / "extra.json").write_text("1")
     with (
         pytest.raises(AirflowException, match="nothing that count made"),
-        night_of(settings, checkout, "count") as night,
+        _storage.carried(settings, checkout.folder, "count") as night,
     ):
         pod = PodStep("count", night, options, tmp_path / "pod")
         assert pod.pull() == 0
@@ -154,7 +163,7 @@ def test_a_kill_before_the_pointer_leaves_nothing_to_believe(
 
     with (
         pytest.raises(AirflowException, match="nothing that count made"),
-        night_of(settings, checkout, "count") as night,
+        _storage.carried(settings, checkout.folder, "count") as night,
     ):
         pod = PodStep("count", night, options, tmp_path / "first")
         assert pod.pull() == 0
@@ -171,7 +180,7 @@ def test_a_kill_before_the_pointer_leaves_nothing_to_believe(
     def listen(request: str) -> None:
         asked.append(request)
 
-    with night_of(settings, checkout, "count") as night, asking(listen):
+    with _storage.carried(settings, checkout.folder, "count") as night, asking(listen):
         pod = PodStep("count", night, options, tmp_path / "second")
         assert pod.pull() == 0
         assert pod.run(argv_of(checkout, "count")) == 0, pod.said
@@ -354,11 +363,8 @@ def pods_settings(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (toy / ".dvc" / "config.local").write_text(
         "['remote \"storage\"']\n    secret_access_key = planted\n    profile = mine\n"
     )
-    for name, value in {"RUNNER": "kubernetes", "STORAGE": "remote", "REPO": toy,
-                        "HOME": tmp_path / "home"}.items():  # fmt: skip
-        monkeypatch.setenv(f"LONGTAIL_{name}", str(value))
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://mlflow:5000")
-    return load_settings()
+    return use(toy, tmp_path / "home", monkeypatch)
 
 
 def test_the_pod_has_a_workspace_of_its_own(pods_settings: Settings) -> None:
@@ -384,6 +390,22 @@ def test_the_pod_has_a_workspace_of_its_own(pods_settings: Settings) -> None:
         assert remote == {"url": "s3://b/dvc", "region": "eu-west-1"}, "neither secret nor profile"
     assert "planted" not in json.dumps(pod)
     assert "persistentVolumeClaim" not in json.dumps(pod)
+
+
+def test_one_step_may_keep_its_state_on_a_volume(
+    pods_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As docs/scaling.md has it."""
+    page = (ROOT / "docs" / "scaling.md").read_text("utf-8")
+    [example] = re.findall(r"```yaml\n(train:\n  spec:\n    volumes:.*?)```", page, re.S)
+    (tmp_path / "pods.yaml").write_text(example.replace("train:", "total:"))
+    monkeypatch.setenv("LONGTAIL_PODS", str(tmp_path / "pods.yaml"))
+    pod = pod_of(pods_settings, Step("total", ("python",), "train"))
+    validate(pod)
+    assert pod["spec"]["volumes"] == [
+        {"name": "workspace", "emptyDir": {}},
+        {"name": "state", "persistentVolumeClaim": {"claimName": "features"}},
+    ]
 
 
 def test_every_step_s_pod_suits_the_published_schemas(
@@ -490,3 +512,44 @@ def test_a_night_of_pods_without_a_volume(
     assert "planted" not in output
     [folder] = (nights.home / "workspaces").iterdir()
     assert json.loads((folder / "reports" / "decision.json").read_text())["verdict"] == "promoted"
+
+
+@pytest.mark.slow
+@pytest.mark.beyond_gate
+@pytest.mark.timeout(1800)
+def test_the_real_steps_have_all_that_they_read(
+    tmp_path: Path, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every step of a night in an empty folder of its own; the stages as `dvc repro` has them."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    project = make_project(tmp_path / "project", (60,))
+    settings = use(add_remote(project, options), tmp_path / "home", monkeypatch)
+    for name, value in {"MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db",
+                        "LONGTAIL_CACHE": str(tmp_path / "cache")}.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    checkout = ws.prepare(project, settings.workspaces / "night", KEY)
+
+    def step(name: str, argv: Sequence[str], expected: int = 0) -> None:
+        end = pytest.raises(AirflowSkipException) if expected else nullcontext()
+        with end, _storage.carried(settings, checkout.folder, name) as night:
+            pod = PodStep(name, night, options, tmp_path / "pods" / name)
+            assert pod.pull() == 0, pod.said
+            assert pod.run(argv) == expected, pod.said
+            if expected:
+                raise AirflowSkipException("The gate was not passed.")
+
+    argv = ingest_command(str(tmp_path / "in1"), checkout, update=False)
+    step("ingest", argv or [])
+    for stage in STAGES if ws.stale_stages(checkout, STAGES, False, None) else []:
+        step(stage.name, stage.command)
+    assert_same(checkout.folder, reproduce(project, tmp_path / "reference", tmp_path / "in1"))
+    ws.record(checkout)
+    for name in ("register", "decide", "apply", "drift"):
+        step(name, COMMANDS[name][0])
+    reports = checkout.folder / "reports"
+    found = {name: json.loads((reports / f"{name}.json").read_text())
+             for name in ("registered", "decision", "outcome", "drift")}  # fmt: skip
+    assert found["registered"]["version"] == "1"
+    assert found["decision"]["verdict"] == found["outcome"]["outcome"] == "promoted"
+    assert found["drift"]["champion"] == "1"
+    assert set(read_usage(reports / "usage")) == {stage.name for stage in STAGES}
