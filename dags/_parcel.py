@@ -6,16 +6,16 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import tarfile
-import tempfile
 from collections.abc import Collection, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components._frame.pipeline import DVC_LOCK, Stage, overlap
 from dags._commands import CORPUS
 from dags._source import INCOMING
-from dags._tools import FOLDERS
+from dags._tools import FOLDERS, WorkspaceError
 
 DATA = "data"
 NOTE = ".note.json"
@@ -99,17 +99,28 @@ def pack(
 
 
 def unpack(archive: Path, folder: Path) -> dict[str, Any]:
-    """Lay the files of an archive over a folder, each whole, and return its note."""
-    scratch = folder / ".dvc" / "tmp"  # on the same file system
-    scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch) as new:
-        with tarfile.open(archive) as tar:
-            tar.extractall(new, filter="data")
-            names = [name for name in tar.getnames() if name != NOTE]
-        for name in names:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            Path(new, name).replace(folder / name)
-        return dict(json.loads(Path(new, NOTE).read_text(encoding="utf-8")))
+    """Lay the files of an archive over a folder, each whole, and return its note.
+
+    Raises:
+        WorkspaceError: It has something else than files of that folder.
+    """
+    new = folder / ".dvc" / "tmp" / "unpacked"  # on the same file system
+    new.parent.mkdir(parents=True, exist_ok=True)
+    note: dict[str, Any] = {}
+    with tarfile.open(archive) as tar:
+        for entry in tar:
+            content, path = tar.extractfile(entry), PurePosixPath(entry.name)
+            if content is None or path.is_absolute() or ".." in path.parts:
+                raise WorkspaceError(f"{entry.name} cannot be in a parcel; nobody here made it.")
+            if entry.name == NOTE:
+                note = json.load(content)
+                continue
+            with new.open("wb") as file:
+                shutil.copyfileobj(content, file)
+            new.chmod(entry.mode & 0o755 | 0o644)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            new.replace(folder / path)
+    return note
 
 
 def digest(path: Path) -> str:

@@ -53,9 +53,10 @@ def pull(folder: Path, step: str, night: str, options: dict[str, str]) -> None:
     targets = reads(step, stages)
     _check_made(folder, step, targets or [])
     with explained(remote.url):
-        if targets is None:  # a missing one is missed by the command, by its name
+        if targets is None:  # a missing output is missed by the command; data must be whole
+            targets = [DATA] if (folder / f"{DATA}.dvc").exists() else []
             dvc(folder, "pull", "--force", "--allow-missing")
-        elif targets:
+        if targets:
             dvc(folder, "pull", "--force", *pointers(targets))
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)

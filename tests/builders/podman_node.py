@@ -25,7 +25,10 @@ class Node(Cluster):
             code = int(podman.podman("wait", f"{name}-base"))
             pod["log"] = logs(f"{name}-base")
         except RuntimeError as error:
-            code, pod["log"] = 128, str(error)
+            before = [
+                logs(f"{name}-{c['name']}") for c in manifest["spec"].get("initContainers", ())
+            ]
+            code, pod["log"] = 128, "\n".join([str(error), *before])
         finally:
             podman.podman("pod", "rm", "--force", "--ignore", name)
         pod["status"] = terminated(code, pod["log"])

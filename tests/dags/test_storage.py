@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import runpy
 import sys
+import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -206,6 +208,11 @@ def test_what_pull_says_of_what_is_missing(
     pod = PodStep("count", night, options, tmp_path / "lost")
     assert pod.pull() == 3
     assert "lacks data that this step reads" in pod.said["pull"]
+    night = _storage._send(Remote(options), checkout.folder, "ingest")
+    for key in keys(s3, "dvc/files/"):
+        client(s3).delete_object(Bucket=BUCKET, Key=key)
+    pod = PodStep("ingest", night, options, tmp_path / "ingest")
+    assert pod.pull() == 3, "or it would begin a corpus anew"
     parcel = tmp_path / "parcel.tar.gz"
     stages = load_stages(checkout.folder / "dvc.yaml")
     pack(checkout.folder, contents(checkout.folder, "total", stages), parcel)
@@ -319,19 +326,25 @@ def test_a_parcel_brings_back_what_the_step_changed_and_no_more(tmp_path: Path) 
     assert (airflow / "reports" / "usage" / "split.json").exists(), "who unpacks removes"
 
 
-def test_a_parcel_cannot_write_elsewhere(tmp_path: Path) -> None:
-    import io
-    import tarfile
-
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside-of-longtail", "a/../../outside"])
+def test_a_parcel_cannot_write_elsewhere(name: str, tmp_path: Path) -> None:
     archive, folder = tmp_path / "a.tar.gz", tmp_path / "ws"
     folder.mkdir()
     with tarfile.open(archive, "w:gz") as tar:
-        entry = tarfile.TarInfo("../outside")
-        entry.size = 1
-        tar.addfile(entry, io.BytesIO(b"1"))
-    with pytest.raises(tarfile.OutsideDestinationError):
+        tar.addfile(tarfile.TarInfo(name), io.BytesIO())
+    with pytest.raises(WorkspaceError, match="cannot be in a parcel"):
         unpack(archive, folder)
-    assert not (tmp_path / "outside").exists()
+    assert not (tmp_path / "outside").exists() and not Path("/tmp/outside-of-longtail").exists()
+
+
+def test_a_parcel_has_files_alone(tmp_path: Path) -> None:
+    archive = tmp_path / "a.tar.gz"
+    entry = tarfile.TarInfo("link")
+    entry.type, entry.linkname = tarfile.SYMTYPE, "/etc"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.addfile(entry)
+    with pytest.raises(WorkspaceError, match="cannot be in a parcel"):
+        unpack(archive, tmp_path)
 
 
 def test_what_the_real_steps_read() -> None:
