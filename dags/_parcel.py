@@ -109,7 +109,8 @@ def unpack(archive: Path, folder: Path) -> dict[str, Any]:
     note: dict[str, Any] = {}
     with tarfile.open(archive) as tar:
         for entry in tar:
-            content, path = tar.extractfile(entry), PurePosixPath(entry.name)
+            path = PurePosixPath(entry.name)
+            content = tar.extractfile(entry) if entry.isreg() else None
             if content is None or path.is_absolute() or ".." in path.parts:
                 raise WorkspaceError(f"{entry.name} cannot be in a parcel; nobody here made it.")
             if entry.name == NOTE:
