@@ -1,4 +1,4 @@
-"""Runs a step as a pod; workspaces and state are subfolders of one shared volume."""
+"""Runs a step as a pod; its workspace is a subfolder of one shared volume, or the pod's own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -17,25 +18,51 @@ from kubernetes.client.exceptions import ApiException
 from dags import _xcom
 from dags._containers import CLAIM, MOUNT, USER
 from dags._environment import is_secret, private_environment
+from dags._pod_storage import PodStorage
 from dags._pods import IMAGES, load_pods, merge_pod, raise_for_api, raise_for_pod
 from dags._settings import Settings
 from dags._steps import Step, mask_secrets, step_names
+from dags._storage import check
+
+# The image that has DVC.
+KEEPER = "airflow"
 
 
 class PodOperator(KubernetesPodOperator):
-    """KubernetesPodOperator whose exit codes mean what they mean with every runner."""
+    """KubernetesPodOperator whose exit codes mean what they mean with every runner.
 
-    def __init__(self, *, step: str, pods: dict[str, Any], **kwargs: Any) -> None:
-        self.step, self.pods = step, pods
+    With `storage`, the pod's workspace is its own, and files travel through DVC's remote.
+    """
+
+    template_fields = (*KubernetesPodOperator.template_fields, "workspace")
+
+    def __init__(
+        self,
+        *,
+        step: str,
+        pods: dict[str, Any],
+        workspace: str = "",
+        storage: PodStorage | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.step, self.pods, self.workspace, self.storage = step, pods, workspace, storage
+        self.night = ""
         super().__init__(**kwargs)
 
     def build_pod_request_obj(self, *args: Any, **kwargs: Any) -> k8s.V1Pod:
-        return merge_pod(super().build_pod_request_obj(*args, **kwargs), self.pods, self.step)
+        pod = super().build_pod_request_obj(*args, **kwargs)
+        if self.storage:
+            self.storage.add_containers(pod, self.step, self.base_container_name, self.night)
+        return merge_pod(pod, self.pods, self.step)
 
     def execute(self, context: Any) -> None:
         mask_secrets()
         try:
-            super().execute(context)
+            if not self.storage:
+                super().execute(context)
+                return
+            with self.storage.carried(Path(self.workspace), self.step) as self.night:
+                super().execute(context)
         except ApiException as error:
             raise_for_api(error)
 
@@ -113,21 +140,28 @@ def resources(step: Step) -> k8s.V1ResourceRequirements:
 def kubernetes_operator(
     settings: Settings, step: Step, env: Mapping[str, str], **kwargs: Any
 ) -> PodOperator:
-    """The pod of one step; Airflow mounts the same volume at `LONGTAIL_HOME`."""
+    """The pod of one step; Airflow mounts the same volume at `LONGTAIL_HOME`, if there is one."""
     file = os.environ.get("LONGTAIL_PODS")
     pods = load_pods(file, step_names(settings.repo)) if file else {}
     image = pods.get(IMAGES, {}).get(step.image) or settings.image(step.image)
     env_vars, env_from = environment(settings, env, image)
-    shared, mounts = volumes(settings)
+    storage, command = None, {"cmds": step.arguments}
+    if settings.storage == "remote":
+        keeper = pods.get(IMAGES, {}).get(KEEPER) or settings.image(KEEPER)
+        storage = PodStorage(settings, keeper, check(settings))
+        command = storage.command(step.arguments)
+    shared, mounts = storage.volumes() if storage else volumes(settings)
     start = int(os.environ.get("LONGTAIL_POD_START_SECONDS", "1800"))
     operator = PodOperator(
         task_id=step.task_id,
         step=step.task_id,
         pods=pods,
+        workspace=_xcom.PATH,
+        storage=storage,
         name=f"longtail-{step.task_id}",
         namespace=os.environ.get("LONGTAIL_NAMESPACE", "longtail"),
         image=image,
-        cmds=step.arguments,
+        **command,
         env_vars=env_vars,
         env_from=env_from,
         volumes=shared,

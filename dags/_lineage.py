@@ -12,10 +12,11 @@ from typing import Any
 from airflow.providers.openlineage.extractors import BaseExtractor, OperatorLineage
 from openlineage.client.event_v2 import InputDataset, OutputDataset
 
-from components._frame.pipeline import load_stages, overlap
+from components._frame.pipeline import load_stages
+from dags._parcel import DATA, reads
 from dags._settings import load_settings
 
-NAMESPACE, CORPUS = "longtail", "data"
+NAMESPACE = "longtail"
 
 
 class StageExtractor(BaseExtractor):
@@ -27,11 +28,9 @@ class StageExtractor(BaseExtractor):
 
     def _execute_extraction(self) -> OperatorLineage[Any, Any]:
         stages = {s.name: s for s in load_stages(load_settings().repo / "dvc.yaml")}
-        made = [CORPUS, *(out for stage in stages.values() for out in stage.outs)]
         name = self.operator.task_id.removeprefix("stages.")
-        deps: tuple[str, ...] = stages[name].deps if name in stages else ()
-        inputs = [path for path in made if any(overlap(path, dep) for dep in deps)]
-        outputs = stages[name].outs if name in stages else (CORPUS,) * (name == "ingest")
+        inputs = (reads(name, stages.values()) or []) if name in stages else []
+        outputs = stages[name].outs if name in stages else (DATA,) * (name == "ingest")
         return OperatorLineage(
             inputs=[InputDataset(NAMESPACE, path) for path in inputs],
             outputs=[OutputDataset(NAMESPACE, path) for path in outputs],

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from kubernetes.client import ApiClient, V1Pod
+from kubernetes.client import ApiClient, V1ContainerState, V1Pod, V1PodStatus
 from kubernetes.client.exceptions import ApiException
 
 from dags._steps import raise_for_exit_code
@@ -119,7 +119,7 @@ def raise_for_pod(pod: V1Pod, container: str) -> None:
         AirflowFailException: Any other failure; Airflow does not retry it.
     """
     status = pod.status
-    state = next((s.state for s in status.container_statuses or [] if s.name == container), None)
+    state = _deciding_state(status, container)
     evicted = _reason(status)
     if state and state.terminated:
         cause = _reason(state.terminated) if state.terminated.reason == "OOMKilled" else ""
@@ -135,6 +135,15 @@ def raise_for_pod(pod: V1Pod, container: str) -> None:
     if status.phase == "Running":
         return
     raise AirflowException(f"The pod did not start or was lost; retryable. {cause}")
+
+
+def _deciding_state(status: V1PodStatus, container: str) -> V1ContainerState | None:
+    """The state of the init container that failed or does not start, else of the container."""
+    for before in status.init_container_statuses or []:
+        ended, waiting = before.state.terminated, before.state.waiting
+        if (ended and ended.exit_code) or (waiting and waiting.reason != "PodInitializing"):
+            return before.state
+    return next((s.state for s in status.container_statuses or [] if s.name == container), None)
 
 
 def _reason(status: Any) -> str:

@@ -14,6 +14,7 @@ class Settings:
     """Where the project, its runs, and its images are (docs/reference/environment.md)."""
 
     runner: str
+    storage: str
     repo: Path
     home: Path
     images: str
@@ -79,12 +80,26 @@ def _count(name: str, default: int) -> int:
     return int(value)
 
 
+def _storage() -> str:
+    value = os.environ.get("LONGTAIL_STORAGE") or "volume"
+    if value not in ("volume", "remote"):
+        raise ValueError(f"LONGTAIL_STORAGE is {value!r}; expected volume or remote.")
+    runner = os.environ.get("LONGTAIL_RUNNER")
+    if value == "remote" and runner != "kubernetes":
+        raise ValueError(
+            f"LONGTAIL_STORAGE is remote and LONGTAIL_RUNNER is {runner}; expected kubernetes, "
+            "whose pods may have no common volume."
+        )
+    return value
+
+
 def load_settings() -> Settings:
     """The settings of this process.
 
     Raises:
-        ValueError: The MLflow store is a path relative to the working folder, or a switch is
-            neither `true` nor `false`, or a count is not a whole number of at least 1.
+        ValueError: The MLflow store is a path relative to the working folder, a switch is neither
+            `true` nor `false`, a count is not a whole number of at least 1, or the storage does not
+            exist or does not suit the runner.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith("sqlite:///") and not uri.startswith("sqlite:////"):
@@ -96,6 +111,7 @@ def load_settings() -> Settings:
     home = os.environ.get("LONGTAIL_HOME", f"{airflow_home}/longtail")
     return Settings(
         runner=os.environ.get("LONGTAIL_RUNNER", "process"),
+        storage=_storage(),
         repo=Path(os.environ.get("LONGTAIL_REPO", Path(__file__).parents[1])).resolve(),
         home=Path(home).expanduser().resolve(),
         images=os.environ.get("LONGTAIL_IMAGES", IMAGES),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from dags import _xcom
 from dags._commands import COMMANDS
 from dags._environment import PASSED_ON, is_secret
 from dags._settings import Settings
+from dags._tools import ToolError, WorkspaceError
 
 # Killed from outside (memory, node lost): the next try may well succeed.
 KILLED = (128 + signal.SIGKILL, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
@@ -82,6 +84,17 @@ def raise_for_exit_code(code: int, last_lines: Iterable[str] = ()) -> None:
     if code == TEMPORARY:
         raise AirflowException(f"Temporary failure (exit code {code}); retryable. {output}")
     raise AirflowFailException(f"Exit code {code}; not retried. {output}")
+
+
+@contextmanager
+def airflow_exceptions() -> Iterator[None]:
+    """Re-raise workspace errors as Airflow's; only those of git, DVC, and S3 are retried."""
+    try:
+        yield
+    except ToolError as error:
+        raise AirflowException(str(error)) from None
+    except WorkspaceError as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def mask_secrets() -> None:

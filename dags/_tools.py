@@ -101,6 +101,17 @@ def write_dvc_settings(repo: Path, folder: Path) -> None:
 
 def has_remote(folder: Path) -> bool:
     """Whether DVC's settings, shared or local, name a default remote."""
+    return _dvc_settings(folder).has_option("core", "remote")
+
+
+def remote_options(folder: Path) -> dict[str, str]:
+    """The options of that remote, which may hold secrets; none if they are set elsewhere."""
+    config = _dvc_settings(folder)
+    section = f"'remote \"{config.get('core', 'remote', fallback='')}\"'"
+    return dict(config[section]) if config.has_section(section) else {}
+
+
+def _dvc_settings(folder: Path) -> configparser.ConfigParser:
     config = configparser.ConfigParser(interpolation=None)
     config.read([folder / ".dvc" / name for name in ("config", "config.local")], encoding="utf-8")
-    return config.has_option("core", "remote")
+    return config

@@ -20,7 +20,7 @@ from airflow.sdk import (
     get_current_context,
     task,
 )
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException
 
 from components._frame.pipeline import Stage, load_stages
 from dags import _workspace, _xcom
@@ -34,9 +34,8 @@ from dags._retention import using_cache
 from dags._runners import operator
 from dags._settings import load_settings
 from dags._source import ingest_command
-from dags._steps import Step
+from dags._steps import Step, airflow_exceptions
 from dags._timeout import TIMEOUT, tell_timeout
-from dags._tools import ToolError, WorkspaceError
 from dags._usage import tell_usage
 
 APPROVER = (
@@ -76,18 +75,10 @@ DEFAULTS = {
 
 
 @contextmanager
-def airflow_exceptions() -> Iterator[None]:
-    """Re-raise workspace errors as Airflow's; only those of git and DVC are retried.
-
-    Meanwhile nothing is removed from DVC's cache.
-    """
-    try:
-        with using_cache(SETTINGS.home):
-            yield
-    except ToolError as error:
-        raise AirflowException(str(error)) from None
-    except WorkspaceError as error:
-        raise AirflowFailException(str(error)) from None
+def using_workspace() -> Iterator[None]:
+    """Re-raise workspace errors as Airflow's; meanwhile nothing leaves DVC's cache."""
+    with airflow_exceptions(), using_cache(SETTINGS.home):
+        yield
 
 
 def key_of(run: Any) -> str:
@@ -105,7 +96,7 @@ def workspace() -> str:
     run, params = context["dag_run"], context["params"]
     _workspace.clean(SETTINGS.workspaces, SETTINGS.keep_days)
     folder = SETTINGS.workspaces / re.sub(r"[^\w-]", "-", run.run_id)
-    with airflow_exceptions():
+    with using_workspace():
         checkout = _workspace.prepare(
             SETTINGS.repo, folder, key_of(run), params["revision"], params["encoder"]
         )
@@ -121,13 +112,13 @@ def plan() -> list[str]:
     """Ask DVC which stages are out of date, and skip the others."""
     context = get_current_context()
     params, checkout = context["params"], _xcom.pull_workspace(context["ti"])
-    with airflow_exceptions():
+    with using_workspace():
         stale = _workspace.stale_stages(checkout, STAGES, params["force"], params["max_age_days"])
     if stale and SETTINGS.runner == "process":
         check_params(checkout.folder)
     idle = not stale and not _workspace.is_undecided(checkout)
     if idle:
-        with airflow_exceptions():
+        with using_workspace():
             _workspace.remember(checkout)
     chosen = ["notify"] if idle else [*(f"stages.{name}" for name in stale), "newest", "record"]
     # Pushed by key, since a branch task that skips others ends before its return value is stored.
@@ -146,7 +137,7 @@ def record() -> str:
     """Commit outputs to DVC, and data.dvc and dvc.lock to `nightly`, tagged by date."""
     checkout = _xcom.pull_workspace(get_current_context()["ti"])
     tell_usage(checkout.folder)
-    with airflow_exceptions():
+    with using_workspace():
         return _workspace.record(checkout)
 
 
@@ -168,7 +159,7 @@ def pool() -> list[str]:
     """Copy the pool of unlabeled texts to where every step can read it."""
     if not _workspace.is_newest(_xcom.pull_workspace(get_current_context()["ti"])):
         raise AirflowSkipException("A backfill queues nothing.")
-    with airflow_exceptions():
+    with using_workspace():
         argv = refill_command(SETTINGS)
     if argv is None:
         raise AirflowSkipException(f"{SETTINGS.pool} holds no texts.")

@@ -17,10 +17,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
+
+from tests.builders.paths import ROOT
 
 # The versions of Kubernetes that manifests and pods must suit: the oldest supported, the newest.
 VERSIONS = ("1.31", kubernetes_validate.latest_version())
@@ -53,6 +56,14 @@ def status(phase: str, state: dict[str, Any], **more: Any) -> dict[str, Any]:
     container = {"name": "base", "image": "i", "imageID": IMAGE_ID, "ready": False,
                  "restartCount": 0, "state": state}  # fmt: skip
     return {"phase": phase, "conditions": scheduled, "containerStatuses": [container], **more}
+
+
+def not_begun(code: int, output: str) -> dict[str, Any]:
+    """The status of a pod whose init container has failed."""
+    failed = terminated(code, output)
+    [before] = failed.pop("containerStatuses")
+    waits = status("Failed", {"waiting": {"reason": "PodInitializing"}})
+    return waits | {"initContainerStatuses": [before | {"name": "pull"}]}
 
 
 @dataclass
@@ -92,19 +103,43 @@ class Cluster:
         return pod
 
     def run(self, pod: dict[str, Any]) -> None:
-        [container] = pod["spec"]["containers"]
-        mounts = {mount["mountPath"]: mount["subPath"] for mount in container["volumeMounts"]}
+        """Run the init containers one after the other, then the step and what is beside it."""
+        with TemporaryDirectory(dir=self.home) as own:
+            for before in pod["spec"].get("initContainers", ()):
+                code, output = self.process(before, Path(own))
+                if code:
+                    pod["status"] = not_begun(code, output)
+                    pod["done"].set()
+                    return
+            [base, *others] = pod["spec"]["containers"]
+            beside = [threading.Thread(target=self.process, args=(other, Path(own)), daemon=True)
+                      for other in others]  # fmt: skip
+            for thread in beside:
+                thread.start()
+            code, pod["log"] = self.process(base, Path(own))
+            for thread in beside:
+                thread.join()
+        pod["status"] = terminated(code, pod["log"])
+        pod["done"].set()
+
+    def process(self, container: dict[str, Any], own: Path) -> tuple[int, str]:
+        """Run a container to its end; its exit code, and its output if the kubelet keeps it."""
+        [mount] = [m for m in container["volumeMounts"] if m["mountPath"] == "/workspace"]
+        # A subfolder of the volume, or an empty one of the pod's own.
+        cwd = self.home / mount["subPath"] if "subPath" in mount else own / mount["name"]
+        cwd.mkdir(exist_ok=True)
         env = {"PATH": os.environ["PATH"]}
+        if container["name"] != "base":  # the image that has the DAGs
+            env["PYTHONPATH"] = str(ROOT)
         for variable in container["env"]:
             key = variable.get("valueFrom", {}).get("secretKeyRef", {}).get("key")
             env[variable["name"]] = self.secrets[key] if key else variable.get("value", "")
-        argv = [sys.executable if part == "python" else part for part in container["command"]]
-        done = subprocess.run(argv, cwd=self.home / mounts["/workspace"], env=env, text=True,
+        argv = [sys.executable if part == "python" else part
+                for part in (*container["command"], *container.get("args", ()))]  # fmt: skip
+        done = subprocess.run(argv, cwd=cwd, env=env, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
         kept = container.get("terminationMessagePolicy") == "FallbackToLogsOnError"
-        pod["log"] = done.stdout
-        pod["status"] = terminated(done.returncode, done.stdout if kept else "")
-        pod["done"].set()
+        return done.returncode, done.stdout if kept else ""
 
 
 def right(method: str, match: re.Match[str] | None) -> tuple[str, str]:

@@ -25,7 +25,10 @@ class Node(Cluster):
             code = int(podman.podman("wait", f"{name}-base"))
             pod["log"] = logs(f"{name}-base")
         except RuntimeError as error:
-            code, pod["log"] = 128, str(error)
+            before = [
+                logs(f"{name}-{c['name']}") for c in manifest["spec"].get("initContainers", ())
+            ]
+            code, pod["log"] = 128, "\n".join([str(error), *before])
         finally:
             podman.podman("pod", "rm", "--force", "--ignore", name)
         pod["status"] = terminated(code, pod["log"])
@@ -40,26 +43,29 @@ def logs(container: str) -> str:
 
 
 def playable(pod: dict[str, Any], home: Path, secrets: dict[str, str]) -> dict[str, Any]:
-    """The pod with what a kubelet resolves resolved: claim, sub-paths, fsGroup, secret keys."""
+    """The pod with what a kubelet resolves resolved: volumes, fsGroup, secret keys."""
     manifest = {
         name: copy.deepcopy(pod[name]) for name in ("apiVersion", "kind", "metadata", "spec")
     }
     spec = manifest["spec"]
-    [container] = spec["containers"]
-    spec["volumes"] = []
-    for i, mount in enumerate(container["volumeMounts"]):
-        folder = home / mount.pop("subPath")
-        folder.mkdir(parents=True, exist_ok=True)
-        group = str(spec["securityContext"]["fsGroup"])
-        subprocess.run(["chgrp", "--recursive", group, str(folder)], check=True)
-        subprocess.run(["chmod", "--recursive", "g+rwX", str(folder)], check=True)
-        mount["name"] = f"volume-{i}"
-        spec["volumes"].append({"name": mount["name"], "hostPath": {"path": str(folder)}})
-    container["securityContext"] = {"runAsUser": spec["securityContext"]["runAsUser"],
-                                    "runAsGroup": spec["securityContext"]["fsGroup"]}  # fmt: skip
-    container["imagePullPolicy"] = "Never"
-    for variable in container["env"]:
-        if source := variable.pop("valueFrom", None):
-            variable["value"] = secrets[source["secretKeyRef"]["key"]]
-    container.pop("envFrom", None)
+    user, group = spec["securityContext"]["runAsUser"], spec["securityContext"]["fsGroup"]
+    claim = [volume["name"] for volume in spec["volumes"] if "persistentVolumeClaim" in volume]
+    names: dict[Path, str] = {}
+    for container in (*spec.get("initContainers", ()), *spec["containers"]):
+        for mount in container["volumeMounts"]:
+            folder = home / mount.pop("subPath", "")
+            if mount["name"] not in claim:  # the pod's own, empty at first
+                folder = home / "pods" / manifest["metadata"]["name"] / mount["name"]
+            folder.mkdir(parents=True, exist_ok=True)
+            subprocess.run(["chgrp", "--recursive", str(group), str(folder)], check=True)
+            subprocess.run(["chmod", "--recursive", "g+rwX", str(folder)], check=True)
+            mount["name"] = names.setdefault(folder, f"volume-{len(names)}")
+        container["securityContext"] = {"runAsUser": user, "runAsGroup": group}
+        container["imagePullPolicy"] = "Never"
+        for variable in container["env"]:
+            if source := variable.pop("valueFrom", None):
+                variable["value"] = secrets[source["secretKeyRef"]["key"]]
+        container.pop("envFrom", None)
+    spec["volumes"] = [{"name": name, "hostPath": {"path": str(folder)}}
+                       for folder, name in names.items()]  # fmt: skip
     return manifest

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
 from urllib.request import Request, urlopen
 
 import boto3
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication
 from moto.server import ThreadedMotoServer
 
 BUCKET = "longtail"
+SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 
 
 @contextmanager
@@ -31,6 +35,30 @@ def serve_s3() -> Iterator[dict[str, str]]:
         yield settings
     finally:
         server.stop()
+
+
+@contextmanager
+def asking(answer: Callable[[str], bytes | None]) -> Iterator[None]:
+    """Have the server ask before each request, `METHOD /path`; bytes are a 503 in its place."""
+    serve = DomainDispatcherApplication.__call__
+
+    def ask(app: Any, environ: dict[str, Any], start: Any) -> Any:
+        found = answer(f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        if found is None:
+            return serve(app, environ, start)
+        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else found
+        start("503 Slow Down", [("Content-Length", str(len(body)))])
+        return [body]
+
+    with patch.object(DomainDispatcherApplication, "__call__", ask):
+        yield
+
+
+@contextmanager
+def checking_credentials() -> Iterator[None]:
+    """Have the server refuse credentials that it does not know, which are all."""
+    with patch("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0):
+        yield
 
 
 def client(settings: dict[str, str]):  # type: ignore[no-untyped-def] # boto3 makes its classes
