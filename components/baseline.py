@@ -64,6 +64,8 @@ def run(
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
     docs, plan = found = learned(parts)
+    for part in (docs, parts["test"]):
+        scores.keep.check(part.targets)
     last = read_choices(last_choices)
     settings = params.model_dump(mode="json", exclude={"keep_choice", "learning_curve"})
     basis = basis_of(len(docs.ids), labels, settings)

@@ -60,6 +60,8 @@ def run(
     scores: ScoresParams,
 ) -> str:
     labels, parts = read_parts(corpus, assignment)
+    if thresholds.objective == "fixed":
+        scores.check_threshold(thresholds.value, len(labels))
     profile = _profile(params)
     # Fine-tuning is too long to be done once per fold: train learns, val is scored.
     found = learned(parts, folds=profile == "head")

@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError
 
 from components._formats.json_file import write_json
 from components._frame.params import MOST_DOCS, Section
@@ -46,9 +46,9 @@ def basis_of(n_docs: int, labels: Sequence[str], settings: dict[str, Any]) -> Ba
 class ChoiceRecord(Section):
     """One stage's choice."""
 
-    chosen: str | float = Field(description="the loss, or C")
+    chosen: str | FiniteFloat = Field(description="the loss, or C")
     since: date | None = Field(description="its night; null until the next night dates it")
-    scores: dict[str, float] = Field(description="held-out score of each candidate")
+    scores: dict[str, FiniteFloat] = Field(description="held-out score of each candidate")
     basis: Basis
 
 
@@ -84,7 +84,8 @@ def _why_not(
         return f"params.yaml has changed ({', '.join(changed)})"
     if last.chosen not in candidates:
         return f"the candidates are {', '.join(map(str, candidates))}"
-    if abs(basis.docs - then.docs) >= keep.growth * then.docs:
+    # A quotient, since 0.07 * 100 is above 7.
+    if abs(basis.docs - then.docs) / then.docs >= keep.growth:
         return f"train and val have {basis.docs:,} documents, {then.docs:,} then"
     return None
 
@@ -93,7 +94,9 @@ def _too_old(last: ChoiceRecord, night: date | None, keep: KeepChoice) -> str | 
     if night is None or last.since is None:
         return "its date is not known"
     days = (night - last.since).days
-    return None if 0 <= days < keep.days else f"that is {days} days ago"
+    if days < 0:
+        return f"tonight, {night}, is before that"
+    return None if days < keep.days else f"that is {days} days ago"
 
 
 def write_choice(choice: ChoiceRecord, path: Path) -> None:
@@ -128,10 +131,9 @@ S = TypeVar("S", bound=Section)
 def _read(path: Path, model: type[S], do: str) -> S:
     try:
         return model.model_validate_json(path.read_bytes())
+    except OSError as error:
+        why = error.strerror
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise DataError(
-            f"{path} does not say what was chosen ({where + ': ' if where else ''}"
-            f"{first['msg']}); {do}."
-        ) from None
+        why = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+    raise DataError(f"{path} does not say what was chosen ({why}); {do}.")

@@ -138,6 +138,6 @@ def said_dropped(scores: ScoreMatrix, thresholds: np.ndarray) -> str:
     if not n_reached:
         return "; no dropped score is as high as a threshold"
     return (
-        f"; dropped scores may reach the thresholds of {n_reached:,} labels, whose false positives "
-        "are incomplete: raise scores.best_labels"
+        f"; dropped scores may reach the thresholds of {n_reached:,} labels, and count "
+        "as false positives there: raise scores.best_labels"
     )

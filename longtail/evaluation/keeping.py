@@ -41,22 +41,33 @@ class Keep:
             What `score` returns for all rows, if there are no more than `best_labels` labels.
 
         Raises:
-            ParameterError: a document has more than `best_labels` true labels.
+            ParameterError: as in `check`.
             DataError: a score is NaN or infinite.
         """
         n_docs, n_labels = targets.shape
         if n_labels <= self.best_labels:
             return score(slice(0, n_docs))
+        self.check(targets)
+        height = block_height(n_labels)
+        # A block even without documents, which tells the dtype.
+        blocks = [slice(start, start + height) for start in range(0, max(n_docs, 1), height)]
+        return stacked([self._kept(score(rows), targets[rows]) for rows in blocks])
+
+    def check(self, targets: sp.csr_matrix) -> None:
+        """Make sure that all true labels of these documents can be kept.
+
+        Args:
+            targets: 0/1 `(n_docs, n_labels)`.
+
+        Raises:
+            ParameterError: a document has more than `best_labels` of them.
+        """
         most = int(np.diff(targets.indptr).max(initial=0))
         if most > self.best_labels:
             raise ParameterError(
                 f"best_labels is {self.best_labels}, but a document has {most} true labels: no "
                 f"threshold could find them all. Set it to {most} or more, better ten times that."
             )
-        height = block_height(n_labels)
-        # A block even without documents, which tells the dtype.
-        blocks = [slice(start, start + height) for start in range(0, max(n_docs, 1), height)]
-        return stacked([self._kept(score(rows), targets[rows]) for rows in blocks])
 
     def _kept(self, scores: Floats, targets: sp.csr_matrix) -> SparseScores:
         refuse_non_finite(scores)

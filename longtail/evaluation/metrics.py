@@ -241,7 +241,10 @@ def per_label(predicted: Binary, targets: Binary) -> dict[str, npt.NDArray]:
 
 
 def apply_thresholds(scores: ScoreMatrix, thresholds: npt.ArrayLike) -> sp.csr_matrix:
-    """Predict the labels with `scores >= thresholds`; a dropped one is never predicted.
+    """Predict the labels with `scores >= thresholds`; a dropped score counts as its bound.
+
+    Dropped labels are wrong ones, so the predictions flatter no model. They are those of all scores
+    where no bound reaches its threshold.
 
     Args:
         scores: float `(n_docs, n_labels)`, finite; a memory map is read in blocks of rows.
@@ -276,4 +279,20 @@ def _predicted(scores: SparseScores, limits: Floats) -> sp.csr_matrix:
     hit = scores.values >= limits[scores.columns]
     n_hits = np.concatenate([[0], np.cumsum(hit)])
     ones = np.ones(n_hits[-1], dtype=np.int8)
-    return sp.csr_matrix((ones, scores.columns[hit], n_hits[scores.starts]), scores.shape)
+    found = sp.csr_matrix((ones, scores.columns[hit], n_hits[scores.starts]), scores.shape)
+    reached = np.flatnonzero(scores.label_limits >= limits)  # of tuning documents none
+    return found if not len(reached) else found + _reaching(scores, limits, reached)
+
+
+def _reaching(scores: SparseScores, limits: Floats, labels: npt.NDArray[np.intp]) -> sp.csr_matrix:
+    """The dropped scores of these labels whose bounds reach their thresholds, as predictions."""
+    ones = np.ones(len(scores.columns), dtype=np.int8)
+    kept = sp.csr_matrix((ones, scores.columns, scores.starts), scores.shape).tocsc()
+    rows = []
+    for label in labels.tolist():
+        reaching = scores.doc_limits.astype(np.float64) >= limits[label]
+        reaching[kept.indices[kept.indptr[label] : kept.indptr[label + 1]]] = False
+        rows.append(np.flatnonzero(reaching))
+    columns = np.repeat(labels, [len(own) for own in rows])
+    hits = np.ones(len(columns), dtype=np.int8)
+    return sp.csr_matrix((hits, (np.concatenate(rows), columns)), scores.shape)

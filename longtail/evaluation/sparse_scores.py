@@ -3,10 +3,10 @@
 A document keeps its best labels and its true ones (`longtail.evaluation.keeping`). Of a dropped
 cell only a bound is known: the lower of the highest score dropped of its document and of its label.
 
-- A dropped cell is never predicted. While a threshold is above its label's limit, the predictions
-  are those of all scores; no tuned threshold is below.
-- Whatever else reads dropped cells (ranks, average precision, calibration) takes the bound for the
-  score. All dropped labels are wrong ones, so no such metric flatters the model.
+- Whatever reads dropped cells (predictions, ranks, average precision, calibration) takes the bound
+  for the score. All dropped labels are wrong ones, so no metric flatters the model.
+- While a threshold is above its label's limit, the predictions are those of all scores. That is so
+  for tuned thresholds on the documents that they were tuned on.
 """
 
 from __future__ import annotations

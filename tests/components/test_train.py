@@ -31,7 +31,7 @@ from components._thresholds_params import Params as ThresholdsParams
 from components._train.params import Params
 from components.train import run
 from longtail import label_matrix
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 from longtail.evaluation.metrics import apply_thresholds, compute
 from longtail.models import classifier
 from longtail.models.blending import WEIGHTS, blend
@@ -76,6 +76,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         loss_options: dict[str, Any] | None = None,
         thresholds: dict[str, Any] | None = None,
         keep: dict[str, Any] | None = None,
+        scores: dict[str, Any] | None = None,
         **finetune: Any,
     ) -> Path:
         section["head"]["epochs"] = head_epochs
@@ -93,7 +94,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             },
             choice=out / "choice.json",
             summary=out / "summary",
-            scores=stage_params(ScoresParams, "scores"),
+            scores=stage_params(ScoresParams, "scores", scores),
             params=stage_params(
                 Params,
                 "train",
@@ -321,6 +322,14 @@ def test_baseline_scores_of_other_documents_are_refused(stage, tmp_path):
     write_scores(tmp_path / "baseline", replace(scores, ids=[*scores.ids[1:], "another"]))
     with pytest.raises(DataError, match="baseline has no scores of .*run `dvc repro`"):
         stage("out", "head", 2)
+
+
+def test_a_fixed_threshold_that_is_not_above_the_floor_is_refused(stage) -> None:
+    fixed = {"objective": "fixed", "value": 0.2}
+    with pytest.raises(ParameterError, match=r"value is 0.2 and scores.floor 0.2: .*are 8\)"):
+        stage("cut", "head", 2, thresholds=fixed, scores={"best_labels": 7, "floor": 0.2})
+    # With all scores kept the floor drops none.
+    stage("whole", "head", 2, thresholds=fixed, scores={"best_labels": 8, "floor": 0.2})
 
 
 def test_the_old_name_of_the_profile_is_still_accepted() -> None:

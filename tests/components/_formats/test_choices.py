@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from components._formats.choices import (
@@ -57,7 +59,7 @@ def test_up_to_the_limits_it_is_kept(night: str, docs: int) -> None:
     ("night", "changes", "why"),
     [
         ("2026-12-05", {}, "that is 7 days ago"),
-        ("2026-11-27", {}, "that is -1 days ago"),
+        ("2026-11-27", {}, "tonight, 2026-11-27, is before that"),
         (None, {}, "its date is not known"),
         ("2026-11-29", {"since": None}, "its date is not known"),
         ("2026-11-29", {"docs": 1100}, "train and val have 1,100 documents, 1,000 then"),
@@ -78,6 +80,15 @@ def test_beyond_it_is_made_anew_and_it_says_why(
     )
 
 
+def test_the_limit_itself_ends_it_whatever_floats_make_of_it() -> None:
+    assert 0.07 * 100 > 7
+    made = {"train": CHOSEN.model_copy(update={"basis": basis_of(100, LABELS, SETTINGS)})}
+    choices, keep = Choices(night=CHOSEN.since, made=made), KeepChoice(growth=0.07, days=7)
+    for docs, is_kept in ((106, True), (107, False)):
+        found = choices.kept("train", basis_of(docs, LABELS, SETTINGS), ["db"], keep)
+        assert (found is not None) is is_kept
+
+
 @pytest.mark.parametrize("limits", [{"growth": 0}, {"days": 0}])
 def test_zero_makes_it_anew_on_the_same_night(limits: dict[str, float]) -> None:
     assert kept("2026-11-28", **limits) is None
@@ -96,7 +107,18 @@ def test_a_written_file_is_read_back_and_people_can_read_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", '{"night": "soon"}', '{"made": {"train": {"chosen": "db"}}}', "\0"]
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"night": "soon"}',
+        '{"made": {"train": {"chosen": "db"}}}',
+        "\0",
+        json.dumps(
+            {"made": {"train": CHOSEN.model_dump(mode="json") | {"scores": {"db": np.nan}}}}
+        ),
+    ],
 )
 def test_a_broken_file_is_one_sentence(tmp_path: Path, content: str) -> None:
     path = tmp_path / "choices.json"
@@ -108,3 +130,8 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, content: str) -> None:
         read_choices(path)
     with pytest.raises(DataError, match="does not say what was chosen .*restore it with `dvc"):
         read_choice(path)
+
+
+def test_a_folder_in_its_place_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not say what was chosen .*; remove it, so that"):
+        read_choices(tmp_path)

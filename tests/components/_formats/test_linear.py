@@ -20,7 +20,7 @@ from components._formats.model import load_model
 from components._formats.scores import read_scores
 from components._formats.scores_params import Params as ScoresParams
 from components.baseline import Params, run
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 from longtail.models.linear import NEVER, LinearModel
 from tests.builders.params import stage_params
 
@@ -46,7 +46,13 @@ def write_inputs(folder: Path, texts: list[str] | None = None) -> tuple[Path, Pa
     return folder / "corpus.parquet", folder / "assignment.parquet"
 
 
-def fit(folder: Path, corpus: Path, assignment: Path, **params: object) -> str:
+def fit(
+    folder: Path,
+    corpus: Path,
+    assignment: Path,
+    scores: dict[str, float] | None = None,
+    **params: object,
+) -> str:
     return run(
         corpus=corpus,
         assignment=assignment,
@@ -56,7 +62,7 @@ def fit(folder: Path, corpus: Path, assignment: Path, **params: object) -> str:
         last_choices=folder / "choices.json",
         choice=folder / "choice.json",
         curve=folder / "curve.parquet",
-        scores=stage_params(ScoresParams, "scores"),
+        scores=stage_params(ScoresParams, "scores", scores),
         params=stage_params(Params, "baseline", params),
     )
 
@@ -76,6 +82,16 @@ def test_the_stage_scores_val_and_test_with_the_model_that_it_writes(tmp_path: P
     assert (np.asarray(val.scores) >= 0.5).astype(int).tolist() == val.targets.toarray().tolist()
     np.testing.assert_allclose(test.scores[:, 1], expit(NEVER), rtol=1e-5)
     assert found.startswith("C = 0.5 (2 tried), ")
+
+
+def test_a_test_document_with_too_many_labels_to_keep_is_told_before_anything_is_fitted(
+    tmp_path: Path,
+) -> None:
+    corpus, assignment = write_inputs(tmp_path)
+    few = {"best_labels": 1, "floor": 0.0}
+    with pytest.raises(ParameterError, match="best_labels is 1, but a document has 2 true labels"):
+        fit(tmp_path, corpus, assignment, few, costs=[1.0])
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_kept_cost_is_not_compared_and_gives_the_same_model(tmp_path: Path) -> None:

@@ -96,7 +96,8 @@ def test_nan_is_refused_before_it_is_kept_or_dropped() -> None:
 def test_a_document_without_any_kept_score_has_its_top_score_as_bound() -> None:
     found = kept(np.array([[0.1, 0.2, 0.05]]), np.zeros((1, 3)), best=2, floor=0.3)
     assert len(found.values) == 0 and top_scores(found).tolist() == [0.2]
-    assert apply_thresholds(found, 0.15).nnz == 0
+    assert apply_thresholds(found, 0.15).toarray().tolist() == [[0, 1, 0]]
+    assert apply_thresholds(found, 0.25).nnz == 0
 
 
 @settings(max_examples=60, deadline=None)
@@ -187,6 +188,24 @@ def test_ranking_metrics_flatter_no_model(
     if floor == 0:  # the best five are kept, so what they hit is known
         np.testing.assert_array_equal(hits_at_k(found, truth, 5), hits_at_k(scores, truth, 5))
     assert precision_at_k(found, truth, 1) == precision_at_k(scores, truth, 1)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases, st.integers(4, N_LABELS - 1), st.sampled_from([0.0, 0.3]), st.integers(0, 1000))
+def test_predictions_flatter_no_model(
+    case: tuple[np.ndarray, np.ndarray], best: int, floor: float, seed: int
+) -> None:
+    """Such as those of test at thresholds tuned elsewhere, which dropped scores may reach."""
+    scores, targets = case
+    assume(targets.sum(axis=1).max() <= best)
+    found = kept(scores, targets, best, floor)
+    limits = np.random.default_rng(seed).choice(np.linspace(0, 1, 21), N_LABELS)
+    predicted, truth = apply_thresholds(found, limits).toarray(), scores >= limits
+    np.testing.assert_array_equal(predicted, found.dense() >= limits)
+    np.testing.assert_array_equal(predicted[targets], truth[targets])
+    assert (predicted >= truth).all()
+    exact = found.label_limits < limits
+    np.testing.assert_array_equal(predicted[:, exact], truth[:, exact])
 
 
 def test_where_no_positive_is_above_the_dropped_scores_nothing_is_predicted() -> None:
