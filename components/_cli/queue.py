@@ -26,7 +26,7 @@ from components._frame.params import load_params
 from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry.evidence import ASSIGNMENT
-from components._registry.opened import opened
+from components._registry.opened import identified, opened
 from components._registry.renamed import OWN
 from components._registry.worker import ServedError
 from components._sources.forget import read_list
@@ -57,6 +57,7 @@ CORPUS = Path("data/corpus.parquet")
 N_FEATURES = 256  # of the reduced TF-IDF
 AT_RANDOM = "drawn at random"
 FORGOTTEN = "to be forgotten"
+LISTED = "(`longtail history` lists the champions)"
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,19 @@ def score(texts: Sequence[str], model: str, size: int, words: str = OWN) -> Scor
                 show(done, len(texts))
             return Scored(list(served.labels), np.asarray(served.thresholds), scores)
     except ServedError as error:
-        raise DataError(f"{error} (`longtail history` lists the champions)") from None
+        raise DataError(f"{error} {LISTED}") from None
+
+
+def fixed(model: str) -> str:
+    """What `model` means now, so that a slip is told before the pool is read.
+
+    Raises:
+        DataError, TemporaryError, ParameterError: as `identified`.
+    """
+    try:
+        return identified(model)[0]
+    except DataError as error:
+        raise DataError(f"{error} {LISTED}") from None
 
 
 def make_pool(docs: Documents, scored: Scored, corpus: pd.DataFrame, strategy: str) -> Pool:
@@ -315,7 +328,7 @@ def command(
     params = load_params("queue", Params)
     if strategy is not None:
         params = params.model_copy(update={"strategy": checked_strategy(strategy)})
-    asked = registry.champion_uri() if model is None else model
+    asked = fixed(registry.champion_uri() if model is None else model)
     docs = read_pool(Reading(input, encoding, separator), kind_of(input, format), column)
     corpus = read_corpus(CORPUS)
     docs = without_known(docs, corpus, params.near_similarity, str(input))

@@ -26,20 +26,24 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __enter__(self) -> Workspace:
-        from components._registry.serving import LongtailModel
-
-        paths = {"model": self.folder, "thresholds": THRESHOLDS, "baseline": BASELINE}
+    def check(self) -> None:
+        """Raise DataError if there is no such model."""
         for path in (self.folder, THRESHOLDS):
             if not path.exists():
                 raise DataError(f"{path} does not exist; run `dvc repro` or pass another --model.")
-        for path in paths.values():
-            trust.check_lock(path)
         if not (self.folder / "config.json").is_file():
             raise DataError(
                 f"{self.folder} is no model: expected a folder that `train` wrote, a folder with "
                 "an MLmodel file, or a registry URI (models:/NAME@ALIAS)."
             )
+
+    def __enter__(self) -> Workspace:
+        from components._registry.serving import LongtailModel
+
+        self.check()
+        paths = {"model": self.folder, "thresholds": THRESHOLDS, "baseline": BASELINE}
+        for path in paths.values():
+            trust.check_lock(path)
         self.model = LongtailModel()
         self.model.load_context(SimpleNamespace(artifacts=paths))
         self.labels, self.thresholds = self.model.labels, self.model.thresholds.tolist()
@@ -80,13 +84,14 @@ def identified(model: str) -> tuple[str, str]:
     """What `opened` should open, also if an alias moves meanwhile, and the digest of its files.
 
     Raises:
-        DataError, TemporaryError, ParameterError: as `trust.fetch`.
+        DataError, TemporaryError, ParameterError: as `trust.fetch`, or there is no such model.
     """
     if model.startswith(REGISTERED):
         registry.connect()
         return trust.identified(model)
     folders = [Path(model)]
     if not _packed(folders[0]):
+        Workspace(folders[0]).check()
         folders += [THRESHOLDS.parent, BASELINE]
     return model, trust.digest("".join(trust.listing(folder) for folder in folders))
 

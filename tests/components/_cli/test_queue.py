@@ -70,6 +70,15 @@ def asked(*argv: str, pool: str = "pool.jsonl", model: str = MODEL) -> None:
     command.main([pool, "--model", model, *argv], "queue", standalone_mode=False)
 
 
+@pytest.mark.parametrize("model", ["nope", "models:/longtail/9", "models:/longtail@champion"])
+def test_a_model_that_does_not_exist_is_told_before_the_pool_is_read(
+    home: Path, model: str
+) -> None:
+    said = "nope does not exist|models:/longtail.* cannot be downloaded"
+    with pytest.raises(DataError, match=said):
+        asked("--output", "none.jsonl", pool="such-a-pool-is-not-there.jsonl", model=model)
+
+
 def test_the_queue_says_what_predict_says_and_why(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
