@@ -289,8 +289,8 @@ def choose(
     batch_docs = load_params("predict", PredictParams).batch_docs
     scored = score(docs.texts, model, batch_docs, words)
     pool = make_pool(docs, scored, corpus, name)
-    n_new = round(params.new_label_share * min(size, len(docs.ids)))
-    new = new_labels(docs.texts, scored.labels, n_new, params.seed)
+    most = round(params.new_label_share * size)
+    new = new_labels(docs.texts, scored.labels, most, params.seed)
     rows, drawn = draw(
         pool, size, strategy=name, random_share=params.random_share, likeness=new.likeness,
         new_label_share=params.new_label_share, seed=params.seed,

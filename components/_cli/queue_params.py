@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from components._frame.params import Section, Seed
 from longtail.annotation.queue import STRATEGIES
@@ -14,15 +14,9 @@ class Params(Section):
 
     strategy: str = Field(description="a name in STRATEGIES")
     random_share: float = Field(ge=0, le=1, description="share drawn at random")
-    new_label_share: float = Field(ge=0, le=1, description="share for labels without a model")
+    new_label_share: float = Field(ge=0, le=1, description="share of the others for new labels")
     near_similarity: float = Field(ge=0.5, le=1, description="least Jaccard index of near-copies")
     seed: Seed = Field(description="of what is drawn at random")
-
-    @model_validator(mode="after")
-    def _shares(self) -> Params:
-        if self.random_share + self.new_label_share > 1:
-            raise ValueError("random_share and new_label_share must be at most 1 together")
-        return self
 
     @field_validator("strategy")
     @classmethod

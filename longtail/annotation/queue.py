@@ -78,7 +78,7 @@ def draw(
         strategy: a name in `STRATEGIES`.
         random_share: share of the queue that is drawn at random, 0 to 1, rounded.
         likeness: of documents and labels that the model does not know, `(n_docs, n_new_labels)`.
-        new_label_share: share of the queue for these labels, 0 to 1, rounded.
+        new_label_share: share of what is not drawn at random for these labels, 0 to 1, rounded.
         seed: of everything random.
 
     Returns:
@@ -86,14 +86,14 @@ def draw(
         was drawn, `(n,)` object: `RANDOM`, `NEW_LABEL`, or the strategy.
 
     Raises:
-        ParameterError: unknown strategy, `size` under 1, or shares outside [0, 1] together.
+        ParameterError: unknown strategy, `size` under 1, or a share outside [0, 1].
     """
     if strategy not in STRATEGIES:
         raise unknown_name("strategy", strategy, STRATEGIES)
-    if size < 1 or min(random_share, new_label_share) < 0 or random_share + new_label_share > 1:
+    if size < 1 or not (0 <= random_share <= 1 and 0 <= new_label_share <= 1):
         raise ParameterError(
-            "size must be at least 1, and random_share and new_label_share at least 0 and together "
-            f"at most 1, got {size}, {random_share}, {new_label_share}."
+            "size must be at least 1, and random_share and new_label_share between 0 and 1, got "
+            f"{size}, {random_share}, {new_label_share}."
         )
     rng, size = np.random.default_rng(seed), min(size, len(pool))
     n_random = size if strategy == RANDOM else round(random_share * size)
@@ -101,7 +101,7 @@ def draw(
     others = np.setdiff1d(np.arange(len(pool)), sample)
     found = np.empty(0, np.int64)
     if likeness is not None:
-        n_new = min(round(new_label_share * size), size - n_random)
+        n_new = round(new_label_share * (size - n_random))
         found = others[nearest(likeness[others], n_new)]
         others = np.setdiff1d(others, found)
     n_chosen = size - n_random - len(found)

@@ -221,7 +221,7 @@ def test_faults_of_form_leave_findings_too(stage: Stage, content: bytes | None, 
         ("aliases: {x: y, y: z}", "'y', which is not an allowed label"),
         ("label: [a]", "expected only the keys"),
         ("labels: [a", "is not valid YAML"),
-        ("- a", "expected the keys 'labels', 'aliases', 'history', got a list"),
+        ("- a", "expected the keys 'labels', 'aliases', 'descriptions', 'history', got a list"),
     ],
 )
 def test_an_invalid_label_list_is_refused(stage: Stage, text: str, match: str) -> None:

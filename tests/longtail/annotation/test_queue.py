@@ -102,7 +102,7 @@ def test_new_labels_take_turns_and_never_a_document_twice() -> None:
     assert drawn.tolist() == [NEW_LABEL] * 3 + ["tail_gain"] * 2
     nothing = draw(pool, 5, random_share=0.0, likeness=likeness[:, :0], new_label_share=0.6)
     assert nothing[0].tolist() == draw(pool, 5, random_share=0.0)[0].tolist()
-    rows, drawn = draw(pool, 6, random_share=0.5, likeness=likeness, new_label_share=0.5)
+    rows, drawn = draw(pool, 6, random_share=0.5, likeness=likeness, new_label_share=1.0)
     assert sorted(rows.tolist()) == list(range(6))
     assert sorted(drawn) == [NEW_LABEL] * 3 + [RANDOM] * 3
     assert set(draw(pool, 4, strategy=RANDOM, likeness=likeness, new_label_share=0.5)[1]) == {
@@ -196,6 +196,6 @@ def test_what_is_asked_wrong_is_said() -> None:
     pool = pool_of([[0.5]], [1])
     with pytest.raises(ParameterError, match="Unknown strategy 'tailgain'. Did you mean"):
         draw(pool, 1, strategy="tailgain")
-    for size, share, new in ((0, 0.2, 0), (1, -0.1, 0), (1, 1.5, 0), (1, 0.2, -0.1), (1, 0.6, 0.5)):
+    for size, share, new in ((0, 0.2, 0), (1, -0.1, 0), (1, 1.5, 0), (1, 0.2, -0.1), (1, 0.2, 1.1)):
         with pytest.raises(ParameterError, match="size must be at least 1, and random_share"):
             draw(pool, size, random_share=share, new_label_share=new)
