@@ -1,4 +1,4 @@
-"""Prints one screen: the champion, what waits, what is held, disk use, the last nights."""
+"""Prints one screen: the champion, what waits, what is held, queues, disk, the last nights."""
 
 from __future__ import annotations
 
@@ -69,6 +69,21 @@ def honest_score(settings: Settings, version: str) -> str:
             return (f"micro-F1 {100 * measured['micro_f1']:.1f} on {measured['n_docs']:,} later "
                     f"documents{before}")  # fmt: skip
     return "not measured on later documents yet"
+
+
+def queue_rows(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What annotators were given and have not closed; nothing without a queue."""
+    if not settings.queues.is_dir():
+        return
+    # Not at the top, as above.
+    from components._cli.refill import DONE, QUEUE
+
+    files = sorted(settings.queues.glob(f"*/{QUEUE}"))
+    still_open = [path for path in files if not (path.parent / DONE).exists()]
+    n_docs = sum(path.read_bytes().count(b"\n") for path in still_open)
+    newest = f", the newest of {still_open[-1].parent.name}" if still_open else ""
+    found = f"{n_docs:,} documents in {len(still_open):,} open queues{newest}"
+    yield "to annotate", f"{found}; see {settings.queues}"
 
 
 def nights(settings: Settings) -> Table:
@@ -149,6 +164,8 @@ def main() -> None:
             screen.add_row(f"[bold]{name}[/]", escape(text))
     except (TemporaryError, ParameterError, DataError) as error:
         screen.add_row("[bold]registry[/]", escape(str(error)))
+    for name, text in queue_rows(settings):
+        screen.add_row(f"[bold]{name}[/]", escape(text))
     screen.add_row("[bold]disk[/]", disk(settings))
     console = Console()
     console.print(screen)

@@ -32,6 +32,7 @@ LEAST_POINTS = 4  # for a law with three parameters
 LEAST_POSITIVES = 30
 BLOCK = 100  # draws at a time
 FEW, BENT, SCARCE = "few points", "no power law", "few positives"
+UNFOUND = "nothing found"
 
 
 def learning_curve(
@@ -65,7 +66,7 @@ def learning_curve(
         Slice to its `n_labels`, `support`, and metric (of METRICS) to `values` (one per point),
         `last` (difference of the last two points, low, high), `next` (expected difference by
         `n_more` documents, low, high; None if that is not known), and `unknown` (why not: FEW,
-        BENT or SCARCE; else None).
+        BENT, SCARCE or UNFOUND; else None).
     """
     masks = checked_masks(label_masks, targets.shape[1])
     n = np.array(n_learned, float)
@@ -82,7 +83,8 @@ def learning_curve(
         found[name] = {"n_labels": int(mask.sum()), "support": support}
         for j, metric in enumerate(METRICS):
             cell, curve = steps[name][metric], values[:, i, j, None]
-            unknown = SCARCE if support < LEAST_POSITIVES else doubt(n, drawn[:, i, j], level)
+            unknown = doubt(n, drawn[:, i, j], level) if curve.any() else UNFOUND
+            unknown = SCARCE if support < LEAST_POSITIVES else unknown
             ahead = (_gains(n, f, n_now, n_more) for f in (curve, drawn[:, i, j]))
             found[name][metric] = {
                 "values": curve[:, 0].tolist(),

@@ -39,7 +39,8 @@ def test_the_screen_without_airflow(
     (toy / "params.yaml").write_text(yaml.safe_dump(PARAMS | {"count": {"weight": 1}}))
     night(toy, home / "workspaces", KEYS[0], "a\n")
     assert ws.records(toy) == KEYS[:1]
-    assert "champion  none yet" in screen(toy, home)
+    empty = screen(toy, home)
+    assert "none yet" in empty and "to annotate" not in empty
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
     client = registry.connect()
@@ -51,12 +52,19 @@ def test_the_screen_without_airflow(
     hold.begin(client, "longtail", "labels of [May] are wrong")
     drift = {"champion": "2", "watch": {"measured": {"micro_f1": 0.613, "n_docs": 1240},
                                         "promoted": 0.65}}  # fmt: skip
+    queues = home / "state" / "queues"
+    for name, n_docs in (("2026-02-28", 3), ("2026-03-01", 2), ("2026-03-02", 4)):
+        (queues / name).mkdir(parents=True)
+        (queues / name / "queue.jsonl").write_text('{"id": "a"}\n' * n_docs)
+    (queues / "2026-03-02" / "done").touch()
     reports = home / "workspaces" / KEYS[0] / "reports"
     (reports / "drift.json").write_text(json.dumps(drift))
     found = screen(toy, home)
     assert "version 2, registered 0 days ago" in found
     assert "micro-F1 61.3 on 1,240 later documents, 65.0 at promotion" in found
     assert "version 3 for approval" in found
+    said = "5 documents in 2 open queues, the newest of 2026-03-01"
+    assert f"to annotate  {said}" in found and str(queues) in found.replace("\n", "")
     assert "labels of [May] are wrong. `longtail promote release" in " ".join(found.split())
     assert "DVC's cache" in found and "GB free" in found
     assert "2026-03-01T02:00" in found and "recorded" in found

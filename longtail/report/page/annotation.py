@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from longtail.evaluation.learning_curve import BENT, FEW, METRICS, SCARCE
+from longtail.evaluation.learning_curve import BENT, FEW, METRICS, SCARCE, UNFOUND
 from longtail.report.page.formats import number, signed
 from longtail.report.page.render import rendered
 from longtail.report.page.view import findings_of
@@ -25,6 +25,7 @@ UNKNOWN = {
     FEW: "not known: too few points",
     BENT: "not known: the curve does not follow a power law",
     SCARCE: "not known: under 30 positives held out",
+    UNFOUND: "not known: none of these labels was found yet",
 }
 MOST_ROWS = 100  # of a table
 MOST_PERIODS = 6  # columns

@@ -308,7 +308,7 @@ def agreement(figure: Figure, details: Details) -> bool:
     second.set_title("Annotators against the consensus, F1", fontsize=9, color=INK)
     for axes in (first, second):
         axes.tick_params(axis="x", labelrotation=45)
-    second.legend(loc="lower left")
+    _legend(figure, second)
     return True
 
 
@@ -321,8 +321,9 @@ def _log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
 
 
-def _legend(figure: Figure) -> None:
-    handles, names = figure.axes[0].get_legend_handles_labels()
+def _legend(figure: Figure, axes: Axes | None = None) -> None:
+    """Beside the axes, where it hides no line; by default of the figure's first."""
+    handles, names = (axes or figure.axes[0]).get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside upper left", ncols=5, handlelength=1.4, columnspacing=1.2
     )

@@ -41,6 +41,15 @@ def signed(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:+.{digits}f}".replace("-", "−")
 
 
+def alpha(value: float) -> str:
+    """An agreement with two decimals.
+
+    >>> alpha(0.715), alpha(-0.004), alpha(-0.12)
+    ('0.71', '0.00', '−0.12')
+    """
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
 def percent(value: float) -> str:
     """A share in percent without trailing zeros.
 
@@ -140,5 +149,5 @@ def escape_markdown(text: str) -> str:
 
 FORMATS: dict[str, Callable[..., Any]] = {
     format_.__name__: format_
-    for format_ in (number, signed, percent, measure, plain, tone, code, tinted, convergence)
+    for format_ in (number, signed, alpha, percent, measure, plain, tone, code, tinted, convergence)
 }

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from longtail.evaluation.learning_curve import BENT, FEW, SCARCE, learning_curve, power_law
+from longtail.evaluation.learning_curve import (
+    BENT,
+    FEW,
+    SCARCE,
+    UNFOUND,
+    learning_curve,
+    power_law,
+)
 from longtail.evaluation.metrics import compute
 
 N = np.array([500, 1000, 2000, 4000, 8000])
@@ -82,3 +89,12 @@ def test_few_points_or_positives_are_not_extrapolated_but_shown() -> None:
             last = found[name][metric]["last"]
             assert last[0] == pytest.approx(expected[-1] - expected[-2])
             assert last[1] <= last[0] <= last[2]
+
+
+def test_where_nothing_was_found_yet_it_is_not_known_that_nothing_will_be() -> None:
+    targets, _ = world(0, lambda n: 0.5)
+    nothing = [sp.csr_matrix(targets.shape, dtype=np.int8) for _ in N]
+    found = learning_curve(N.tolist(), nothing, targets, n_now=NOW, n_draws=50)["all"]
+    for metric in ("micro_f1", "macro_f1"):
+        assert found[metric]["values"] == [0.0] * len(N)
+        assert (found[metric]["next"], found[metric]["unknown"]) == (None, UNFOUND)
