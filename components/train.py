@@ -59,9 +59,7 @@ def run(
     thresholds: ThresholdsParams,
     scores: ScoresParams,
 ) -> str:
-    labels, parts = read_parts(corpus, assignment)
-    if thresholds.objective == "fixed":
-        scores.check_threshold(thresholds.value, len(labels))
+    labels, parts = _checked_parts(corpus, assignment, thresholds, scores)
     profile = _profile(params)
     # Fine-tuning is too long to be done once per fold: train learns, val is scored.
     found = learned(parts, folds=profile == "head")
@@ -103,6 +101,16 @@ def run(
     anew = ChoiceRecord(chosen=chosen, since=last.night, scores=tried, basis=basis)
     write_choice(kept or anew, choice)
     return _found(trained, chosen, params, found, kept)
+
+
+def _checked_parts(
+    corpus: Path, assignment: Path, thresholds: ThresholdsParams, scores: ScoresParams
+) -> tuple[list[str], dict[str, Part]]:
+    """Labels and parts, if a fixed threshold suits the scores kept of so many labels."""
+    labels, parts = read_parts(corpus, assignment)
+    if thresholds.objective == "fixed":
+        scores.check_threshold(thresholds.value, len(labels))
+    return labels, parts
 
 
 def _n_tokens(start: classifier.Classifier, part: Part) -> int:
