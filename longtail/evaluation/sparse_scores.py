@@ -95,7 +95,8 @@ class SparseScores:
         found = self.bounds(rows, columns)
         # In CSR order, so that a part is looked at once.
         order = np.lexsort((columns, rows))
-        rows, columns = np.asarray(rows)[order], np.asarray(columns)[order]
+        # SciPy's row numbers are int32, and row × n_labels may be beyond it.
+        rows, columns = np.asarray(rows, dtype=np.int64)[order], np.asarray(columns)[order]
         for start, part in self.parts():
             mine = slice(*np.searchsorted(rows, [start, start + part.shape[0]]))
             own, labels = part.cells()

@@ -75,6 +75,23 @@ def test_best_labels_above_the_floor_and_all_true_ones_are_kept() -> None:
     assert found.reached([0.7, 0.029, 0.0, 0.5]) == 2
 
 
+def test_a_cell_is_found_where_documents_times_labels_is_beyond_int32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sparse_scores, "CELLS_AT_ONCE", 1_000_000)  # all documents in one part
+    n_docs, n_labels = 30_000, 100_000
+    scores = SparseScores(
+        np.linspace(0.5, 1, n_docs),
+        np.full(n_docs, n_labels - 1, np.int32),
+        np.arange(n_docs + 1),
+        np.full(n_docs, 0.1),
+        np.full(n_labels, 0.2),
+    )
+    rows = np.array([n_docs - 1, 3], dtype=np.int32)  # as in SciPy's matrices
+    assert scores.at(rows, np.array([n_labels - 1] * 2, np.int32))[0] == 1.0
+    assert scores.at(rows, np.array([0, 1], np.int32)).tolist() == [0.1, 0.1]
+
+
 def test_with_as_few_labels_as_are_kept_nothing_changes() -> None:
     scores, targets = drawn(0)
     for keep in (EVERYTHING, Keep(N_LABELS, 0.9)):
