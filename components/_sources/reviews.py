@@ -79,14 +79,20 @@ def _questions(rows: Rows, i: int) -> Iterator[dict[str, Any]]:
 
 
 def without_stale(columns: Mapping[str, Sequence[Any]], rows: Rows) -> Rows:
-    """The rows without reviewed documents whose text has changed since; says how many there are."""
+    """The rows without reviewed documents that have changed or gone since; says how many there are.
+
+    A corpus that is still empty takes them all.
+    """
     asked = {review.id for review in rows.reviews}
     known = dict(zip(columns["id"], columns["text"], strict=True)) if asked else {}
     seen = zip(rows.columns.get("id", ()), rows.columns.get("text", ()), strict=True)
-    stale = {name for name, text in seen if name in asked and known.get(name, text) != text}
+    stale = {name for name, text in seen if known and name in asked and known.get(name) != text}
     if not stale:
         return rows
-    print(f"{rows.source}: left out: {len(stale):,} reviews of texts that have changed since.")
+    print(
+        f"{rows.source}: left out: {len(stale):,} reviews of texts that have changed since, or are "
+        "not in the corpus any more."
+    )
     keep = [name not in stale for name in rows.columns["id"]]
     return replace(
         rows,

@@ -201,6 +201,19 @@ def test_a_changed_text_or_label_is_asked_again(home: Path) -> None:
     assert list(after["labels"][MISSING]) == ["other"]
 
 
+def test_a_reviewed_document_that_left_the_corpus_stays_away(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    validated()
+    asked("--tool", "label_studio", "--output", "tasks.json")
+    label_studio({})
+    frame = pd.read_parquet("data/corpus.parquet")
+    frame[frame["id"] != MISSING].to_parquet("data/corpus.parquet")
+    ingested("label_studio", "export.json", "--update")
+    assert "left out: 1 reviews of texts" in capsys.readouterr().out
+    assert MISSING not in set(pd.read_parquet("data/corpus.parquet")["id"])
+
+
 def doccano(rows: dict[str, dict[str, Any]]) -> list[str]:
     names = ("id", "text", "suspected", "reasons", "current", "suggested", "suggested_by")
     tasks = [json.loads(line) for line in Path("tasks.jsonl").read_text().splitlines()]
