@@ -54,12 +54,11 @@ def _products(labels: int) -> int:
 STAGES: dict[str, Callable[[Size], float]] = {
     "`validate`": lambda size: 36 * size.docs / DOCS,
     "`split`": lambda size: 85 * size.docs / 1e6,
-    "`baseline`, six fits per label": lambda size: BASELINE * size.relative,
+    "`baseline`, six fits per label": lambda size: 121 * size.relative,
     "features of new texts": lambda size: size.new / 22,
     "six heads": lambda size: 6 * 26 * size.head,
     "`report`": lambda size: 40 + 20 * size.relative,
 }
-BASELINE = 121.0
 SIZES = (Size(100_000, 2_000, 1_000), Size(1_000_000, 18_000, 10_000),
          Size(10_000_000, 18_000, 100_000))  # fmt: skip
 # Texts per vcpu second of a served version (serving.md), on AVX-512.

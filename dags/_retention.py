@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import re
 import shutil
 import tempfile
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from components._frame import forgotten
 from components._frame.removal import Removal, size_of
+from dags._lock import holding
 from dags._settings import Settings
 from dags._tools import commit_of, dvc, git, write_dvc_settings
 from dags._workspace import BRANCH, old_workspaces, records
@@ -26,13 +25,8 @@ LOCK = "cache.lock"
 @contextmanager
 def using_cache(home: Path, *, alone: bool = False) -> Iterator[None]:
     """Hold DVC's shared cache: many tasks of nights at a time, or alone to remove from it."""
-    home.mkdir(parents=True, exist_ok=True)
-    handle = os.open(home / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    with holding(home / LOCK, alone=alone):
         yield
-    finally:
-        os.close(handle)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ DVC's own objects go first, the parcel that names them last, so that nobody beli
 
 from __future__ import annotations
 
-import fcntl
 import os
 import tempfile
 import uuid
@@ -18,6 +17,7 @@ import yaml
 from airflow.sdk.exceptions import AirflowSkipException
 
 from components._frame.pipeline import DVC_LOCK, load_lock, load_stages
+from dags._lock import holding
 from dags._parcel import contents, made, pack, pointers, reads, sent, unpack
 from dags._remote import CredentialsError, Remote, explained, shown_options
 from dags._retention import using_cache
@@ -62,7 +62,7 @@ def carried(settings: Settings, folder: Path, step: str) -> Iterator[str]:
         AirflowFailException: The remote lacks something, or does not let us.
     """
     own = {stage.name for stage in load_stages(folder / "dvc.yaml")} | {"ingest"}
-    alone = nullcontext() if step in own else _locked(settings.home / REGISTRY_LOCK)
+    alone = nullcontext() if step in own else holding(settings.home / REGISTRY_LOCK)
     with airflow_exceptions(), alone:
         remote = Remote(remote_options(settings.repo))
         with using_cache(settings.home):
@@ -82,7 +82,7 @@ def _send(remote: Remote, folder: Path, step: str) -> str:
     """Push what the step reads, then its parcel."""
     stages = load_stages(folder / "dvc.yaml")
     targets = reads(step, stages)
-    with _locked(folder / ".dvc" / "tmp" / "storage.lock"):
+    with holding(folder / ".dvc" / "tmp" / "storage.lock"):
         night = _name(folder)
         if targets is None or targets:
             with explained(remote.url):
@@ -95,7 +95,7 @@ def _send(remote: Remote, folder: Path, step: str) -> str:
 
 def _receive(remote: Remote, folder: Path, step: str, night: str) -> None:
     """Lay what the step made into the workspace, as if it had run there."""
-    with _locked(folder / ".dvc" / "tmp" / "storage.lock"):
+    with holding(folder / ".dvc" / "tmp" / "storage.lock"):
         with _archive() as archive:
             try:
                 remote.get(made(night, step), archive)
@@ -133,14 +133,3 @@ def _add_to_lock(file: Path, step: str, entry: dict[str, Any]) -> None:
 def _archive() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="longtail-") as scratch:
         yield Path(scratch, "parcel.tar.gz")
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

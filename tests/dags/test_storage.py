@@ -193,6 +193,11 @@ def test_a_kill_before_the_pointer_leaves_nothing_to_believe(
     }
 
 
+def lose_objects(s3: dict[str, str]) -> None:
+    for key in keys(s3, "dvc/files/"):
+        client(s3).delete_object(Bucket=BUCKET, Key=key)
+
+
 @pytest.mark.slow
 def test_what_pull_says_of_what_is_missing(
     settings: Settings, checkout: ws.Workspace, options: dict[str, str], s3: dict[str, str],
@@ -203,14 +208,12 @@ def test_what_pull_says_of_what_is_missing(
     assert pod.pull() == 3
     assert "has nothing for count of no-such-night; clear the task" in pod.said["pull"]
     night = _storage._send(Remote(options), checkout.folder, "count")
-    for key in keys(s3, "dvc/files/"):
-        client(s3).delete_object(Bucket=BUCKET, Key=key)
+    lose_objects(s3)
     pod = PodStep("count", night, options, tmp_path / "lost")
     assert pod.pull() == 3
     assert "lacks data that this step reads" in pod.said["pull"]
     night = _storage._send(Remote(options), checkout.folder, "ingest")
-    for key in keys(s3, "dvc/files/"):
-        client(s3).delete_object(Bucket=BUCKET, Key=key)
+    lose_objects(s3)
     pod = PodStep("ingest", night, options, tmp_path / "ingest")
     assert pod.pull() == 3, "or it would begin a corpus anew"
     parcel = tmp_path / "parcel.tar.gz"
