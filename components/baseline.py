@@ -26,6 +26,7 @@ from components._formats.scores_params import Params as ScoresParams
 from components._frame.component import Input, Output, main
 from components._frame.params import Section
 from components._frame.progress import progress
+from components._frame.scratch import share_compiled
 from longtail import thresholds
 from longtail.errors import DataError
 from longtail.evaluation.keeping import Keep
@@ -62,6 +63,7 @@ def run(
     params: Params,
     scores: ScoresParams,
 ) -> str:
+    share_compiled()
     labels, parts = read_parts(corpus, assignment)
     docs, plan = found = learned(parts)
     for part in (docs, parts["test"]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,7 @@ from components._formats.corpus import FOLD, read_corpus
 from components._formats.json_file import write_json
 from components._frame.component import Input, Output, main
 from components._frame.params import Section, Seed
-from components._frame.scratch import cache_folder
+from components._frame.scratch import share_compiled
 from longtail import label_matrix
 from longtail.errors import DataError
 from longtail.splitting import iterative as splitting
@@ -72,8 +71,7 @@ class Params(Section):
 
 
 def run(*, corpus: Input, assignment: Output, split_report: Output, params: Params) -> str:
-    # Every checkout shares what one has compiled. Numba is not imported yet, and reads it then.
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "numba"))
+    share_compiled()
     frame = read_corpus(corpus)
     labels = label_matrix.vocabulary(frame["labels"])
     targets = label_matrix.encode(frame["labels"].tolist(), labels)

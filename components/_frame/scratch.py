@@ -21,6 +21,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
 
 
+def share_compiled() -> None:
+    """Let every checkout use what one has compiled; before numba is imported, which reads it."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "numba"))
+
+
 def scratch(
     kind: str, facts: dict[str, Any], texts: Iterable[str], arrays: Iterable[np.ndarray] = ()
 ) -> Path:

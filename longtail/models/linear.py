@@ -13,7 +13,6 @@ import scipy.sparse as sp
 from joblib import Parallel, delayed
 from scipy.special import expit
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.svm import LinearSVC
 
 from longtail.errors import DataError
 from longtail.evaluation.keeping import EVERYTHING, Keep
@@ -23,14 +22,13 @@ from longtail.models.progress import Progress, silent
 from longtail.splitting.rounds import Plan
 from longtail.validation.duplicates import UNSPACED
 
-# Characters times labels below which starting processes takes longer than the fitting.
-SMALL = 10_000_000
+BLOCK = 64  # labels fitted together; bounds the memory beside the coefficients
 # Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.
 NEVER = -20.0
 # A term is a word of two characters or more. In scripts without spaces between words it is each
 # character, as in the search for near-copies, since a whole sentence is no term that comes again.
 TERM = rf"(?=\w)[{UNSPACED}]|[^\W{UNSPACED}]{{2,}}"
-# float32 halves the memory of the coefficients; liblinear itself computes in float64.
+# float32 halves the memory of the coefficients, and of what fitting reads again and again.
 TFIDF: dict[str, Any] = {"sublinear_tf": True, "dtype": np.float32, "token_pattern": TERM}
 
 
@@ -80,7 +78,7 @@ def fit_svm(
         max_terms: number of terms at most, the most frequent ones.
         objective: `micro_f1`, `macro_f1` or `mean_f1` of the documents that the first round scores.
         keep: what is kept of the scores.
-        n_jobs: processes that fit labels at the same time; the result is the same for any number.
+        n_jobs: threads that fit labels at the same time; the result is the same for any number.
         progress: called with the hyperplanes done and in total.
 
     Returns:
@@ -95,10 +93,7 @@ def fit_svm(
     def step() -> None:
         progress(next(counter), n_fits * targets.shape[1])
 
-    # Processes, not threads: liblinear draws from one generator per process, so that threads would
-    # take each other's numbers and give another model each time.
-    small = sum(map(len, texts)) * targets.shape[1] < SMALL
-    with Parallel(1 if small else n_jobs, return_as="generator") as workers:
+    with Parallel(n_jobs, prefer="threads", return_as="generator") as workers:
 
         def fit(rows: np.ndarray, tried: Sequence[float]) -> Iterator[LinearModel]:
             mine = [texts[row] for row in rows]
@@ -142,7 +137,7 @@ def _fitted(
         ) from None
     terms = vectorizer.get_feature_names_out().tolist()
     for cost in costs:
-        planes = _hyperplanes(x.astype(np.float64), columns, cost, workers, step)
+        planes = _hyperplanes(x, columns, cost, workers, step)
         yield LinearModel(terms, vectorizer.idf_, *planes)
 
 
@@ -154,21 +149,21 @@ def _hyperplanes(
     step: Callable[[], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Coefficients `(n_terms, n_labels)` and intercepts `(n_labels,)`; calls `step` per label."""
+    # Compiled by numba, which only the image of this stage has; others use the fitted model alone.
+    from longtail.models.svm import hyperplanes
+
     n_docs, n_labels = targets.shape
     coef = np.zeros((x.shape[1], n_labels), dtype=np.float32)
     intercept = np.full(n_labels, NEVER, dtype=np.float32)
     freq = np.diff(targets.indptr)
     intercept[freq == n_docs] = -NEVER
     learned = np.flatnonzero((freq > 0) & (freq < n_docs))
-    jobs = (delayed(_fit)(x, targets[:, [label]].toarray().ravel(), cost) for label in learned)
-    for label, (own, bias) in zip(learned, workers(jobs), strict=True):
-        coef[:, label], intercept[label] = own, bias
-        step()
+    blocks = [learned[start : start + BLOCK] for start in range(0, len(learned), BLOCK)]
+    jobs = (delayed(hyperplanes)(x, targets[:, block].toarray(), cost) for block in blocks)
+    for block, (own, bias) in zip(blocks, workers(jobs), strict=True):
+        coef[:, block], intercept[block] = own, bias
+        for _ in block:
+            step()
     for _ in range(n_labels - len(learned)):  # labels that need no hyperplane
         step()
     return coef, intercept
-
-
-def _fit(x: sp.csr_matrix, y: np.ndarray, cost: float) -> tuple[np.ndarray, float]:
-    svm = LinearSVC(C=cost, random_state=0).fit(x, y)
-    return svm.coef_[0].astype(np.float32), float(svm.intercept_[0])

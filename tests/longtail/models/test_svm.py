@@ -1,0 +1,124 @@
+"""The solver of many SVMs at once: hand-computed, at the minimum, and against LIBLINEAR."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+
+from longtail.models import svm
+from longtail.models.svm import hyperplanes
+
+COSTS = (0.01, 0.25, 1.0, 4.0)
+
+
+def long_tail(n_docs: int, n_labels: int) -> tuple[sp.csr_matrix, np.ndarray]:
+    """Rows of length 1 with frequent and rare terms, and labels from half of them down to one."""
+    rng = np.random.default_rng(0)
+    x = sp.random_array((n_docs, 300), density=0.05, rng=rng, format="csr")
+    x.data *= 1 / (1 + x.indices % 30)
+    x = sp.csr_matrix(x / np.maximum(sp.linalg.norm(x, axis=1), 1e-9)[:, None], dtype=np.float32)
+    freq = np.geomspace(n_docs / 2, 1, n_labels).astype(int)
+    targets = np.zeros((n_docs, n_labels), np.int8)
+    for label, positives in enumerate(freq):
+        first = np.asarray(x[:, label].todense()).ravel().argsort()
+        targets[first[-positives:], label] = 1
+    return x, targets
+
+
+def error_bound(x, targets, cost: float, coef, intercept) -> np.ndarray:
+    """The length of the objective's gradient per label.
+
+    The objective curves by 1 or more in every direction, so the minimum is no further away.
+    """
+    signs = 2.0 * targets - 1
+    slack = np.maximum(0, 1 - signs * (x @ coef + intercept))
+    over_coef = coef - 2 * cost * (x.T @ (signs * slack))
+    over_intercept = intercept - 2 * cost * (signs * slack).sum(axis=0)
+    return np.sqrt((over_coef**2).sum(axis=0) + over_intercept**2)
+
+
+def test_one_document_by_hand():
+    """α = 1 / (|x|² + 1 + 1 / (2C)) = 1 / (9 + 1 + 1), w = ±αx, b = ±α."""
+    x, targets = sp.csr_matrix([[3.0]]), np.array([[1, 0]], np.int8)
+    coef, intercept = hyperplanes(x, targets, 0.5, 1e-12)
+    np.testing.assert_allclose(coef, [[3 / 11, -3 / 11]])
+    np.testing.assert_allclose(intercept, [1 / 11, -1 / 11])
+
+
+def test_a_document_beyond_its_margin_counts_for_nothing_by_hand():
+    """The first alone has α = 1 / (1 + 1 + 1/200); the second is then at 11 α, well above 1."""
+    x, targets = sp.csr_matrix([[1.0], [10.0]]), np.array([[1], [1]], np.int8)
+    coef, intercept = hyperplanes(x, targets, 100.0, 1e-12)
+    np.testing.assert_allclose([coef[0, 0], intercept[0]], [1 / 2.005] * 2)
+
+
+def test_documents_without_terms_that_contradict_each_other_leave_zero():
+    coef, intercept = hyperplanes(sp.csr_matrix((2, 1)), np.array([[1], [0]], np.int8), 4.0, 1e-12)
+    np.testing.assert_allclose([coef[0, 0], intercept[0]], [0, 0], atol=1e-12)
+
+
+@st.composite
+def problems(draw):
+    """Documents, some without a term, and labels that all, some, one, or none of them have."""
+    n_docs, n_terms, n_labels = draw(st.tuples(*[st.integers(1, n) for n in (12, 6, 4)]))
+    values = st.sampled_from([0.0, 0.0, 0.25, 0.5, 1.0, 2.0])
+    rows = st.lists(values, min_size=n_terms, max_size=n_terms)
+    x = draw(st.lists(rows, min_size=n_docs, max_size=n_docs))
+    labels = st.lists(st.integers(0, 1), min_size=n_labels, max_size=n_labels)
+    targets = draw(st.lists(labels, min_size=n_docs, max_size=n_docs))
+    return sp.csr_matrix(np.array(x)), np.array(targets, np.int8), draw(st.sampled_from(COSTS))
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+@example((sp.csr_matrix((3, 2)), np.array([[1, 0, 1]] * 3, np.int8), 4.0))
+def test_every_label_is_at_the_minimum_that_liblinear_finds(problem):
+    x, targets, cost = problem
+    coef, intercept = hyperplanes(x, targets, cost, 1e-10)
+    assert error_bound(x, targets, cost, coef, intercept).max() < 1e-7
+    for label, y in enumerate(targets.T):
+        if 0 < y.sum() < len(y):
+            theirs = LinearSVC(C=cost, dual=False, tol=1e-9, max_iter=10_000).fit(x, y)
+            np.testing.assert_allclose(coef[:, label], theirs.coef_[0], atol=1e-5)
+            np.testing.assert_allclose(intercept[label], theirs.intercept_[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_float32_and_the_usual_tolerance_are_close_to_liblinear(cost):
+    x, targets = long_tail(600, 40)
+    coef, intercept = hyperplanes(x, targets, cost)
+    assert coef.dtype == intercept.dtype == np.float32
+    for label in (0, 20, 39):
+        theirs = LinearSVC(C=cost, tol=1e-6, random_state=0, max_iter=100_000)
+        theirs.fit(x.astype(np.float64), targets[:, label])
+        margins = x @ coef[:, label] + intercept[label]
+        np.testing.assert_allclose(margins, theirs.decision_function(x), atol=1e-3)
+
+
+def test_a_label_does_not_depend_on_those_fitted_beside_it():
+    x, targets = long_tail(300, 70)
+    coef, intercept = hyperplanes(x, targets, 1.0)
+    for columns in ([3], [69, 0], range(30, 47)):
+        own, bias = hyperplanes(x, targets[:, list(columns)], 1.0)
+        np.testing.assert_array_equal(own, coef[:, list(columns)])
+        np.testing.assert_array_equal(bias, intercept[list(columns)])
+
+
+def test_labels_that_are_not_done_are_told_and_the_others_kept(monkeypatch):
+    x, targets = long_tail(300, 5)
+    targets[:, 4] = 0  # done after 18 sweeps, the next one after 22
+    monkeypatch.setattr(svm, "MOST_SWEEPS", 20)
+    with pytest.warns(ConvergenceWarning, match=r"4 SVMs .* after 20 sweeps .* at C = 4;"):
+        coef, intercept = hyperplanes(x, targets, 4.0)
+    bounds = error_bound(x, targets, 4.0, coef, intercept)
+    assert np.isfinite(coef).all() and bounds[4] < 0.1 < bounds[:4].max()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        hyperplanes(x, targets[:, 4:], 4.0)
