@@ -54,7 +54,7 @@ def _products(labels: int) -> int:
 STAGES: dict[str, Callable[[Size], float]] = {
     "`validate`": lambda size: 36 * size.docs / DOCS,
     "`split`": lambda size: 85 * size.docs / 1e6,
-    "`baseline`, six fits per label": lambda size: 121 * size.relative,
+    "`baseline`, six fits per label": lambda size: 47 * size.relative,
     "features of new texts": lambda size: size.new / 22,
     "six heads": lambda size: 6 * 26 * size.head,
     "`report`": lambda size: 40 + 20 * size.relative,
