@@ -36,7 +36,7 @@ $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need ..."
-	$(PIP) -e '.[data,train,registry,onnx,pipeline,orchestrate,s3,lineage,dev]'
+	$(PIP) -e '.[data,train,registry,pipeline,orchestrate,s3,lineage,dev]'
 	@touch $@
 
 run: $(VENV)/.run ## Run everything, from data to a decision and a report; PROFILE=full fine-tunes

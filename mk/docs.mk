@@ -3,7 +3,7 @@
 
 $(VENV)/.docs: $(VENV)/.run
 	@echo "Installing what the documentation needs ..."
-	$(PIP) -e '.[data,train,registry,onnx,pipeline,docs]'
+	$(PIP) -e '.[data,train,registry,pipeline,docs]'
 	@touch $@
 
 # From scratch every time: Sphinx does not repeat the warnings of a page that it has cached.

@@ -110,17 +110,32 @@ def _served_files(artifacts: dict[str, Path], runtime: str) -> Iterator[dict[str
     if runtime == "pytorch":
         yield artifacts
         return
-    try:
-        from longtail.models.onnx_export import export
-    except ModuleNotFoundError as error:
-        raise ParameterError(
-            f"register.runtime: {runtime} needs the package {error.name}; "
-            "install the extra `onnx`, or set it to pytorch."
-        ) from None
+    from longtail.models.onnx_export import export  # takes seconds to load
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
-        export(load_model(artifacts["model"]), folder, int8=runtime == "onnx_int8")
+        trained = load_model(artifacts["model"])
+        with _exportable(runtime):
+            export(trained, folder, int8=runtime == "onnx_int8")
         yield artifacts | {"model": folder}
+
+
+@contextmanager
+def _exportable(runtime: str) -> Iterator[None]:
+    """Say what to do where the exporter or ONNX Runtime cannot do with an encoder.
+
+    They raise whatever the encoder's code meets while it is traced.
+    """
+    try:
+        yield
+    except (DataError, ParameterError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
+        raise ParameterError(
+            f"register.runtime: {runtime} cannot serve this encoder ({type(error).__name__}: "
+            f"{said}). Set it to pytorch; nothing is trained again."
+        ) from error
 
 
 def _loaded(files: dict[str, Path]) -> LongtailModel:
@@ -137,7 +152,8 @@ def _checked(model: LongtailModel, sample: Sample, runtime: str) -> Sample:
 
     What int8 loses in F1 is judged by `promote`, on the whole test set.
     """
-    scores = model.scores(sample.texts)
+    with _exportable(runtime):
+        scores = model.scores(sample.texts)
     known = np.array(sample.scores, dtype=np.float64)  # NaN where a score was dropped
     worst = float(np.nanmax(np.abs(scores - known), initial=0.0))
     mlflow.log_metric("runtime_difference", worst)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -20,15 +21,18 @@ import torch
 import yaml
 from sqlalchemy import event
 from sqlalchemy.pool import Pool
+from transformers import LongformerConfig, LongformerModel
 
 from components import register
+from components._formats.model import load_model
 from components._frame.exit_codes import TEMPORARY, TemporaryError
 from components._frame.launch import guarded
 from components._registry import client as registry
 from components._registry import evidence, run_log
 from components._registry import provenance as _provenance
-from longtail.errors import DataError
+from longtail.errors import DataError, ParameterError
 from longtail.models import onnx_export
+from longtail.models.classifier import save
 from tests.builders.paths import ROOT
 from tests.builders.registry_workspace import PARAMS, build
 
@@ -336,6 +340,44 @@ def test_an_export_that_disagrees_is_refused(
     with pytest.raises(DataError, match=r"scores differ by up to 0\.00"):
         register.register(params().model_copy(update={"runtime": "onnx"}))
     assert not workspace.search_model_versions("name = 'longtail'")
+
+
+def test_an_encoder_that_cannot_be_exported_is_told(workspace: mlflow.MlflowClient):
+    """Longformer's windows are counted while it is traced: the graph fails at other lengths."""
+    folder = Path("artifacts/train/model")
+    model = load_model(folder)
+    size = model.encoder.config
+    model.encoder = LongformerModel(
+        LongformerConfig(
+            vocab_size=size.vocab_size,
+            hidden_size=size.hidden_size,
+            num_attention_heads=2,
+            num_hidden_layers=1,
+            intermediate_size=32,
+            attention_window=8,
+            max_position_embeddings=80,
+            pad_token_id=0,
+        )
+    ).eval()
+    model.config.encoder = model.encoder.config.to_dict()
+    shutil.rmtree(folder)
+    save(model, folder)
+    with pytest.raises(
+        ParameterError, match=r"register.runtime: onnx cannot serve .* to pytorch; nothing is tra"
+    ):
+        register.register(params().model_copy(update={"runtime": "onnx"}))
+    assert not workspace.search_model_versions("name = 'longtail'")
+
+
+def test_a_full_disk_during_the_export_is_no_fault_of_the_encoder(
+    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    def full(model, folder, *, int8):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(onnx_export, "export", full)
+    with pytest.raises(TemporaryError, match="no space left"):
+        register.register(params().model_copy(update={"runtime": "onnx"}))
 
 
 def test_a_full_disk_under_the_store_is_temporary(

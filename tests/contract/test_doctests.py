@@ -15,7 +15,6 @@ def test_examples_give_what_they_show() -> None:
         info.name
         for package in (longtail, components)
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-        if not info.name.endswith("onnx_export")  # its packages are an extra
     ]
     examples = 0
     for name in names:
