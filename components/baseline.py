@@ -11,9 +11,9 @@ from pydantic import Field
 
 from components._formats.assignment import Part, read_parts
 from components._formats.choices import (
+    Basis,
     ChoiceRecord,
     KeepChoice,
-    basis_of,
     read_choices,
     write_choice,
 )
@@ -70,7 +70,8 @@ def run(
         scores.keep.check(part.targets)
     last = read_choices(last_choices)
     settings = params.model_dump(mode="json", exclude={"keep_choice", "learning_curve"})
-    basis = basis_of(len(docs.ids), labels, settings)
+    settings |= {"scores": scores.model_dump(mode="json")}
+    basis = Basis(docs=len(docs.ids), labels=labels, settings=settings)
     kept = last.kept("baseline", basis, params.costs, params.keep_choice)
     with progress("SVM", "classifiers") as show:
         fitted, held_out, tried = fit_svm(

@@ -11,8 +11,8 @@ import transformers
 
 from components._formats.assignment import Part, read_parts
 from components._formats.choices import (
+    Basis,
     ChoiceRecord,
-    basis_of,
     read_choices,
     write_choice,
 )
@@ -67,7 +67,7 @@ def run(
     held_out = {"val": scored, "test": parts["test"]}
     mu = read_json(frequencies)["mu"] if params.mu == "auto" else params.mu
     last = read_choices(last_choices)
-    basis = basis_of(len(found.docs.ids), labels, _settings(params, thresholds))
+    basis = _basis(len(found.docs.ids), labels, params, thresholds, scores)
     kept = last.kept("train", basis, params.candidates, params.keep_choice)
     losses = make_losses([str(kept.chosen)] if kept else params.candidates, mu, params)
     baseline = scores_of(baseline_val_scores, scored.ids, labels)
@@ -123,10 +123,18 @@ def _profile(params: Params) -> str:
     return "finetune" if device() == "cuda" else "head"
 
 
-def _settings(params: Params, thresholds: ThresholdsParams) -> dict[str, Any]:
-    """The parameters that bear on the choice of a loss."""
+def _basis(
+    n_docs: int,
+    labels: list[str],
+    params: Params,
+    thresholds: ThresholdsParams,
+    scores: ScoresParams,
+) -> Basis:
+    """What bears on the choice of a loss."""
     own = params.model_dump(mode="json", exclude={"keep_choice"})
-    return own | {"profile": _profile(params), "thresholds": thresholds.model_dump(mode="json")}
+    others = {"thresholds": thresholds, "scores": scores}
+    found = {name: section.model_dump(mode="json") for name, section in others.items()}
+    return Basis(docs=n_docs, labels=labels, settings=own | {"profile": _profile(params)} | found)
 
 
 def _facts(

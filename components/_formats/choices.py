@@ -7,13 +7,12 @@ the date and the choices are data like the corpus: no stage asks a clock.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import Field, FiniteFloat, ValidationError
+from pydantic import Field, FiniteFloat, ValidationError, field_validator
 
 from components._formats.json_file import write_json
 from components._frame.params import MOST_DOCS, Section
@@ -25,7 +24,9 @@ FILE = "choices.json"
 class KeepChoice(Section):
     """How long a choice is kept; 0 in either makes it anew in every run."""
 
-    growth: float = Field(ge=0, le=1000, description="growth of train and val that ends it")
+    growth: float = Field(
+        ge=0, le=1000, description="growth of train and val, or of changed labels, that ends it"
+    )
     days: int = Field(ge=0, le=36_500, description="days after which it is made anew")
 
 
@@ -33,14 +34,13 @@ class Basis(Section):
     """What a choice is made from."""
 
     docs: int = Field(ge=1, le=MOST_DOCS, description="documents of train and val")
-    labels: str = Field(description="size and digest of the label set")
+    labels: list[str] = Field(description="the label set")
     settings: dict[str, Any] = Field(description="parameters that bear on it")
 
-
-def basis_of(n_docs: int, labels: Sequence[str], settings: dict[str, Any]) -> Basis:
-    """The basis of a choice among models of these labels; `settings` as JSON has them."""
-    digest = hashlib.sha256("\n".join(labels).encode()).hexdigest()[:16]
-    return Basis(docs=n_docs, labels=f"{len(labels)}, sha256 {digest}", settings=settings)
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        return [] if isinstance(value, str) else value  # files once had a digest
 
 
 class ChoiceRecord(Section):
@@ -76,8 +76,6 @@ def _why_not(
     last: ChoiceRecord, basis: Basis, candidates: Collection[str | float], keep: KeepChoice
 ) -> str | None:
     then = last.basis
-    if basis.labels != then.labels:
-        return "the label set has changed"
     names = sorted(basis.settings.keys() | then.settings.keys())
     changed = [name for name in names if basis.settings.get(name) != then.settings.get(name)]
     if changed:
@@ -87,6 +85,11 @@ def _why_not(
     # A quotient, since 0.07 * 100 is above 7.
     if abs(basis.docs - then.docs) / then.docs >= keep.growth:
         return f"train and val have {basis.docs:,} documents, {then.docs:,} then"
+    if not then.labels:
+        return "its labels are not known"
+    moved = len(set(basis.labels) ^ set(then.labels))
+    if moved and moved / len(then.labels) >= keep.growth:
+        return f"{moved:,} labels have come or gone, of {len(then.labels):,} then"
     return None
 
 

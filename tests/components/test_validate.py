@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from components._formats.choices import (
+    Basis,
     ChoiceRecord,
     Choices,
-    basis_of,
     read_choices,
     write_choices,
 )
@@ -351,7 +351,7 @@ def test_the_choices_beside_the_corpus_are_passed_on(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     stage.run(records())
     assert read_choices(stage.choices) == Choices()
-    basis = basis_of(40, ["even", "odd"], {})
+    basis = Basis(docs=40, labels=["even", "odd"], settings={})
     chosen = ChoiceRecord(chosen="db", since=date(2026, 11, 28), scores={"db": 0.5}, basis=basis)
     laid = Choices(night=date(2026, 11, 29), made={"train": chosen})
     write_choices(laid, stage.data / "choices.json")

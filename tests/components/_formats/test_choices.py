@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from components._formats.choices import (
+    Basis,
     ChoiceRecord,
     Choices,
     KeepChoice,
-    basis_of,
     read_choice,
     read_choices,
     write_choice,
@@ -23,23 +23,28 @@ from components._formats.choices import (
 )
 from longtail.errors import DataError
 
-LABELS = ["a", "b", "c"]
+LABELS = [f"label {i}" for i in range(20)]
 SETTINGS = {"losses": ["db", "cb"], "rate": 0.1}
 CHOSEN = ChoiceRecord(
     chosen="db",
     since=date(2026, 11, 28),
     scores={"db": 0.5, "cb": 0.4},
-    basis=basis_of(1000, LABELS, SETTINGS),
+    basis=Basis(docs=1000, labels=LABELS, settings=SETTINGS),
 )
 
 
 def kept(night: str | None = "2026-11-29", **changes: Any) -> ChoiceRecord | None:
     """What tonight keeps of `CHOSEN`, with these changes of what it finds."""
-    given = {"docs": 1000, "labels": LABELS, "settings": SETTINGS, "candidates": ["db", "cb"]}
+    given: dict[str, Any] = {
+        "docs": 1000,
+        "labels": LABELS,
+        "settings": SETTINGS,
+        "candidates": ["db", "cb"],
+    }
     given |= {"growth": 0.1, "days": 7, "since": CHOSEN.since} | changes
     choice = CHOSEN.model_copy(update={"since": given["since"]})
     choices = Choices(night=date.fromisoformat(night) if night else None, made={"train": choice})
-    basis = basis_of(given["docs"], given["labels"], given["settings"])
+    basis = Basis(docs=given["docs"], labels=given["labels"], settings=given["settings"])
     keep = KeepChoice(growth=given["growth"], days=given["days"])
     assert choices.kept("baseline", basis, given["candidates"], keep) is None
     return choices.kept("train", basis, given["candidates"], keep)
@@ -55,6 +60,22 @@ def test_up_to_the_limits_it_is_kept(night: str, docs: int) -> None:
     assert kept(night, docs=docs) == CHOSEN
 
 
+@pytest.mark.parametrize("labels", [LABELS[1:], [*LABELS, "new"], LABELS[::-1]])
+def test_a_twentieth_of_the_labels_may_come_or_go(labels: list[str]) -> None:
+    assert kept(labels=labels) == CHOSEN
+
+
+def test_a_choice_whose_file_has_a_digest_for_its_labels_is_made_anew(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    then = CHOSEN.model_dump(mode="json")
+    then["basis"]["labels"] = "20, sha256 07d2f55f3e7b679e"
+    choices = Choices(night=CHOSEN.since, made={"train": ChoiceRecord.model_validate(then)})
+    keep = KeepChoice(growth=0.1, days=7)
+    assert choices.kept("train", CHOSEN.basis, ["db"], keep) is None
+    assert "is not kept: its labels are not known." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("night", "changes", "why"),
     [
@@ -64,8 +85,9 @@ def test_up_to_the_limits_it_is_kept(night: str, docs: int) -> None:
         ("2026-11-29", {"since": None}, "its date is not known"),
         ("2026-11-29", {"docs": 1100}, "train and val have 1,100 documents, 1,000 then"),
         ("2026-11-29", {"docs": 900}, "train and val have 900 documents, 1,000 then"),
-        ("2026-11-29", {"labels": ["a", "b"]}, "the label set has changed"),
-        ("2026-11-29", {"labels": ["a", "b", "d"]}, "the label set has changed"),
+        ("2026-11-29", {"labels": LABELS[2:]}, "2 labels have come or gone, of 20 then"),
+        ("2026-11-29", {"labels": [*LABELS, "x", "y"]}, "2 labels have come or gone, of 20 then"),
+        ("2026-11-29", {"labels": [*LABELS[1:], "x"]}, "2 labels have come or gone, of 20 then"),
         ("2026-11-29", {"settings": SETTINGS | {"rate": 0.2}}, "params.yaml has changed (rate)"),
         ("2026-11-29", {"settings": {}}, "params.yaml has changed (losses, rate)"),
         ("2026-11-29", {"candidates": ["cb", "bce"]}, "the candidates are cb, bce"),
@@ -82,10 +104,16 @@ def test_beyond_it_is_made_anew_and_it_says_why(
 
 def test_the_limit_itself_ends_it_whatever_floats_make_of_it() -> None:
     assert 0.07 * 100 > 7
-    made = {"train": CHOSEN.model_copy(update={"basis": basis_of(100, LABELS, SETTINGS)})}
+    made = {
+        "train": CHOSEN.model_copy(
+            update={"basis": Basis(docs=100, labels=LABELS, settings=SETTINGS)}
+        )
+    }
     choices, keep = Choices(night=CHOSEN.since, made=made), KeepChoice(growth=0.07, days=7)
     for docs, is_kept in ((106, True), (107, False)):
-        found = choices.kept("train", basis_of(docs, LABELS, SETTINGS), ["db"], keep)
+        found = choices.kept(
+            "train", Basis(docs=docs, labels=LABELS, settings=SETTINGS), ["db"], keep
+        )
         assert (found is not None) is is_kept
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from components import ingest as command
-from components._formats.choices import ChoiceRecord, basis_of, write_choice
+from components._formats.choices import Basis, ChoiceRecord, write_choice
 from longtail.errors import DataError, ParameterError
 
 LAID = Path("data/choices.json")
@@ -34,7 +34,9 @@ def arrive(name: str, *flags: str) -> None:
 
 def choose(stage: str, chosen: str | float, since: str | None) -> None:
     date = since and datetime.fromisoformat(since).date()
-    record = ChoiceRecord(chosen=chosen, since=date, scores={}, basis=basis_of(1, ["a"], {}))
+    record = ChoiceRecord(
+        chosen=chosen, since=date, scores={}, basis=Basis(docs=1, labels=["a"], settings={})
+    )
     write_choice(record, Path("artifacts") / stage / "choice.json")
 
 
