@@ -37,7 +37,7 @@ def test_without_a_history_nothing_is_drawn():
 
 
 def test_every_annotator_is_in_the_legend_whatever_the_name():
-    """matplotlib skips labels with `_` in front, and takes what is between two `$` for a formula."""
+    """matplotlib skips labels with `_` in front, and sets what is between `$` as a formula."""
     names = ["_service", "ann", r"$\frac$"]
     periods = [{"period": "2026-01-01", "f1": 0.5, "alpha": 0.6}]
     annotators = [
