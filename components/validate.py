@@ -32,6 +32,7 @@ from longtail.validation.findings import all_findings, excerpt
 from longtail.validation.label_cleaning import Spelling, clean_labels
 from longtail.validation.label_errors import suspects as suspected_errors
 from longtail.validation.label_errors import text_features
+from longtail.validation.label_history import joining
 from longtail.validation.label_proposals import N_FEATURES, centered, proposals
 from longtail.validation.rules import RULES, Flags, flag_documents
 from longtail.validation.verdict import Verdict, judge
@@ -119,7 +120,9 @@ def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.Dat
     frame = read_corpus(data / "corpus.parquet", null_labels=True)
     allowed = read_allowed(data / "labels.yaml")
     spelling = Spelling(allowed.aliases, allowed.fates)
-    cleaned = clean_labels(frame["labels"].tolist(), policy, spelling)
+    given = frame["labels"].tolist()
+    used = {label for labels in given for label in labels if label is not None}
+    cleaned = clean_labels(given, policy, spelling)
     view = CorpusView(
         ids=frame["id"].tolist(),
         texts=frame["text"].tolist(),
@@ -132,6 +135,7 @@ def _read(data: Path, params: Params, policy: Mapping[str, str]) -> tuple[pd.Dat
         dates=frame["annotated_at"].to_numpy() if "annotated_at" in frame else None,
         rows=_judgments(data, policy, spelling),
         split_labels=allowed.split_labels,
+        joined_labels=frozenset(c.new[0] for c in joining(allowed.history, used)),
     )
     return frame, view
 

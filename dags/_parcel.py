@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import os
 import shutil
 import tarfile
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,10 +17,10 @@ from typing import Any
 from components._frame.pipeline import DVC_LOCK, Stage, overlap
 from dags._commands import CORPUS
 from dags._source import INCOMING
-from dags._tools import FOLDERS, WorkspaceError
+from dags._tools import FOLDERS, ToolError, WorkspaceError
 
 DATA = "data"
-NOTE = ".note.json"
+NOTE = ".dvc/tmp/note.json"  # where no file of a parcel is
 # Never in a parcel: git's and DVC's own files (the credentials in `config.local` among them).
 LEFT_OUT = (".git", ".dvc", DATA)
 DVC_CONFIG = ".dvc/config"
@@ -56,6 +58,13 @@ def reads(step: str, stages: Collection[Stage]) -> list[str] | None:
     return [path for path in tracked(stages) if any(overlap(path, dep) for dep in found[step])]
 
 
+def made_target(step: str, stages: Collection[Stage]) -> str:
+    """DVC's target with what a step makes of what DVC tracks; empty for none."""
+    if step == "ingest":
+        return f"{DATA}.dvc"
+    return step if step in {stage.name for stage in stages} else ""
+
+
 def contents(folder: Path, step: str, stages: Collection[Stage]) -> list[str]:
     """The files of the workspace that go to the step's pod.
 
@@ -90,7 +99,8 @@ def pack(
 ) -> None:
     """Write files of a folder, and a note with them, into an archive."""
     text = json.dumps(note or {}).encode()
-    with tarfile.open(archive, "w:gz") as tar:
+    # A link's target goes as a file, since the link may lead nowhere there.
+    with tarfile.open(archive, "w:gz", dereference=True) as tar:
         for name in names:
             tar.add(folder / name, name, recursive=False)
         entry = tarfile.TarInfo(NOTE)
@@ -102,25 +112,58 @@ def unpack(archive: Path, folder: Path) -> dict[str, Any]:
     """Lay the files of an archive over a folder, each whole, and return its note.
 
     Raises:
-        WorkspaceError: It has something else than files of that folder.
+        ToolError: It arrived damaged; nothing was laid down.
+        WorkspaceError: It has something else than files of that folder; nothing was laid down.
     """
     new = folder / ".dvc" / "tmp" / "unpacked"  # on the same file system
     new.parent.mkdir(parents=True, exist_ok=True)
-    note: dict[str, Any] = {}
+    _check_whole(archive)
     with tarfile.open(archive) as tar:
+        note = _checked(tar, folder)
         for entry in tar:
-            path = PurePosixPath(entry.name)
-            content = tar.extractfile(entry) if entry.isreg() else None
-            if content is None or path.is_absolute() or ".." in path.parts:
-                raise WorkspaceError(f"{entry.name} cannot be in a parcel; nobody here made it.")
-            if entry.name == NOTE:
-                note = json.load(content)
+            content = tar.extractfile(entry)
+            if content is None or entry.name == NOTE:
                 continue
             with new.open("wb") as file:
                 shutil.copyfileobj(content, file)
             new.chmod(entry.mode & 0o755 | 0o644)
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            new.replace(folder / path)
+            (folder / entry.name).parent.mkdir(parents=True, exist_ok=True)
+            new.replace(folder / entry.name)
+    return note
+
+
+def _check_whole(archive: Path) -> None:
+    """Read it to its end, where its checksum is."""
+    try:
+        with gzip.open(archive) as file:
+            if not file.read(1):
+                raise EOFError("it is empty.")
+            while file.read(2**20):
+                pass
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ToolError(f"A parcel arrived damaged: {error}") from None
+    if not tarfile.is_tarfile(archive):
+        raise WorkspaceError("What arrived is no parcel; nobody here made it.")
+
+
+def _checked(tar: tarfile.TarFile, folder: Path) -> dict[str, Any]:
+    """The note of an archive that has it, and nothing but files that may be in a parcel."""
+    try:
+        entries = tar.getmembers()
+        found = tar.extractfile(NOTE)
+        note: dict[str, Any] = json.load(found) if found else {}
+    except (tarfile.TarError, KeyError, ValueError) as error:
+        raise WorkspaceError(f"What arrived is no parcel; nobody here made it: {error}") from None
+    files = [entry.name for entry in entries if entry.name != NOTE]
+    config = "" if note else DVC_CONFIG  # on the way to a pod only
+    for name in (*files, *note.get("removed", ())):
+        path = PurePosixPath(name)
+        inside = (folder / path).parent.resolve().is_relative_to(folder.resolve())
+        own = path.parts[:1] and (path.parts[0] not in LEFT_OUT or name == config)
+        if ".." in path.parts or not inside or not own:
+            raise WorkspaceError(f"{name} cannot be in a parcel; nobody here made it.")
+    if others := [entry.name for entry in entries if not entry.isreg()]:
+        raise WorkspaceError(f"{others[0]} cannot be in a parcel; nobody here made it.")
     return note
 
 

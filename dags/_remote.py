@@ -19,6 +19,7 @@ REFUSED = re.compile(
     r"|NoCredentials|[Uu]nable to locate credentials|InvalidToken"
 )
 MISSING = re.compile(r"neither locally nor on remote|Is your cache up to date|missing-files")
+SKEWED = re.compile(r"RequestTimeTooSkewed|difference between the request time")
 NO_BUCKET = re.compile(r"NoSuchBucket|bucket does not exist")
 
 
@@ -86,7 +87,7 @@ def explained(url: str) -> Iterator[None]:
     Raises:
         CredentialsError: Wrong or no credentials, or no permission.
         WorkspaceError: There is no such bucket, or it lacks what dvc.lock or data.dvc names.
-        ToolError: Everything else: no connection, a server that is busy or broken.
+        ToolError: Everything else: no connection, a server that is busy or broken, a wrong clock.
     """
     try:
         yield
@@ -94,6 +95,11 @@ def explained(url: str) -> Iterator[None]:
         text = f"{type(error).__name__}: {error} {error.__cause__ or ''}"
         if NO_BUCKET.search(text):
             raise WorkspaceError(f"DVC's remote {url}: there is no such bucket.") from None
+        if SKEWED.search(text):
+            raise ToolError(
+                f"DVC's remote {url} refuses this machine's clock, which is minutes off; set it by "
+                "NTP."
+            ) from None
         # (A local file that may not be read has an errno.)
         if REFUSED.search(text) or (isinstance(error, PermissionError) and error.errno is None):
             raise CredentialsError(

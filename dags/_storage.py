@@ -18,12 +18,12 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from components._frame.pipeline import DVC_LOCK, load_lock, load_stages
 from dags._lock import holding
-from dags._parcel import contents, made, pack, pointers, reads, sent, unpack
-from dags._remote import CredentialsError, Remote, explained, shown_options
+from dags._parcel import contents, made, made_target, pack, pointers, reads, sent, unpack
+from dags._remote import Remote, explained, shown_options
 from dags._retention import using_cache
 from dags._settings import Settings
 from dags._steps import airflow_exceptions
-from dags._tools import ToolError, dvc, remote_options
+from dags._tools import ToolError, WorkspaceError, dvc, remote_options
 
 # What the steps besides the stages share is the registry; without a volume they share no lock.
 REGISTRY_LOCK = "registry.lock"
@@ -102,14 +102,20 @@ def _receive(remote: Remote, folder: Path, step: str, night: str) -> None:
             except FileNotFoundError:
                 raise ToolError(f"{remote.url} has nothing that {step} made.") from None
             note = unpack(archive, folder)
+        if note.keys() != {"removed", "lock"}:
+            raise WorkspaceError(
+                f"The container `storage` of {step} is of another revision than these DAGs; deploy "
+                "both, the image `airflow` and the DAGs, from one revision."
+            )
         for name in note["removed"]:
             (folder / name).unlink(missing_ok=True)
         if note["lock"]:
             _add_to_lock(folder / DVC_LOCK, step, note["lock"])
-        if note["target"]:
+        if target := made_target(step, load_stages(folder / "dvc.yaml")):
             with explained(remote.url):
-                dvc(folder, "pull", "--force", note["target"])
-    with suppress(CredentialsError):  # who may not delete has the bucket do it
+                dvc(folder, "pull", "--force", target)
+    # All is here: whatever keeps us from deleting, the bucket's lifecycle rule does it.
+    with suppress(WorkspaceError, FileNotFoundError):
         for name in (sent(night, step), made(night, step)):
             remote.delete(name)
 
@@ -117,7 +123,7 @@ def _receive(remote: Remote, folder: Path, step: str, night: str) -> None:
 def _name(folder: Path) -> str:
     """A name that no other checkout has, be it of the same night in another installation."""
     file = folder / ".dvc" / "tmp" / "night"
-    if not file.exists():
+    if not file.exists() or not file.read_text(encoding="utf-8"):  # a kill leaves it empty
         file.write_text(f"{folder.name}-{uuid.uuid4().hex}", encoding="utf-8")
     return file.read_text(encoding="utf-8")
 

@@ -16,7 +16,18 @@ from pathlib import Path
 
 from components._frame.exit_codes import BAD_DATA, BAD_PARAMETERS, GATE_NOT_PASSED, OK, TEMPORARY
 from components._frame.pipeline import ProjectError, load_lock, load_stages
-from dags._parcel import DATA, changes, digest, made, pack, pointers, reads, sent, unpack
+from dags._parcel import (
+    DATA,
+    changes,
+    digest,
+    made,
+    made_target,
+    pack,
+    pointers,
+    reads,
+    sent,
+    unpack,
+)
 from dags._remote import CredentialsError, Remote, explained
 from dags._tools import FOLDERS, ToolError, WorkspaceError, dvc
 
@@ -96,21 +107,20 @@ def push(folder: Path, step: str, night: str, options: dict[str, str]) -> None:
     """
     remote = Remote(options)
     stages = load_stages(folder / "dvc.yaml")
-    target, entry = "", None
+    target, entry = made_target(step, stages), None
     with explained(remote.url):
-        if step in {stage.name for stage in stages}:
+        if target == step:
             dvc(folder, "commit", "--force", step)
-            target, entry = step, load_lock(folder / "dvc.lock")[step]
-        elif step == "ingest":
+            entry = load_lock(folder / "dvc.lock")[step]
+        elif target:
             dvc(folder, "add", DATA)
-            target = f"{DATA}.dvc"
         if target:
             dvc(folder, "push", target)
     before = json.loads((folder / BEFORE).read_text(encoding="utf-8"))
     written, removed = changes(folder, stages, before)
     with tempfile.TemporaryDirectory() as scratch:
         archive = Path(scratch, "parcel.tar.gz")
-        pack(folder, written, archive, {"removed": removed, "lock": entry, "target": target})
+        pack(folder, written, archive, {"removed": removed, "lock": entry})
         remote.put(archive, made(night, step))
 
 
@@ -125,6 +135,8 @@ def attempt(function: str, step: str) -> tuple[int, str]:
         return BAD_PARAMETERS, str(error)
     except (WorkspaceError, ProjectError) as error:
         return BAD_DATA, str(error)
+    except OSError as error:  # no space on the node, for one
+        return TEMPORARY, f"The workspace of {step} could not be read or written: {error}"
     return OK, ""
 
 

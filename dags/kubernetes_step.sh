@@ -4,6 +4,7 @@
 exec 3> .dvc/tmp/ended 4< .dvc/tmp/pushed
 "$@" 3>&- 4<&-
 code=$?
+trap '' PIPE  # storage may be gone, which `read` finds out
 echo "$code" >&3
 exec 3>&-
 case $code in 0 | 4) ;; *) exit "$code" ;; esac

@@ -25,7 +25,7 @@ from components.ingest import ingest
 from longtail.errors import DataError
 from longtail.label_matrix import encode, vocabulary
 from longtail.validation.label_errors import text_features
-from longtail.validation.label_history import RENAMED, SPLIT, Change, current, fates
+from longtail.validation.label_history import SPLIT, Change, current, fates, joining
 from longtail.validation.label_proposals import N_FEATURES, centered, proposals
 
 CORPUS = FILE.with_name("corpus.parquet")
@@ -88,13 +88,12 @@ def run_apply() -> None:
     """
     allowed = read_history()
     before = uses_of_all(documents())
-    for change in allowed.history:
-        if change.kind == RENAMED and before[str(change.old)] and before[change.new[0]]:
-            raise DataError(
-                f"{FILE}: {change}, but {before[change.new[0]]:,} documents have "
-                f"{change.new[0]!r:.80} already, and nothing could tell the two apart again. Write "
-                "'merged' if both are one label, else another name. Nothing was changed."
-            )
+    for change in joining(allowed.history, before):
+        raise DataError(
+            f"{FILE}: {change}, but {before[change.new[0]]:,} documents have "
+            f"{change.new[0]!r:.80} already, and nothing could tell the two apart again. Write "
+            "'merged' if both are one label, else another name. Nothing was changed."
+        )
     ingest([], FILE.parent, migrate=True)
     left = uses(documents()["labels"], allowed.fates)
     if left:

@@ -26,7 +26,7 @@ from components._frame.params import load_params
 from components._frame.progress import progress
 from components._registry import client as registry
 from components._registry.evidence import ASSIGNMENT
-from components._registry.opened import identified, opened
+from components._registry.opened import located, opened
 from components._registry.renamed import OWN
 from components._registry.worker import ServedError
 from components._sources.forget import read_list
@@ -47,6 +47,7 @@ from longtail.annotation.queue import (
     Pool,
     draw,
     merits,
+    places,
 )
 from longtail.errors import DataError, ParameterError
 from longtail.frequency import class_frequencies
@@ -211,10 +212,10 @@ def fixed(model: str) -> str:
     """What `model` means now, so that a slip is told before the pool is read.
 
     Raises:
-        DataError, TemporaryError, ParameterError: as `identified`.
+        DataError, TemporaryError, ParameterError: as `located`.
     """
     try:
-        return identified(model)[0]
+        return located(model)
     except DataError as error:
         raise DataError(f"{error} {LISTED}") from None
 
@@ -289,8 +290,9 @@ def choose(
     batch_docs = load_params("predict", PredictParams).batch_docs
     scored = score(docs.texts, model, batch_docs, words)
     pool = make_pool(docs, scored, corpus, name)
-    most = round(params.new_label_share * size)
-    new = new_labels(docs.texts, scored.labels, most, params.seed)
+    shares = params.random_share, params.new_label_share
+    _, n_new = places(min(size, len(docs.ids)), name, *shares)
+    new = new_labels(docs.texts, scored.labels, n_new, params.seed)
     rows, drawn = draw(
         pool, size, strategy=name, random_share=params.random_share, likeness=new.likeness,
         new_label_share=params.new_label_share, seed=params.seed,

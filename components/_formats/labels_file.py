@@ -83,7 +83,7 @@ class AllowedLabels:
         Args:
             known: labels of the model, in the words of its time.
         """
-        gone, called = self.fates, set(known)
+        gone, called = self.fates, {self.aliases.get(label, label) for label in known}
         followed = [gone[label] for label in called & gone.keys()]
         called |= {now for fate in followed if not fate.review for now in fate.labels}
         named = {label for change in self.history for label in change.new}

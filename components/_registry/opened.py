@@ -80,18 +80,31 @@ def _found(model: str) -> Served | Workspace:
     return Served(str(folder.resolve())) if _packed(folder) else Workspace(folder)
 
 
-def identified(model: str) -> tuple[str, str]:
-    """What `opened` should open, also if an alias moves meanwhile, and the digest of its files.
+def located(model: str) -> str:
+    """What `opened` should open, also if an alias moves meanwhile.
 
     Raises:
         DataError, TemporaryError, ParameterError: as `trust.fetch`, or there is no such model.
     """
     if model.startswith(REGISTERED):
         registry.connect()
+        return trust.identified(model)[0]
+    if not _packed(Path(model)):
+        Workspace(Path(model)).check()
+    return model
+
+
+def identified(model: str) -> tuple[str, str]:
+    """The same, and the digest of its files.
+
+    Raises:
+        DataError, TemporaryError, ParameterError: as `located`.
+    """
+    if model.startswith(REGISTERED):
+        registry.connect()
         return trust.identified(model)
-    folders = [Path(model)]
+    folders = [Path(located(model))]
     if not _packed(folders[0]):
-        Workspace(folders[0]).check()
         folders += [THRESHOLDS.parent, BASELINE]
     return model, trust.digest("".join(trust.listing(folder) for folder in folders))
 

@@ -96,12 +96,11 @@ def draw(
             f"{size}, {random_share}, {new_label_share}."
         )
     rng, size = np.random.default_rng(seed), min(size, len(pool))
-    n_random = size if strategy == RANDOM else round(random_share * size)
+    n_random, n_new = places(size, strategy, random_share, new_label_share)
     sample = rng.permutation(len(pool))[:n_random]
     others = np.setdiff1d(np.arange(len(pool)), sample)
     found = np.empty(0, np.int64)
     if likeness is not None:
-        n_new = round(new_label_share * (size - n_random))
         found = others[nearest(likeness[others], n_new)]
         others = np.setdiff1d(others, found)
     n_chosen = size - n_random - len(found)
@@ -112,6 +111,18 @@ def draw(
     rows[at_random], rows[~at_random] = sample, np.concatenate([found, chosen])
     drawn[~at_random] = [NEW_LABEL] * len(found) + [strategy] * len(chosen)
     return rows, drawn
+
+
+def places(
+    size: int, strategy: str, random_share: float, new_label_share: float
+) -> tuple[int, int]:
+    """Documents of a queue that are drawn at random, and those for new labels.
+
+    >>> places(200, "tail_gain", 0.2, 0.2), places(200, "random", 0.2, 0.2)
+    ((40, 32), (200, 0))
+    """
+    n_random = size if strategy == RANDOM else round(random_share * size)
+    return n_random, round(new_label_share * (size - n_random))
 
 
 def nearest(likeness: np.ndarray, size: int) -> np.ndarray:

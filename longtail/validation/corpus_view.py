@@ -93,6 +93,7 @@ class CorpusView:
         dates: `(n_docs,)` datetime64, when it was labeled.
         rows: judgments of several annotators per document.
         split_labels: labels that were split and that documents still have.
+        joined_labels: labels that documents have of their own, and others by a rename.
     """
 
     ids: list[str]
@@ -106,6 +107,7 @@ class CorpusView:
     dates: np.ndarray | None = None
     rows: Rows | None = None
     split_labels: frozenset[str] = frozenset()
+    joined_labels: frozenset[str] = frozenset()
 
     def each(self, test: Callable[[list[str]], bool]) -> np.ndarray:
         """Whether each document's labels pass `test`, `(n_docs,)` bool."""

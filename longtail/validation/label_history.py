@@ -8,7 +8,7 @@ the same, and applying the history twice is applying it once.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from longtail.errors import DataError
@@ -149,6 +149,14 @@ def fates(ordered: Sequence[Change], at: dt.date | None = None) -> dict[str, Fat
             waits_as = later[0].waits_as or change.new[0]
         found[change.old] = Fate(labels, split and bool(labels), waits_as)
     return found
+
+
+def joining(changes: Sequence[Change], used: Collection[str]) -> list[Change]:
+    """The renames to a name that documents have already, beside others with the old one.
+
+    That was another label, which nothing could tell apart again, or they use the new word by now.
+    """
+    return [c for c in changes if c.kind == RENAMED and {c.old, *c.new} <= {*used}]
 
 
 def current(labels: Sequence[str], known: Fates) -> list[str]:

@@ -101,6 +101,14 @@ def _split_label(view: CorpusView) -> Flags:
     return view.each(lambda labels: any(label in view.split_labels for label in labels))
 
 
+def _joined_label(view: CorpusView) -> Flags:
+    """Who has it by a repair is flagged by `old_label`."""
+    if "old_label" not in view.flags:  # off: nothing is joined
+        return np.zeros(len(view.ids), dtype=bool)
+    joined = view.each(lambda labels: any(label in view.joined_labels for label in labels))
+    return joined & ~view.flags["old_label"]
+
+
 def _no_label(view: CorpusView) -> Flags:
     return view.each(lambda labels: not labels)
 
@@ -217,6 +225,11 @@ RULES: dict[str, Rule] = {
         "a label was renamed, merged or retired since",
         _repair("old_label"),
         repairs=True,
+    ),
+    "joined_label": Rule(
+        "labels",
+        "a label that others were renamed to since, and that this document had already",
+        _joined_label,
     ),
     "split_label": Rule(
         "labels", "a label was split since, and a person has to say into which", _split_label

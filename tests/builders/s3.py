@@ -37,9 +37,15 @@ def serve_s3() -> Iterator[dict[str, str]]:
         server.stop()
 
 
+SKEWED = (
+    b"<Error><Code>RequestTimeTooSkewed</Code><Message>The difference between the request time and "
+    b"the current time is too large.</Message></Error>"
+)
+
+
 @contextmanager
-def asking(answer: Callable[[str], bytes | None]) -> Iterator[None]:
-    """Have the server ask before each request, `METHOD /path`; bytes are a 503 in its place."""
+def asking(answer: Callable[[str], bytes | None], status: str = "503 Slow Down") -> Iterator[None]:
+    """Have the server ask before each request, `METHOD /path`; bytes are its answer."""
     serve = DomainDispatcherApplication.__call__
 
     def ask(app: Any, environ: dict[str, Any], start: Any) -> Any:
@@ -47,7 +53,7 @@ def asking(answer: Callable[[str], bytes | None]) -> Iterator[None]:
         if found is None:
             return serve(app, environ, start)
         body = b"" if environ["REQUEST_METHOD"] == "HEAD" else found
-        start("503 Slow Down", [("Content-Length", str(len(body)))])
+        start(status, [("Content-Length", str(len(body)))])
         return [body]
 
     with patch.object(DomainDispatcherApplication, "__call__", ask):

@@ -160,6 +160,23 @@ def test_labels_are_repaired_as_the_policy_says(stage: Stage) -> None:
     assert first["reasons"] == second["reasons"] == ["unknown_label"]
 
 
+def test_a_rename_to_a_label_that_documents_have_already_is_told(stage: Stage) -> None:
+    """The corpus alone knows `even`: the repair makes one label of both, so the finding says it."""
+    rows = records()
+    n_even = sum(row["labels"] == ["even"] for row in rows)
+    (stage.data / "labels.yaml").write_text(
+        "history: [{date: 2026-03-01, renamed: {level: even}, reason: the new word}]\n"
+    )
+    assert rule(stage.run(rows), "joined_label")["count"] == 0, "all have the new word"
+    rows[0]["labels"] = ["level"]
+    found = rule(stage.run(rows), "joined_label")
+    had = n_even - (records()[0]["labels"] == ["even"])
+    assert 10 < had == found["count"] and found["status"] == "warned"
+    merged = (stage.data / "labels.yaml").read_text().replace("renamed", "merged")
+    (stage.data / "labels.yaml").write_text(merged)
+    assert rule(stage.run(rows), "joined_label")["count"] == 0, "as somebody wanted"
+
+
 def test_the_error_policy_stops_and_removes_old_outputs(stage: Stage) -> None:
     stage.run(records())
     assert stage.corpus.exists() and stage.suspects.exists()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
+import os
 import re
 import runpy
+import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from threading import Thread
+from time import sleep
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from dags import _storage
 from dags import _workspace as ws
 from dags._commands import COMMANDS
 from dags._kubernetes import PodOperator, kubernetes_operator
-from dags._parcel import changes, contents, digest, pack, reads, unpack
+from dags._parcel import contents, pack, reads
 from dags._pod_storage import SCRIPT
 from dags._pods import raise_for_pod, to_dict, to_pod
 from dags._remote import CredentialsError, Remote
@@ -39,6 +41,7 @@ from tests.builders.pod_step import PodStep
 from tests.builders.real_project import assert_same, make_project, reproduce
 from tests.builders.s3 import (
     BUCKET,
+    SKEWED,
     SLOW_DOWN,
     asking,
     checking_credentials,
@@ -193,6 +196,38 @@ def test_a_kill_before_the_pointer_leaves_nothing_to_believe(
     }
 
 
+@pytest.mark.slow
+def test_a_kill_of_storage_while_the_step_runs_is_no_verdict(
+    settings: Settings, checkout: ws.Workspace, options: dict[str, str], tmp_path: Path
+) -> None:
+    night = _storage._send(Remote(options), checkout.folder, "count")
+    pod = PodStep("count", night, options, tmp_path / "pod")
+    assert pod.pull() == 0
+    # As the kernel kills for lack of memory; the step ends well after that.
+    (pod.folder / "waits").write_text("until [ -e killed ]; do sleep 0.1; done\n")
+
+    def kill() -> None:
+        while pod.storage is None or not opened(pod):
+            sleep(0.1)
+        pod.storage.kill()
+        pod.storage.wait()
+        (pod.folder / "killed").touch()
+
+    killer = Thread(target=kill)
+    killer.start()
+    code = pod.run(["sh", "waits"])
+    killer.join()
+    assert code == 75, pod.said
+    assert "storage was killed" in pod.said["base"]
+
+
+def opened(pod: PodStep) -> bool:
+    """Whether storage and the step have their pipes open, which each waits for."""
+    assert pod.storage is not None
+    links = Path(f"/proc/{pod.storage.pid}/fd")
+    return {"ended", "pushed"} <= {os.path.basename(os.readlink(link)) for link in links.iterdir()}
+
+
 def lose_objects(s3: dict[str, str]) -> None:
     for key in keys(s3, "dvc/files/"):
         client(s3).delete_object(Bucket=BUCKET, Key=key)
@@ -273,6 +308,75 @@ def test_a_bucket_that_is_not_there(options: dict[str, str], tmp_path: Path) -> 
     assert not isinstance(caught.value, ToolError)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_a_wrong_clock_is_not_taken_for_wrong_credentials(
+    method: str, options: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("1")
+    remote = Remote(options)
+    remote.put(tmp_path / "file", "night/a")
+    with asking(lambda _: SKEWED, "403 Forbidden"), pytest.raises(ToolError, match="clock"):
+        if method == "PUT":
+            remote.put(tmp_path / "file", "night/a")
+        else:
+            remote.get("night/a", tmp_path / "back")
+
+
+def test_a_night_s_name_is_whole_after_a_kill(tmp_path: Path) -> None:
+    folder = tmp_path / "night"
+    (folder / ".dvc" / "tmp").mkdir(parents=True)
+    (folder / ".dvc" / "tmp" / "night").touch()
+    assert _storage._name(folder).startswith("night-")
+
+
+def test_parcels_that_cannot_be_deleted_do_not_undo_the_step(
+    settings: Settings, checkout: ws.Workspace, options: dict[str, str], tmp_path: Path
+) -> None:
+    """All is here by then; Airflow would run it again, training included."""
+    remote, archive = Remote(options), tmp_path / "a.tar.gz"
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "drift.json").write_text("1")
+    pack(tmp_path, ["reports/drift.json"], archive, {"removed": [], "lock": None})
+    remote.put(archive, "night/drift.made.tar.gz")
+    aborted = b"<Error><Code>OperationAborted</Code><Message>Try again.</Message></Error>"
+    asked: list[str] = []
+
+    def answer(request: str) -> bytes | None:
+        if request.startswith("GET") or request.startswith("HEAD"):
+            return None
+        asked.append(request)
+        return aborted
+
+    with asking(answer, "409 Conflict"):
+        _storage._receive(remote, checkout.folder, "drift", "night")
+    assert asked and (checkout.folder / "reports" / "drift.json").read_text() == "1"
+
+
+def test_a_full_disk_is_no_verdict(options: dict[str, str], tmp_path: Path) -> None:
+    """The parcel is small, and its content larger than the 32 KiB that a file may have."""
+    (tmp_path / "large").write_bytes(bytes(2**20))
+    archive = tmp_path / "a.tar.gz"
+    pack(tmp_path, ["large"], archive)
+    Remote(options).put(archive, "night/count.sent.tar.gz")
+    pod = PodStep("count", "night", options, tmp_path / "pod")
+    pod.folder.mkdir()
+    limited = ["sh", "-c", 'ulimit -f 64; exec "$@"', "sh", *pod.argv("pull")]
+    done = subprocess.run(limited, cwd=pod.folder, env=pod.env, capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert "could not be read or written" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_made_parcel_of_another_revision(
+    settings: Settings, checkout: ws.Workspace, options: dict[str, str], tmp_path: Path
+) -> None:
+    """It has what the workspace already has, besides a note that says other things."""
+    remote, archive = Remote(options), tmp_path / "a.tar.gz"
+    pack(checkout.folder, ["params.yaml"], archive, {"removed": []})
+    remote.put(archive, "night/count.made.tar.gz")
+    with pytest.raises(WorkspaceError, match="of another revision"):
+        _storage._receive(remote, checkout.folder, "count", "night")
+
+
 def test_two_checkouts_of_one_name_have_two_names_in_the_remote(tmp_path: Path) -> None:
     names = set()
     for installation in ("one", "two"):
@@ -281,73 +385,6 @@ def test_two_checkouts_of_one_name_have_two_names_in_the_remote(tmp_path: Path) 
         names |= {_storage._name(folder), _storage._name(folder)}
     assert len(names) == 2
     assert all(name.startswith("scheduled-2026-") for name in names)
-
-
-def small_workspace(folder: Path) -> Path:
-    """The files of the real stages, a byte each, with git's and DVC's own."""
-    names = [".git/HEAD", ".dvc/config", ".dvc/config.local", ".dvc/cache/x", "params.yaml",
-             "longtail/data/x.py", "longtail/__pycache__/x.pyc", "data/corpus.parquet",
-             "incoming/new.csv", "reports/registered.json", "reports/usage/split.json",
-             "artifacts/train/model/weights"]  # fmt: skip
-    for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("1")
-    return folder
-
-
-def test_what_goes_into_a_parcel(tmp_path: Path) -> None:
-    folder = small_workspace(tmp_path)
-    code = ["longtail/data/x.py", "params.yaml"]
-    reports = ["reports/registered.json", "reports/usage/split.json"]
-    assert sorted(contents(folder, "split", STAGES)) == [".dvc/config", *code]
-    assert sorted(contents(folder, "decide", STAGES)) == [".dvc/config", *code, *reports]
-    ingested = [".dvc/config", "incoming/new.csv", *code, *reports]
-    assert sorted(contents(folder, "ingest", STAGES)) == ingested
-
-
-def test_a_parcel_brings_back_what_the_step_changed_and_no_more(tmp_path: Path) -> None:
-    airflow, pod = small_workspace(tmp_path / "airflow"), tmp_path / "pod"
-    pod.mkdir()
-    archive = tmp_path / "a.tar.gz"
-    pack(airflow, contents(airflow, "decide", STAGES), archive)
-    assert unpack(archive, pod) == {}
-    names = contents(airflow, "decide", STAGES)
-    before = {name: digest(pod / name) for name in names}
-    (pod / "reports" / "registered.json").write_text("2")
-    (pod / "reports" / "usage" / "split.json").unlink()
-    (pod / "reports" / "decision.json").write_text("3")
-    (pod / "dvc.lock").write_text("4")  # its entry goes with the note
-    (pod / "artifacts" / "train" / "model").mkdir(parents=True)
-    (pod / "artifacts" / "train" / "model" / "weights").write_text("5")  # DVC's
-    written, removed = changes(pod, STAGES, before)
-    assert written == ["reports/decision.json", "reports/registered.json"]
-    assert removed == ["reports/usage/split.json"]
-    (airflow / "reports" / "registered.json").chmod(0o444)  # a link into a cache may be
-    pack(pod, written, archive, {"removed": removed})
-    assert unpack(archive, airflow) == {"removed": removed}
-    assert (airflow / "reports" / "registered.json").read_text() == "2"
-    assert (airflow / "reports" / "usage" / "split.json").exists(), "who unpacks removes"
-
-
-@pytest.mark.parametrize("name", ["../outside", "/tmp/outside-of-longtail", "a/../../outside"])
-def test_a_parcel_cannot_write_elsewhere(name: str, tmp_path: Path) -> None:
-    archive, folder = tmp_path / "a.tar.gz", tmp_path / "ws"
-    folder.mkdir()
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.addfile(tarfile.TarInfo(name), io.BytesIO())
-    with pytest.raises(WorkspaceError, match="cannot be in a parcel"):
-        unpack(archive, folder)
-    assert not (tmp_path / "outside").exists() and not Path("/tmp/outside-of-longtail").exists()
-
-
-def test_a_parcel_has_files_alone(tmp_path: Path) -> None:
-    archive = tmp_path / "a.tar.gz"
-    entry = tarfile.TarInfo("link")
-    entry.type, entry.linkname = tarfile.SYMTYPE, "/etc"
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.addfile(entry)
-    with pytest.raises(WorkspaceError, match="cannot be in a parcel"):
-        unpack(archive, tmp_path)
 
 
 def test_what_the_real_steps_read() -> None:

@@ -303,12 +303,12 @@ def agreement(figure: Figure, details: Details) -> bool:
             marker="o",
             markersize=3,
             color=color,
-            label=who["annotator"][:20],
         )
     second.set_title("Annotators against the consensus, F1", fontsize=9, color=INK)
     for axes in (first, second):
         axes.tick_params(axis="x", labelrotation=45)
-    _legend(figure, second)
+    names = [who["annotator"][:20] for who in ranked]
+    _legend(figure, list(zip(second.get_lines(), names, strict=False)))
     return True
 
 
@@ -321,12 +321,22 @@ def _log_scale(axes: Axes) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
 
 
-def _legend(figure: Figure, axes: Axes | None = None) -> None:
-    """Beside the axes, where it hides no line; by default of the figure's first."""
-    handles, names = (axes or figure.axes[0]).get_legend_handles_labels()
-    figure.legend(
+def _legend(figure: Figure, named: Sequence[tuple[Any, str]] = ()) -> None:
+    """Beside the axes, where it hides no line.
+
+    Args:
+        figure: gets it.
+        named: what it names; by default what has a label in the figure's first axes, where
+            matplotlib skips labels that begin with `_`.
+    """
+    handles, names = zip(*named, strict=True) if named else (
+        figure.axes[0].get_legend_handles_labels()
+    )  # fmt: skip
+    legend = figure.legend(
         handles, names, loc="outside upper left", ncols=5, handlelength=1.4, columnspacing=1.2
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)  # a name with two `$` is no formula
 
 
 FIGURES: dict[str, Callable[[Figure, Details], bool]] = {

@@ -30,7 +30,7 @@ from components._formats.labels_file import AllowedLabels
 from components._formats.queue_file import Queued, write_queue
 from components._formats.records import Reading
 from components._frame.forgotten import LIST, digest_of
-from components._registry import evidence
+from components._registry import evidence, trust
 from components._registry.opened import opened
 from longtail.annotation.queue import STRATEGIES
 from longtail.errors import DataError, ParameterError
@@ -233,6 +233,38 @@ def test_of_many_new_labels_each_has_its_turn(
     assert {label for labels in compared for label in labels} == set(new.names)
     assert new_labels(["a"], ["fox"], 0, 0).sought == []
     assert len(compared) == 40
+
+
+@pytest.mark.parametrize(
+    ("size", "strategy", "compared"),
+    [(20, "tail_gain", 3), (60, "tail_gain", 10), (2, "random", 0)],
+)
+def test_labels_are_compared_with_the_pool_only_if_they_get_a_place(
+    size: int, strategy: str, compared: int, home: Path, labels_file: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Of 20 documents 4 are drawn at random, and a fifth of the other 16 is for new labels."""
+    labels_file.write_text(f"descriptions: {{{', '.join(f'n{i}: a' for i in range(30))}}}\n")
+    asked_for: list[int] = []
+
+    def likeness(texts: list[str], labels: list[str], allowed: AllowedLabels) -> np.ndarray:
+        asked_for.append(len(labels))
+        return np.random.default_rng(0).random((len(texts), len(labels)))
+
+    monkeypatch.setattr("components._cli.new_labels.likeness", likeness)
+    asked("--size", str(size), "--strategy", strategy, "--output", "new.jsonl")
+    drawn = [row["drawn"] for row in read_rows("new.jsonl").values()]
+    assert sum(asked_for) == compared == drawn.count("new_label")
+    assert ("some texts are chosen by likeness" in capsys.readouterr().err) == (compared > 0)
+
+
+def test_a_model_folder_is_not_read_for_a_digest_that_nobody_uses(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(trust, "listing", lambda folder: read.append(folder) or "")
+    asked("--size", "1", "--output", "one.jsonl")
+    assert read == []
 
 
 def read_rows(name: str) -> dict[str, dict]:

@@ -65,6 +65,8 @@ def test_labels_that_a_model_does_not_know(tmp_path: Path) -> None:
         "billing", "delivery", "inkjet", "laser", "warranty",
     ]  # fmt: skip
     assert read(tmp_path, "descriptions: {c: new}").unlearned([]) == ["c"]
+    # An alias that was a label when the model learned it.
+    assert read(tmp_path, "labels: [web, net]\naliases: {www: web}").unlearned(["www"]) == ["net"]
     assert AllowedLabels().unlearned(["a"]) == []
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from longtail.report.page.figures import history
+from longtail.report.page.figures import agreement, history
 
 
 def test_the_history_separates_the_epochs_of_head_and_fine_tuning():
@@ -34,3 +34,20 @@ def test_the_history_separates_the_epochs_of_head_and_fine_tuning():
 def test_without_a_history_nothing_is_drawn():
     assert not history(Figure(), {"history": {}})
     assert not history(Figure(), {"history": {"columns": ["loss", "epoch"], "rows": [["db", 1]]}})
+
+
+def test_every_annotator_is_in_the_legend_whatever_the_name():
+    """matplotlib skips labels with `_` in front, and sets what is between `$` as a formula."""
+    names = ["_service", "ann", r"$\frac$"]
+    periods = [{"period": "2026-01-01", "f1": 0.5, "alpha": 0.6}]
+    annotators = [
+        {"annotator": name, "documents": 9 - i, "periods": periods} for i, name in enumerate(names)
+    ]
+    findings = {"agreement": {"periods": periods}, "consensus": {"annotators": annotators}}
+    figure = Figure(layout="constrained")
+    assert agreement(figure, {"findings": findings})
+    figure.canvas.draw()
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == names
+    colors = [line.get_color() for line in figure.axes[1].lines]
+    assert [handle.get_color() for handle in legend.legend_handles] == colors

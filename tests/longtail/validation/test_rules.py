@@ -58,6 +58,7 @@ class Corpus:
             annotators=c["annotator"],
             dates=np.array(c["annotated_at"], dtype="datetime64[us]"),
             split_labels=frozenset(["tangos"]),
+            joined_labels=frozenset(["victors"]),
             rows=Rows(list(ids), list(annotators), list(labels)),
         )
 
@@ -154,6 +155,7 @@ FAULTS: dict[str, Callable[[Corpus], None]] = {
     "label_white_space": _label(lambda label, k: f" {label}"),
     "label_alias": _cell("labels", lambda v, k: ["a"]),
     "old_label": _cell("labels", lambda v, k: ["foxes"]),
+    "joined_label": _cell("labels", lambda v, k: ["victors"]),
     "split_label": _cell("labels", lambda v, k: ["tangos"]),
     "repeated_label": _cell("labels", lambda v, k: [*v, v[0]]),
     "no_label": _cell("labels", lambda v, k: []),
