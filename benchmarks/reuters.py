@@ -36,8 +36,9 @@ from longtail.frequency import class_frequencies, frequency_groups
 from longtail.label_matrix import encode, vocabulary
 from longtail.losses import LOSSES, loss_options, make_loss, suggest_mu
 from longtail.models.blending import best_weight, blend
+from longtail.models.bundled import BUNDLED
 from longtail.models.classifier import Classifier, Head, build
-from longtail.models.encoder import BUNDLED, load_encoder
+from longtail.models.encoder import load_encoder
 from longtail.models.features import extract_features, name_features
 from longtail.models.finetune import Documents, FineTuning, fine_tune
 from longtail.models.heads import Examples, HeadTraining, predict, train_head

@@ -34,8 +34,9 @@ from longtail.corpora.synthetic import synthetic_corpus
 from longtail.frequency import class_frequencies
 from longtail.label_matrix import encode, vocabulary
 from longtail.losses import make_loss
+from longtail.models.bundled import BUNDLED
 from longtail.models.classifier import Classifier, build
-from longtail.models.encoder import BUNDLED, load_encoder
+from longtail.models.encoder import load_encoder
 from longtail.models.finetune import Documents, FineTuning, make_trainer
 
 PADDED, RECIPE_BATCH, RECIPE_DROPOUT = 512, 32, 0.1

@@ -8,14 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import scipy.sparse as sp
-from pydantic import Field, field_validator
 
 from components._formats.json_file import read_json, write_json
 from components._formats.model import load_model
 from components._formats.page import write_annotation_page, write_page
 from components._frame.component import Input, Output, main
 from components._frame.files import written
-from components._frame.params import Section, Seed
 from components._report.inputs import (
     file_hashes,
     read_evidence,
@@ -25,36 +23,13 @@ from components._report.inputs import (
     read_suspects,
 )
 from components._report.models import read_models
+from components._report.params import Params
 from longtail.errors import DataError
 from longtail.report.annotation import HeldOut, annotation
 from longtail.report.build import Facts, Options, build
 from longtail.report.evidence import Evidence
 from longtail.report.page.figures import draw
 from longtail.report.plots import csv_tables
-from longtail.report.score_histogram import N_BINS
-
-
-class Params(Section):
-    n_draws: int = Field(ge=100, le=100_000, description="bootstrap draws over documents")
-    seed: Seed = Field(description="of the draws")
-    level: float = Field(gt=0, lt=1, description="coverage of the intervals, 0 to 1")
-    worst_errors: int = Field(ge=0, le=500, description="worst errors shown with attributions")
-    attribution_steps: int = Field(ge=2, le=1000, description="integration steps per attribution")
-    token_labels: int = Field(ge=0, le=200, description="labels examined for overfitted tokens")
-    token_docs: int = Field(ge=1, le=50, description="false positives attributed per such label")
-    confusion_pairs: int = Field(ge=0, le=1000, description="label pairs in the table")
-    calibration_bins: int = Field(
-        ge=2, le=100, description="bins of the reliability diagrams; must divide 1000"
-    )
-    excerpt_chars: int = Field(ge=80, le=10_000, description="characters quoted per document")
-    max_suspects: int = Field(ge=0, le=1000, description="suspects shown, as many of each kind")
-
-    @field_validator("calibration_bins")
-    @classmethod
-    def _divides(cls, value: int) -> int:
-        if N_BINS % value:
-            raise ValueError(f"must divide {N_BINS}")
-        return value
 
 
 def run(

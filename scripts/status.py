@@ -75,8 +75,8 @@ def queue_rows(settings: Settings) -> Iterator[tuple[str, str]]:
     """What annotators were given and have not closed; nothing without a queue."""
     if not settings.queues.is_dir():
         return
-    # Not at the top, as above.
-    from components._cli.refill import DONE, QUEUE
+    # Not at the top: most projects have none.
+    from components._formats.queue_file import DONE, QUEUE
 
     files = sorted(settings.queues.glob(f"*/{QUEUE}"))
     still_open = [path for path in files if not (path.parent / DONE).exists()]

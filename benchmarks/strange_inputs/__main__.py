@@ -32,7 +32,8 @@ from benchmarks.strange_inputs import data_side, requests
 from benchmarks.strange_inputs.cases import Case, groups
 from components._cli.check import SECTIONS
 from components._frame.launch import guarded
-from longtail.models.encoder import BUNDLED, without_weights
+from longtail.models.bundled import BUNDLED
+from longtail.models.encoder import without_weights
 
 SECONDS, MOST_OUTPUT = 60, 20_000
 CODES = (0, 2, 3, 4, 75)

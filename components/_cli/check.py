@@ -11,6 +11,7 @@ import click
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import PARAMS_FILE, load_params, load_sections, read_document
 from longtail.errors import ParameterError, unknown_name
+from longtail.models.bundled import BUNDLED, MOST_TOKENS, bundled
 
 # Section: the module with its `Params`. A test compares them with the stages and commands.
 SECTIONS = {
@@ -21,7 +22,7 @@ SECTIONS = {
     "train": "components._train.params",
     "scores": "components._formats.scores_params",
     "thresholds": "components._thresholds_params",
-    "report": "components.report",
+    "report": "components._report.params",
     "register": "components.register",
     "promote": "components._registry.rules",
     "predict": "components.predict",
@@ -54,9 +55,13 @@ def check(path: Path = PARAMS_FILE, sections: Collection[str] = SECTIONS.keys())
 def _check_encoder(path: Path) -> None:
     """Compare `train.max_length` with the encoder's limit, if the encoder is on this machine."""
     from components._train.params import Params
-    from longtail.models.encoder import check_length, without_weights
 
     params = load_params("train", Params, path)
+    if params.encoder == BUNDLED and bundled() and params.max_length <= MOST_TOKENS:
+        return
+    # Not at the top: transformers takes as long to load as everything else here.
+    from longtail.models.encoder import check_length, without_weights
+
     encoder = without_weights(params.encoder)
     if encoder is not None:
         check_length(params.encoder, encoder, params.max_length)

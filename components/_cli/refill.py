@@ -26,7 +26,7 @@ from components._cli.queue_params import Params
 from components._formats.annotation_tools import TOOLS, write_tasks
 from components._formats.corpus import read_corpus
 from components._formats.json_lines import json_objects
-from components._formats.queue_file import Queued, write_queue
+from components._formats.queue_file import DONE, QUEUE, SHEET, Queued, write_queue
 from components._formats.records import Reading
 from components._frame.exit_codes import GateNotPassed
 from components._frame.files import locked, written
@@ -38,10 +38,6 @@ from components._registry.renamed import CURRENT
 from components.predict import kind_of, reading_options
 from longtail.errors import DataError
 from longtail.validation.duplicates import text_keys
-
-QUEUE, SHEET = "queue.jsonl", "queue.csv"
-# A file of this name in a queue's folder says that nobody works on that queue any more.
-DONE = "done"
 
 
 def read_earlier(folder: Path) -> tuple[Documents, Documents]:

@@ -18,6 +18,9 @@ from components._frame.suffixes import SUFFIXES, TABS
 from longtail.errors import unknown_name
 from longtail.spreadsheet import harmless
 
+# What a queue's folder holds, and the file that says that nobody works on it any more.
+QUEUE, SHEET, DONE = "queue.jsonl", "queue.csv", "done"
+
 
 @dataclass(frozen=True)
 class Queued:

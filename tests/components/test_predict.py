@@ -20,6 +20,8 @@ import pytest
 from components import predict, register
 from components._formats.json_file import read_json
 from components._formats.records import Reading
+from components._frame.exit_codes import BAD_DATA, BAD_PARAMETERS
+from components._frame.launch import launch
 from components._registry import client as registry
 from components._registry import evidence
 from longtail.errors import DataError, ParameterError
@@ -212,11 +214,12 @@ def test_csv_output_is_read_as_labels_again_and_runs_no_formula(tmp_path: Path):
     assert not (tmp_path / "new.csv").exists()
 
 
-def test_a_wrong_row_is_told_before_the_model_is_loaded(home: Path):
+def test_a_wrong_row_is_told_before_the_model_is_loaded(home: Path, capsys):
     (home / "late.jsonl").write_text('{"text": "a"}\n' * 300 + '{"text": 3}\n')
-    done = on_command_line(home, "late.jsonl", "--model", "models:/nowhere/1")
-    assert done.returncode == 3 and done.stdout == ""
-    assert "late.jsonl: line 301, column 'text': expected a text, got 3" in done.stderr
+    assert exit_status("late.jsonl", "--model", "models:/nowhere/1") == BAD_DATA
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "late.jsonl: line 301, column 'text': expected a text, got 3" in said.err
 
 
 def test_the_progress_knows_the_total_of_a_file(home: Path, monkeypatch: pytest.MonkeyPatch):
@@ -265,25 +268,25 @@ def test_the_champion_answers_on_the_command_line(home: Path):
     assert [record["id"] for record in records] == ["1", "2", "3"]
 
 
-def on_command_line(home: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "components.predict", *argv],
-        cwd=home, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-    )  # fmt: skip
+def exit_status(*argv: str) -> object:
+    """What `python -m components.predict` ends with."""
+    with pytest.raises(SystemExit) as caught:
+        launch(predict.command, argv)
+    return caught.value.code
 
 
-def test_the_output_takes_the_place_of_no_folder_and_not_of_the_input(home: Path) -> None:
+def test_the_output_takes_the_place_of_no_folder_and_not_of_the_input(home: Path, capsys) -> None:
     texts, folder = home / "texts.jsonl", home / "mine"
     texts.write_text('{"text": "a"}\n')
     folder.mkdir()
     (folder / "own").write_text("own")
     (home / "link.jsonl").symlink_to(texts)
     for output, code, expected in (
-        ("x" * 300, 3, "cannot be written (File name too long)"),
-        (folder, 3, "is a folder"),
-        (texts, 2, "is the input"),
-        (home / "link.jsonl", 2, "is the input"),
+        ("x" * 300, BAD_DATA, "cannot be written (File name too long)"),
+        (folder, BAD_DATA, "is a folder"),
+        (texts, BAD_PARAMETERS, "is the input"),
+        (home / "link.jsonl", BAD_PARAMETERS, "is the input"),
     ):
-        done = on_command_line(home, str(texts), "--output", str(output))
-        assert done.returncode == code and expected in done.stderr, done.stderr
+        found, said = exit_status(str(texts), "--output", str(output)), capsys.readouterr().err
+        assert found == code and expected in said, said
     assert (folder / "own").read_text() == "own" and texts.read_text() == '{"text": "a"}\n'

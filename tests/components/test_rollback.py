@@ -12,7 +12,7 @@ import pytest
 
 from components import promote
 from components._frame.exit_codes import BAD_DATA, BAD_PARAMETERS, OK
-from components._frame.launch import exit_code, guarded
+from components._frame.launch import exit_code, guarded, launch
 from components._registry import champion as _champion
 from components._registry import client as registry
 from components._registry import decision as _decision
@@ -258,25 +258,27 @@ def test_a_killed_release_still_holds(two: Bench):
 
 
 @pytest.mark.timeout(300)
-def test_it_needs_neither_clone_nor_data(two: Bench, tmp_path: Path):
+def test_it_needs_neither_clone_nor_data(two: Bench, tmp_path: Path, capsys):
     """An empty folder, the package, and the address of the registry; the smoke test is real."""
     empty = tmp_path / "empty"
     empty.mkdir()
-
-    def longtail(*argv: str) -> subprocess.CompletedProcess[str]:
-        env = os.environ | {"PYTHONPATH": str(ROOT)}
-        return subprocess.run(
-            [sys.executable, "-m", "components.promote", *argv],
-            cwd=empty, env=env, capture_output=True, text=True,
-        )  # fmt: skip
-
-    done = longtail("rollback", "--reason", "wrong labels")
+    done = subprocess.run(
+        [sys.executable, "-m", "components.promote", "rollback", "--reason", "wrong labels"],
+        cwd=empty, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
     assert (done.returncode, done.stdout) == (OK, "Version 1 of longtail is the champion again.\n")
     assert two.alias("champion") == "1"
     assert list(empty.iterdir()) == []
-    assert longtail("history").stdout.count("\n") == 3
+    two.patch.chdir(empty)
+
+    def longtail(*argv: str) -> object:
+        with pytest.raises(SystemExit) as caught:
+            launch(promote.command, argv)
+        return caught.value.code
+
+    assert longtail("history") == OK and capsys.readouterr().out.count("\n") == 3
     two.client.create_registered_model("another")
-    done = longtail("release", "--reason", "fixed")
-    assert done.returncode == BAD_PARAMETERS
-    assert "another, longtail; say with --model" in done.stderr
-    assert longtail("release", "--reason", "fixed", "--model", "longtail").returncode == OK
+    assert longtail("release", "--reason", "fixed") == BAD_PARAMETERS
+    assert "another, longtail; say with --model" in capsys.readouterr().err
+    assert longtail("release", "--reason", "fixed", "--model", "longtail") == OK
+    assert list(empty.iterdir()) == []

@@ -24,7 +24,7 @@ GOLDEN = Path(__file__).parent / "golden"
 DAGS = ("nightly_retraining", "rollback", "retention")
 HEAVY = {"torch", "transformers", "mlflow", "pandas", "great_expectations", "sklearn", "dvc", "kfp"}
 
-# Imports `airflow.sdk`, blocks the database, then imports each DAG in a process of its own.
+# Imports `airflow.sdk`, blocks the database, then forks a process for each DAG and its settings.
 PARSE = """
 import importlib, json, os, sys, time
 import airflow.sdk, sqlalchemy.engine
@@ -33,18 +33,19 @@ from airflow.sdk import Connection, Variable
 def blocked(*args, **kwargs):
     raise AssertionError("a query or a lookup while parsing")
 
-if sys.argv[1] == "kubernetes":  # importing the client alone takes a second
-    import airflow.providers.cncf.kubernetes.operators.pod
 sqlalchemy.engine.Engine.connect = sqlalchemy.engine.Engine.raw_connection = blocked
 Connection.get = Variable.get = blocked
-before = set(sys.modules)
-for name in sys.argv[2:]:
+for name, runner, settings in json.loads(sys.argv[1]):
+    if runner == "kubernetes":  # importing the client alone takes a second
+        import airflow.providers.cncf.kubernetes.operators.pod
     if not (child := os.fork()):
         break
     if os.waitpid(child, 0)[1]:
         sys.exit(1)
 else:
     sys.exit()
+os.environ.update(settings, LONGTAIL_RUNNER=runner)
+before = set(sys.modules)
 started = time.process_time()
 dag = importlib.import_module(f"dags.{name}").dag
 seconds = time.process_time() - started
@@ -65,23 +66,30 @@ print(json.dumps({"tasks": tasks, "serial": serial, "modules": tops, "seconds": 
 """
 
 
-def parsed(runner: str, dags: tuple[str, ...] = DAGS, **settings: str) -> list[dict[str, Any]]:
-    env = environment(LONGTAIL_RUNNER=runner, **settings)
+POOL = {"LONGTAIL_POOL": "/texts", "LONGTAIL_HOME": "/nights"}
+
+
+@pytest.fixture(scope="module")
+def everything() -> list[tuple[tuple[str, str], bool, dict[str, Any]]]:
+    """DAG and runner, whether there is a pool, and what was found."""
+    asked = [(dag, runner, settings) for runner in RUNNERS for dag, settings in
+             (*((dag, {}) for dag in DAGS), (DAGS[0], POOL))]  # fmt: skip
     done = subprocess.run(
-        [sys.executable, "-c", PARSE, runner, *dags],
-        env=env,
+        [sys.executable, "-c", PARSE, json.dumps(asked)],
+        env=environment(),
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return [((dag, runner), bool(settings), line)
+            for (dag, runner, settings), line in zip(asked, lines, strict=True)]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def all_parsed() -> dict[tuple[str, str], dict[str, Any]]:
-    found = {runner: zip(DAGS, parsed(runner), strict=True) for runner in RUNNERS}
-    return {(dag, runner): tasks for runner, pairs in found.items() for dag, tasks in pairs}
+@pytest.fixture
+def all_parsed(everything: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    return {key: found for key, has_pool, found in everything if not has_pool}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -95,8 +103,10 @@ def test_tasks_are_the_golden_ones(dag: str, runner: str, all_parsed: Any) -> No
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_pool_adds_the_queue_after_the_decision_and_changes_nothing_else(runner: str) -> None:
-    [found] = parsed(runner, DAGS[:1], LONGTAIL_POOL="/texts", LONGTAIL_HOME="/nights")
+def test_a_pool_adds_the_queue_after_the_decision_and_changes_nothing_else(
+    runner: str, everything: Any
+) -> None:
+    [found] = [found for key, has_pool, found in everything if has_pool and key[1] == runner]
     tasks = {task["id"]: task for task in found["tasks"]}
     pool, queue, done = (tasks.pop(name) for name in ("pool", "queue", "queue_done"))
     golden = json.loads((GOLDEN / f"nightly_retraining.{runner}.json").read_text("utf-8"))

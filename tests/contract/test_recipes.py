@@ -5,12 +5,12 @@ With every place changed the checks are green; with any one place forgotten they
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -240,15 +240,43 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def outcome(root: Path, checks: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+# Loading the libraries takes longer than most checks, so each copy's pytest is a fork of a process
+# that has loaded them, but nothing of the project.
+PYTEST = """
+import json, os, sys
+import captum.attr, hypothesis, mlflow.pyfunc, pandas, pytest, scipy.stats, torch, transformers
+
+for root in sys.argv[2:]:
+    if not os.fork():
+        break
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+else:
+    sys.exit()
+os.chdir(root)
+os.environ["PYTHONPATH"] = root
+said = os.open("said.txt", os.O_WRONLY | os.O_CREAT)
+os.dup2(said, 1), os.dup2(said, 2)
+code = pytest.main(["-q", "-x", "-p", "no:cacheprovider", *json.loads(sys.argv[1])])
+sys.stdout.flush()
+os._exit(code)
+"""
+
+
+def outcomes(roots: list[Path], checks: tuple[str, ...]) -> list[tuple[int, str]]:
+    """What pytest ends with in each copy of the project, and what it says."""
     own = {k: v for k, v in os.environ.items() if not k.startswith(("LONGTAIL_", "PYTEST_"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *checks],
-        cwd=root,
-        env=own | {"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"},
+    own.pop("PYTHONPATH", None)  # the working folder comes first: a fork's is its copy
+    done = subprocess.run(
+        [sys.executable, "-c", PYTEST, json.dumps(checks), *map(str, roots)],
+        cwd=roots[0].parent,
+        env=own | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
     )
+    assert done.returncode == 0, done.stderr
+    codes = map(int, done.stdout.split())
+    return [(code, (root / "said.txt").read_text(encoding="utf-8"))
+            for code, root in zip(codes, roots, strict=True)]  # fmt: skip
 
 
 def carried_out(recipe: Recipe, root: Path, without: Place | None) -> Path:
@@ -271,20 +299,14 @@ def carried_out(recipe: Recipe, root: Path, without: Place | None) -> Path:
 )
 def test_a_forgotten_place_turns_a_test_red(name: str, tmp_path: Path) -> None:
     recipe = RECIPES[name]
-
-    def told(without: Place | None) -> subprocess.CompletedProcess[str]:
-        number = "whole" if without is None else str(recipe.places.index(without))
-        root = carried_out(recipe, tmp_path / number, without)
-        try:
-            return outcome(root, recipe.checks)
-        finally:
-            shutil.rmtree(root)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        done, *forgotten = pool.map(told, [None, *recipe.places])
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
-    for place, result in zip(recipe.places, forgotten, strict=True):
-        assert result.returncode != 0, f"nothing told that {place.file} was forgotten"
+    roots = [carried_out(recipe, tmp_path / str(number), without)
+             for number, without in enumerate([None, *recipe.places])]  # fmt: skip
+    (code, said), *forgotten = outcomes(roots, recipe.checks)
+    assert code == 0, said[-5000:]
+    for place, (code, said) in zip(recipe.places, forgotten, strict=True):
+        assert code != 0, f"nothing told that {place.file} was forgotten:\n{said[-3000:]}"
+    for root in roots:
+        shutil.rmtree(root)
 
 
 def test_contributing_names_the_files_of_each_recipe_in_their_order() -> None:

@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from components._cli import run
 from components._cli.check import SECTIONS, check, command
 from longtail.errors import ParameterError
+from longtail.models import encoder
 from tests.builders.paths import ROOT
 from tests.contract.test_table import models
 
@@ -80,6 +81,18 @@ def test_the_gate_is_not_switched_off_in_silence(rules: dict[str, Any], message:
     with pytest.raises(ParameterError) as caught:
         check()
     assert message in str(caught.value)
+
+
+def test_the_bundled_encoder_is_loaded_only_for_texts_that_are_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    given()
+    with monkeypatch.context() as patch:
+        patch.setattr(encoder, "without_weights", lambda name: pytest.fail("it takes seconds"))
+        check()
+    given(train=PARAMS["train"] | {"max_length": 513})
+    with pytest.raises(ParameterError, match="takes at most 512 tokens"):
+        check()
 
 
 def test_training_chooses_by_a_metric_of_which_more_is_better():

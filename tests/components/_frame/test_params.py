@@ -22,6 +22,7 @@ from components._train.features import pretrained
 from components._train.params import Params as TrainParams
 from longtail.errors import ParameterError
 from longtail.models import encoder as encoders
+from longtail.models.bundled import BUNDLED
 from tests.builders.params import stage_params
 from tests.builders.paths import ROOT
 from tests.contract.test_table import models
@@ -116,7 +117,7 @@ def assert_told(path: Path_, value: Any) -> bool:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # Once is enough, and another name would be looked for on the hub.
-    known = encoders.without_weights(encoders.BUNDLED)
+    known = encoders.without_weights(BUNDLED)
     monkeypatch.setattr(encoders, "without_weights", lambda name: known)
 
 

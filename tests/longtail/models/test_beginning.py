@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from longtail.models.beginning import CHARACTERS_PER_TOKEN, beginning
+from longtail.models.bundled import bundled
 from longtail.models.classifier import tokenize
-from longtail.models.encoder import _bundled
 
 LENGTH = 6  # tokens, so that a text is cut after some hundred characters
 TRAINED_ON = ["the small program edits a file, don't it? 編集 naïve café  two  blanks"] * 20
@@ -22,7 +22,7 @@ TRAINED_ON = ["the small program edits a file, don't it? 編集 naïve café  tw
 def tokenizer_of(kind: str) -> PreTrainedTokenizerBase:
     """WordPiece as bundled, and small ones of the other families, trained here."""
     if kind == "wordpiece":
-        return AutoTokenizer.from_pretrained(_bundled())
+        return AutoTokenizer.from_pretrained(bundled())
     if kind == "bytes":
         backend = Tokenizer(models.BPE())
         backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -75,5 +75,5 @@ def test_of_a_text_without_words_a_million_characters_are_read(character: str) -
 def test_a_single_word_and_a_left_cut_stay_whole() -> None:
     tokenizer = tokenizer_of("wordpiece")
     assert beginning(tokenizer, "x" * 10_000, LENGTH) == "x" * 10_000
-    left = AutoTokenizer.from_pretrained(_bundled(), truncation_side="left")
+    left = AutoTokenizer.from_pretrained(bundled(), truncation_side="left")
     assert beginning(left, "word " * 10_000, LENGTH) == "word " * 10_000

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from longtail.errors import ParameterError
-from longtail.models.encoder import encoder_digest, load_encoder
+from longtail.models.bundled import BUNDLED, MOST_TOKENS
+from longtail.models.encoder import check_length, encoder_digest, load_encoder, without_weights
 from tests.builders.small_project import write_encoder
 
 
@@ -16,6 +17,13 @@ def test_a_folder_gives_its_weights_in_float32(tmp_path):
     assert {p.dtype for p in encoder.parameters()} == {torch.float32}
     assert encoder.config.hidden_size == 32
     assert tokenizer("word1 cue0a nonsense")["input_ids"] == [2, 5, 44, 1, 3]
+
+
+def test_what_is_told_of_the_bundled_encoder_is_what_it_has():
+    encoder = without_weights(BUNDLED)
+    check_length(BUNDLED, encoder, MOST_TOKENS)
+    with pytest.raises(ParameterError, match=f"at most {MOST_TOKENS} tokens"):
+        check_length(BUNDLED, encoder, MOST_TOKENS + 1)
 
 
 def digest(folder):
