@@ -31,7 +31,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
-from benchmarks.consensus import CAREFUL, CARELESS, GUIDELINE, NO_TAIL, POOL, Scenario, annotated
+from benchmarks.consensus import CAREFUL, CARELESS, NO_TAIL, POOL, Scenario, annotated
 from longtail.annotation.consensus import dawid_skene, decide, majority
 from longtail.annotation.reliability import reliability
 from longtail.corpora.synthetic import N_DOCS, N_LABELS, synthetic_corpus
@@ -56,7 +56,6 @@ SCENARIOS = {
     THREE: Scenario(POOL, 3),
     "one never gives TAIL": Scenario((CAREFUL, CAREFUL, NO_TAIL), 3),
     "one careless": Scenario((CAREFUL, CAREFUL, CARELESS), 3),
-    "one changed the guideline": Scenario((CAREFUL, CAREFUL, GUIDELINE), 3),
 }
 LEARNERS, METRICS = ("svm", "head", "blend"), ("macro_f1", "micro_f1")
 Row = dict[str, Any]
