@@ -99,7 +99,12 @@ def simulate(
     """Let the annotators of a scenario judge the synthetic corpus."""
     _, true = synthetic_corpus(n_docs, n_labels, 0.0, seed)
     lists = list(true.values())
-    truth = encode(lists, vocabulary(lists))
+    return annotated(encode(lists, vocabulary(lists)), scenario, seed)
+
+
+def annotated(truth: sp.csr_matrix, scenario: Scenario, seed: int) -> Simulation:
+    """Let the annotators of a scenario judge documents with these true labels."""
+    n_docs, n_labels = truth.shape
     rng = np.random.default_rng(seed)
     count = class_frequencies(truth)
     order = np.argsort(-count, kind="stable")
