@@ -145,7 +145,7 @@ def run(given: argparse.Namespace) -> None:
                 file.writelines(json.dumps(key | row) + "\n" for row in rows)
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path = RESULTS) -> list[Row]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -220,15 +220,14 @@ def draw_curves(rows: list[Row], path: Path) -> None:
         names = dict.fromkeys(row["strategy"] for row in rows if row["corpus"] == corpus)
         for axis, (metric, title) in zip(line, SHOWN.items(), strict=True):
             for strategy in names:
+                color = f"C{list(STRATEGIES).index(strategy)}"
                 x = curves(rows, corpus, strategy, "labeled")[0]
                 y = curves(rows, corpus, strategy, metric)
-                [drawn] = axis.plot(x, y.mean(axis=0), label=strategy)
-                axis.fill_between(
-                    x, y.min(axis=0), y.max(axis=0), alpha=0.15, color=drawn.get_color()
-                )
+                axis.plot(x, y.mean(axis=0), label=strategy, color=color)
+                axis.fill_between(x, y.min(axis=0), y.max(axis=0), alpha=0.15, color=color)
             axis.set(title=f"{corpus}: {title}", xlabel="documents labeled", ylabel=title)
             axis.legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=90)
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import costs, crossfit, rules, speed, suspects
+from benchmarks import annotation, costs, crossfit, rules, speed, suspects
 from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
 
 
@@ -48,6 +48,7 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
         ("suspects.md", "suspects", suspects.table),
         ("speed.md", "speed", speed.table),
         ("costs.md", "costs", costs.table),
+        ("annotation.md", "annotation", lambda: annotation.table(annotation.read_rows())),
     ],
 )
 def test_the_pages_made_of_one_table_show_the_committed_lines(
