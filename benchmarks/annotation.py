@@ -169,10 +169,10 @@ def share_needed(curve: np.ndarray, goal: float) -> float:
 
 
 def table(rows: list[Row]) -> str:
-    """Shares of the rounds, and differences at 60 % of them with 95 % intervals over the seeds."""
+    """Shares of the rounds, and differences at 60% of them with 95 % intervals over the seeds."""
     lines = [
-        "| corpus | strategy | seeds | share of the rounds | TAIL macro-F1 at 60 % "
-        "| − random order's at the end | micro-F1 at 60 % | − random order's there |",
+        "| corpus | strategy | seeds | share of the rounds | TAIL macro-F1 at 60% "
+        "| − random order's at the end | micro-F1 at 60% | − random order's there |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for corpus in sorted({row["corpus"] for row in rows}):
