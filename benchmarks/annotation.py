@@ -24,8 +24,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy.stats import t
 
+from benchmarks.over_seeds import interval
 from benchmarks.scores import Data, read
 from components._frame.params import load_params
 from components._train.features import features_of, pretrained
@@ -187,7 +187,7 @@ def table(rows: list[Row]) -> str:
                 (tail[:, at], random["tail"][:n, -1]),
                 (micro[:, at], random["micro"][:n, at]),
             ):
-                cells += [f"{100 * ours.mean():.1f}", gained(ours, theirs)]
+                cells += [f"{100 * ours.mean():.1f}", interval(100 * (ours - theirs), 1)]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -195,19 +195,6 @@ def table(rows: list[Row]) -> str:
 def _at(curves: np.ndarray) -> int:
     """The last round within `SHARE` of them."""
     return int(SHARE * (curves.shape[1] - 1))
-
-
-def gained(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """The mean difference of paired seeds `(n_seeds,)` in points, and Student's 95 % interval.
-
-    >>> gained(np.array([0.5, 0.52, 0.54]), np.array([0.5, 0.5, 0.5]))
-    '+2.0 [-3.0, +7.0]'
-    """
-    found = 100 * (ours - theirs)
-    if len(found) < 2 or not found.any():
-        return f"{found.mean():+.1f}"
-    half = t.ppf(0.975, len(found) - 1) * found.std(ddof=1) / math.sqrt(len(found))
-    return f"{found.mean():+.1f} [{found.mean() - half:+.1f}, {found.mean() + half:+.1f}]"
 
 
 def draw_curves(rows: list[Row], path: Path) -> None:

@@ -20,9 +20,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.stats import t
 
 from benchmarks.drift import show
+from benchmarks.over_seeds import interval
 from longtail.annotation import consensus
 from longtail.annotation.consensus import dawid_skene, decide, majority
 from longtail.annotation.reliability import reliability
@@ -225,12 +225,6 @@ def f1s(simulation: Simulation, found: sp.csr_matrix) -> np.ndarray:
     return 100 * np.array([compute(name, a, b) for name, a, b in (*pairs, in_tail)])
 
 
-def interval(values: np.ndarray) -> str:
-    """Mean and 95% t interval over seeds."""
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():+.1f} ± {half:.1f}"
-
-
 def compared(scenario: Scenario, variants: Sequence[str], n_docs: int = N_DOCS) -> np.ndarray:
     """`(n_seeds, n_variants, 3)` F1 in points."""
     return np.array(
@@ -249,7 +243,7 @@ def scenarios(variants: Sequence[str]) -> None:
             [
                 variant,
                 *(f"{value:.1f}" for value in found[:, v].mean(axis=0)),
-                *(interval(found[:, v, m] - found[:, 0, m]) for m in (1, 2)),
+                *(interval(found[:, v, m] - found[:, 0, m], 1) for m in (1, 2)),
             ]
             for v, variant in enumerate(variants)
         ]
@@ -266,7 +260,7 @@ def grid() -> None:
             careful = replace(CAREFUL, miss=miss)
             scenario = Scenario((careful, careful, CARELESS), 3, uniform)
             found = compared(scenario, ("majority", "Dawid-Skene (in use)"))[..., 1]
-            cells += [f"{found[:, 0].mean():.1f}", interval(found[:, 1] - found[:, 0])]
+            cells += [f"{found[:, 0].mean():.1f}", interval(found[:, 1] - found[:, 0], 1)]
         rows.append([f"{miss:.2f}", *cells])
     head = ["miss of the careful", "majority, errors by frequency", "gain", "uniform", "gain"]
     show("Macro-F1, one careless of three", head, rows)

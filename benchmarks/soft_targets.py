@@ -26,12 +26,12 @@ import scipy.sparse as sp
 import torch
 import torch.nn.functional as F  # noqa: N812
 from scipy.special import expit
-from scipy.stats import t
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from benchmarks.consensus import CAREFUL, CARELESS, NO_TAIL, POOL, Scenario, annotated
+from benchmarks.over_seeds import interval
 from longtail.annotation.consensus import dawid_skene, decide, majority
 from longtail.annotation.reliability import reliability
 from longtail.corpora.synthetic import N_DOCS, N_LABELS, synthetic_corpus
@@ -280,14 +280,6 @@ def read_rows() -> list[Row]:
     if not RESULTS.exists():
         return []
     return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
-
-
-def interval(values: np.ndarray) -> str:
-    """Mean and 95% t interval over seeds, in points."""
-    if len(values) < 2:
-        return f"{values.mean():+.2f}"
-    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return f"{values.mean():+.2f} ± {half:.2f}"
 
 
 def means(rows: list[Row]) -> list[Row]:

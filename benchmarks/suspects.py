@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from scipy.special import expit
-from scipy.stats import t
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 
+from benchmarks.over_seeds import interval
 from longtail import thresholds
 from longtail.annotation.review_order import by_document
 from longtail.corpora.synthetic import N_DOCS, N_LABELS, synthetic_corpus
@@ -224,15 +224,6 @@ def read_rows() -> list[Row]:
     return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
 
 
-def interval(values: Sequence[float]) -> str:
-    """Mean and 95% t interval over seeds, in points."""
-    points = 100 * np.array(values)
-    if len(points) < 2:
-        return f"{points.mean():+.2f}"
-    half = t.ppf(0.975, len(points) - 1) * points.std(ddof=1) / np.sqrt(len(points))
-    return f"{points.mean():+.2f} ± {half:.2f}"
-
-
 def table() -> str:
     """Test F1 in %, and the gain over `keep` in points."""
     rows = read_rows()
@@ -252,7 +243,7 @@ def table() -> str:
             for how, metric in SHOWN:
                 cells.append(f"{100 * np.mean([row[how][metric] for row in own]):.1f}")
                 gains = [a[how][metric] - b[how][metric] for a, b in zip(own, base, strict=True)]
-                cells.append("" if arm == "keep" else interval(gains))
+                cells.append("" if arm == "keep" else interval(100 * np.array(gains)))
             fixed, wrong = (np.mean([row[name] for row in own]) for name in ("fixed", "wrong"))
             cells.append(f"{fixed:,.0f} of {wrong:,.0f}")
             lines.append(f"| {' | '.join(cells)} |")

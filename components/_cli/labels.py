@@ -88,7 +88,8 @@ def run_apply() -> None:
     """
     allowed = read_history()
     before = uses_of_all(documents())
-    for change in joining(allowed.history, before):
+    if joined := joining(allowed.history, before):
+        change = joined[0]
         raise DataError(
             f"{FILE}: {change}, but {before[change.new[0]]:,} documents have "
             f"{change.new[0]!r:.80} already, and nothing could tell the two apart again. Write "
