@@ -88,7 +88,6 @@ def run(
     chosen = judge.of(trained.served)
     if rank():
         return ""  # the first one writes
-
     for part, path in (("val", val_scores), ("test", test_scores)):
         _write_scores(path, labels, held_out[part], trained.scores[chosen][part])
     _write_comparison(comparison, labels, held_out, trained.scores | compared)
