@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 from components._formats import choices
+from components._formats.annotations import write_label_weights
 from components._formats.assignment import read_assignment
 from components._formats.corpus import read_corpus, write_corpus
 from components._frame.pipeline import load_stages
@@ -114,6 +115,7 @@ class Nights:
         shutil.copyfile(self.folder / "data/corpus.parquet", clean)
         laid = choices.read_choices(self.folder / "data" / choices.FILE)
         choices.write_choices(laid, clean.with_name("choices.json"))
+        write_label_weights(clean.with_name("label_weights.parquet"), [])
 
     def _command(self, *argv: str, allowed: tuple[int, ...] = (0,)) -> int:
         command = [sys.executable, *argv[1:]]

@@ -2,12 +2,15 @@
 
     python -m benchmarks.soft_targets run [NAME CORPUS.parquet]   # else: the synthetic corpus
     python -m benchmarks.soft_targets table
+    python -m benchmarks.soft_targets control                     # certainty or regularization?
+    python -m benchmarks.soft_targets table --control [--over "mean certainty"]
 
 Annotators of `benchmarks.consensus` judge the documents of train and val. Each way of training
 gives an entry (document and label) a weight as positive and one as negative. TF-IDF with a linear
 SVM (C = 1) and a head on the same features (logit adjustment) learn from train. The weight
 of their blend and thresholds are chosen on val, with the labels of the consensus in use; test has
-the true labels. What is in the results is not repeated.
+the true labels. The control chooses C on val too, and compares the weights by certainty with others
+of the same sum that know nothing. What is in the results is not repeated.
 """
 
 from __future__ import annotations
@@ -30,23 +33,26 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
-from benchmarks.consensus import CAREFUL, CARELESS, NO_TAIL, POOL, Scenario, annotated
+from benchmarks.consensus import CAREFUL, CARELESS, NO_TAIL, POOL, Habit, Scenario, annotated
 from benchmarks.over_seeds import interval
+from longtail.annotation.agreed_labels import LEAST_WEIGHT
 from longtail.annotation.consensus import dawid_skene, decide, majority
 from longtail.annotation.reliability import reliability
 from longtail.corpora.synthetic import N_DOCS, N_LABELS, synthetic_corpus
 from longtail.evaluation.metrics import apply_thresholds
-from longtail.evaluation.selection import f1
+from longtail.evaluation.selection import f1, validation_f1
 from longtail.label_matrix import encode, vocabulary
 from longtail.models.blending import blend
 from longtail.models.heads import Examples, HeadShape, HeadTraining, new_head, predict, train_head
 from longtail.models.linear import NEVER, TFIDF
 from longtail.models.served import Rule, tune_served
+from longtail.models.svm import hyperplanes
 from longtail.validation.agreement import Judgments
 
 RESULTS = Path(__file__).parent / "results" / "soft_targets.jsonl"
+CONTROL = RESULTS.with_name("soft_targets_control.jsonl")
 PARTS = (0.64, 0.8)  # where train and val end
-COST = 1.0  # of the SVM
+COST, COSTS = 1.0, (0.25, 0.5, 1.0, 2.0, 4.0)  # of the SVM; those that the control chooses among
 SHAPE, HOW = HeadShape(128, 0.3, None), HeadTraining(3e-3, 0.01, 8, 256, bf16=False)
 RULES = {name: Rule(name, 0.5, 1, blend=True) for name in ("global", "per_label")}
 THREE = "three of a pool of five"
@@ -57,6 +63,10 @@ SCENARIOS = {
     "one never gives TAIL": Scenario((CAREFUL, CAREFUL, NO_TAIL), 3),
     "one careless": Scenario((CAREFUL, CAREFUL, CARELESS), 3),
 }
+# The labels in use are the true ones, the annotators those of THREE.
+RIGHT = "three of a pool of five, the consensus right everywhere"
+SURE = "three who seldom err"
+CONTROLLED = SCENARIOS | {RIGHT: SCENARIOS[THREE], SURE: Scenario((Habit(0.1, 0.03),) * 3, 3)}
 LEARNERS, METRICS = ("svm", "head", "blend"), ("macro_f1", "micro_f1")
 Row = dict[str, Any]
 Weights = tuple[np.ndarray, np.ndarray]  # as positive and as negative, each (n_docs, n_labels)
@@ -95,13 +105,15 @@ def make_trial(
     order = np.argsort(rng.permutation(groups.max() + 1)[groups], kind="stable")
     n_train, n_learned = (int(share * len(order)) for share in PARTS)
     texts, truth = [texts[row] for row in order], truth[order]
-    judgments = annotated(truth[:n_learned], SCENARIOS[name], seed).judgments
+    judgments = annotated(truth[:n_learned], CONTROLLED[name], seed).judgments
     if name == SINGLE:
         judgments = thinned(judgments, rng)
     found = dawid_skene(judgments, n_learned).probability
     single = np.bincount(judgments.document, minlength=n_learned) < 2
     own = majority(judgments, n_learned)
     in_use = sp.csr_matrix(np.where(single[:, None], own.toarray() > 0, decide(found).toarray()))
+    if name == RIGHT:
+        in_use = truth[:n_learned]
     labeled = np.diff(in_use.indptr) > 0
     vectorizer = TfidfVectorizer(min_df=2, max_features=100_000, **TFIDF).fit(texts[:n_train])
     parts = np.split(np.arange(len(order)), [n_train, n_learned])
@@ -147,6 +159,35 @@ def by_certainty(trial: Trial) -> Weights:
     return y * abs(2 * p - 1), no * abs(2 * p - 1)
 
 
+def by_certainty_of_several(trial: Trial) -> Weights:
+    """Likewise, of documents that several judged, as `validate.consensus_weights` has it."""
+    counts = np.bincount(trial.judgments.document, minlength=trial.in_use.shape[0])
+    single = (counts < 2)[trial.train, None]
+    pairs = zip(by_certainty(trial), hard(trial, trial.in_use), strict=True)
+    yes, no = (np.where(single, whole, part) for part, whole in pairs)
+    return yes, no
+
+
+def by_chance(trial: Trial) -> Weights:
+    """The weights |2p − 1| of what anyone gave, shuffled: positives and negatives by themselves."""
+    rng = np.random.default_rng(0)
+    return _without_order(trial, rng.permutation)
+
+
+def by_mean(trial: Trial) -> Weights:
+    """The mean of |2p − 1| for the positives that anyone gave, and that for the negatives."""
+    return _without_order(trial, lambda w: np.full_like(w, w.mean()))
+
+
+def _without_order(trial: Trial, changed: Callable[[np.ndarray], np.ndarray]) -> Weights:
+    given = trial.probability[trial.train].toarray() > 0
+    found = by_certainty(trial)
+    for side, y in zip(found, hard(trial, trial.in_use), strict=True):
+        cells = given & (y > 0)
+        side[cells] = changed(side[cells])
+    return found
+
+
 def by_annotator(trial: Trial) -> Weights:
     """The labels in use; a document weighs as much as its annotators are reliable (F1), on average.
 
@@ -169,11 +210,41 @@ ARMS: dict[str, Callable[[Trial], Weights]] = {
     "soft": soft,
     "soft where several": soft_where_several,
     "certainty": by_certainty,
+    "certainty where several": by_certainty_of_several,
+    "shuffled certainty": by_chance,
+    "mean certainty": by_mean,
     "annotator": by_annotator,
     "truth": lambda trial: hard(trial, trial.truth),
 }
 # Elsewhere every document has the same annotators, or several.
-ONLY = {"soft where several": (SINGLE,), "annotator": (SINGLE, THREE)}
+ONLY = {
+    "soft where several": (SINGLE,),
+    "certainty where several": (SINGLE,),
+    "annotator": (SINGLE, THREE),
+}
+CERTAINTIES = ("certainty", "certainty where several", "shuffled certainty", "mean certainty")
+
+
+def best_svm_scores(trial: Trial, weights: Weights) -> tuple[float, np.ndarray]:
+    """The C with the best mean F1 on val, and its scores; every entry has one side.
+
+    That makes one fit of all labels possible.
+    """
+    y = hard(trial, trial.in_use)[0].astype(np.int8)
+    x = trial.x.astype(np.float32)
+    learned = np.flatnonzero((y.sum(axis=0) > 0) & (y.sum(axis=0) < len(y)))
+    counts = (weights[0] + weights[1])[:, learned].clip(LEAST_WEIGHT)
+    scored, n = x[np.concatenate([trial.val, trial.test])], len(trial.val)
+    found = []
+    for cost in COSTS:
+        planes, bias = hyperplanes(x[trial.train], y[:, learned], cost, weights=counts)
+        scores = np.full((scored.shape[0], y.shape[1]), NEVER, np.float32)
+        scores[:, learned] = scored @ planes + bias
+        scores = expit(scores)
+        own = validation_f1(scores[:n], trial.in_use[trial.val])["mean_f1"]
+        found.append((own, cost, scores))
+    _, cost, scores = max(found, key=lambda one: one[0])
+    return cost, scores
 
 
 def svm_scores(trial: Trial, weights: Weights) -> np.ndarray:
@@ -223,10 +294,14 @@ def head_scores(trial: Trial, weights: Weights, seed: int) -> np.ndarray:
     return predict(head, x[np.concatenate([trial.val, trial.test])])
 
 
-def measured(trial: Trial, weights: Weights, seed: int) -> Row:
+def measured(trial: Trial, weights: Weights, seed: int, control: bool) -> Row:
     """Micro- and macro-F1 on test, of both learners and of their blend."""
-    svm, head = svm_scores(trial, weights), head_scores(trial, weights, seed)
-    n, row = len(trial.val), {}
+    row: Row = {}
+    if control:
+        row["C"], svm = best_svm_scores(trial, weights)
+    else:
+        svm = svm_scores(trial, weights)
+    head, n = head_scores(trial, weights, seed), len(trial.val)
     for name, rule in RULES.items():
         alone = Rule(name, 0.5, 1, blend=False)
         for what, a, b, how in (("svm", svm, svm, alone), ("head", head, head, alone),
@@ -251,54 +326,58 @@ def load(path: Path | None, n_docs: int, seed: int) -> tuple[list[str], np.ndarr
     return texts, groups, encode(lists, vocabulary(lists))
 
 
-def run(name: str, path: Path | None, n_docs: int, n_seeds: int, scenarios: list[str]) -> None:
+def run(
+    name: str, path: Path | None, n_docs: int, n_seeds: int, scenarios: list[str], control: bool
+) -> None:
     torch.set_num_threads(1)
+    results = CONTROL if control else RESULTS
+    among = (BASE, *CERTAINTIES) if control else [a for a in ARMS if a not in CERTAINTIES[1:]]
     for seed in range(n_seeds):
         texts, groups, truth = load(path, n_docs, seed)
         for scenario in scenarios:
             done = {
                 row["arm"]
-                for row in read_rows()
+                for row in read_rows(results)
                 if (row["corpus"], row["scenario"], row["seed"]) == (name, scenario, seed)
             }
-            arms = [a for a in ARMS if a not in done]
-            arms = [a for a in arms if scenario in ONLY.get(a, SCENARIOS)]
+            arms = [a for a in among if a not in done and scenario in ONLY.get(a, CONTROLLED)]
             if not arms:
                 continue
             trial = make_trial(texts, groups, truth, scenario, seed)
             for arm in arms:
                 started = time.time()
-                found = measured(trial, ARMS[arm](trial), seed)
+                found = measured(trial, ARMS[arm](trial), seed, control)
                 row = {"corpus": name, "scenario": scenario, "seed": seed, "arm": arm, **found}
-                with RESULTS.open("a", encoding="utf-8") as file:
+                with results.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
-                cells = [f"{100 * v['macro_f1']:.1f}" for v in found.values()]
+                cells = [f"{100 * found[f'{a}, global']['macro_f1']:.1f}" for a in LEARNERS]
                 print(scenario, seed, arm, *cells, f"{time.time() - started:.0f} s", flush=True)
 
 
-def read_rows() -> list[Row]:
-    if not RESULTS.exists():
+def read_rows(results: Path) -> list[Row]:
+    if not results.exists():
         return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in results.read_text(encoding="utf-8").splitlines()]
 
 
 def means(rows: list[Row]) -> list[Row]:
-    """The mean over the scenarios, of each arm and seed that was measured in all of them."""
+    """The mean over SCENARIOS, of each arm and seed that was measured in all of them."""
     found = []
-    names = {row["scenario"] for row in rows}
     for corpus, arm, seed in sorted({(row["corpus"], row["arm"], row["seed"]) for row in rows}):
         own = [r for r in rows if (r["corpus"], r["arm"], r["seed"]) == (corpus, arm, seed)]
-        if {row["scenario"] for row in own} == names:
-            row = {"corpus": corpus, "scenario": "mean of all", "arm": arm, "seed": seed}
+        own = [row for row in own if row["scenario"] in SCENARIOS]
+        if len(own) == len(SCENARIOS):
+            row = {"corpus": corpus, "scenario": "mean of the four", "arm": arm, "seed": seed}
             for how in (f"{what}, {rule}" for what in LEARNERS for rule in RULES):
                 row[how] = {m: float(np.mean([r[how][m] for r in own])) for m in METRICS}
             found.append(row)
     return found
 
 
-def table() -> str:
-    """Macro- and micro-F1 on test in %, and the gain over the labels in use in points."""
-    rows = [*read_rows(), *means(read_rows())]
+def table(control: bool, over: str) -> str:
+    """Macro- and micro-F1 on test in %, and the gain over another arm in points."""
+    rows = read_rows(CONTROL if control else RESULTS)
+    rows += means(rows)
     at = {(row["corpus"], row["scenario"], row["arm"], row["seed"]): row for row in rows}
     shown = [(what, metric) for metric in METRICS for what in LEARNERS]
     head = ["corpus", "scenario", "arm", "seeds", *(f"{what}, {metric}" for what, metric in shown)]
@@ -308,9 +387,9 @@ def table() -> str:
         cells = [corpus, scenario, arm, str(len(own))]
         for what, metric in shown:
             f1s = np.array([row[f"{what}, global"][metric] for row in own])
-            base = [at[corpus, scenario, BASE, row["seed"]] for row in own]
+            base = [at[corpus, scenario, over, row["seed"]] for row in own]
             gain = f1s - [row[f"{what}, global"][metric] for row in base]
-            cells.append(f"{100 * f1s.mean():.1f}" + f" ({interval(100 * gain)})" * (arm != BASE))
+            cells.append(f"{100 * f1s.mean():.1f}" + f" ({interval(100 * gain)})" * (arm != over))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -318,18 +397,22 @@ def table() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="what", required=True)
-    simulated = commands.add_parser("run")
-    simulated.add_argument("name", nargs="?", default="synthetic", help="in the results")
-    simulated.add_argument("corpus", nargs="?", type=Path)
-    simulated.add_argument("--docs", type=int, default=N_DOCS, help="of the synthetic corpus")
-    simulated.add_argument("--seeds", type=int, default=5)
-    simulated.add_argument("--scenarios", nargs="+", choices=SCENARIOS, default=list(SCENARIOS))
-    commands.add_parser("table")
+    for what, scenarios in (("run", SCENARIOS), ("control", CONTROLLED)):
+        simulated = commands.add_parser(what)
+        simulated.add_argument("name", nargs="?", default="synthetic", help="in the results")
+        simulated.add_argument("corpus", nargs="?", type=Path)
+        simulated.add_argument("--docs", type=int, default=N_DOCS, help="of the synthetic corpus")
+        simulated.add_argument("--seeds", type=int, default=5)
+        simulated.add_argument("--scenarios", nargs="+", choices=scenarios, default=list(scenarios))
+    shown = commands.add_parser("table")
+    shown.add_argument("--control", action="store_true")
+    shown.add_argument("--over", choices=ARMS, default=BASE, help="gains over which arm")
     given = parser.parse_args()
-    if given.what == "run":
-        run(given.name, given.corpus, given.docs, given.seeds, given.scenarios)
-    else:
-        print(table())
+    if given.what == "table":
+        print(table(given.control, given.over))
+        return
+    control = given.what == "control"
+    run(given.name, given.corpus, given.docs, given.seeds, given.scenarios, control)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from components._formats.choices import (
 )
 from components._formats.corpus import read_corpus
 from components._formats.curve_file import CurvePoint, write_curve
-from components._formats.learned import Learned, learned, rows_of
+from components._formats.learned import Learned, learned, rows_of, weighted
 from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
 from components._formats.scores_params import Params as ScoresParams
@@ -54,6 +54,7 @@ def run(
     *,
     corpus: Input,
     assignment: Input,
+    label_weights: Input,
     last_choices: Input,
     model: Output,
     val_scores: Output,
@@ -65,7 +66,7 @@ def run(
 ) -> str:
     share_compiled()
     labels, parts = read_parts(corpus, assignment)
-    docs, plan = found = learned(parts)
+    docs, plan = found = learned(weighted(parts, labels, label_weights))
     for part in (docs, parts["test"]):
         scores.keep.check(part.targets)
     last = read_choices(last_choices)
@@ -83,6 +84,7 @@ def run(
             keep=scores.keep,
             n_jobs=cpu_count(),
             progress=show,
+            doubt=docs.doubt,
         )
     write_linear(model, labels, fitted)
     test = parts["test"]
@@ -125,8 +127,8 @@ def _points(
             plan_of_subset = Plan(((subset, scored),), refit=False)
             try:
                 _, own, _ = fit_svm(
-                    docs.texts, docs.targets, plan_of_subset,
-                    costs=[cost], max_terms=params.max_terms, keep=keep, n_jobs=cpu_count(),
+                    docs.texts, docs.targets, plan_of_subset, costs=[cost],
+                    max_terms=params.max_terms, keep=keep, n_jobs=cpu_count(), doubt=docs.doubt,
                 )  # fmt: skip
             except DataError:  # so few documents that no two share a word
                 continue

@@ -18,7 +18,7 @@ from components._formats.choices import (
 )
 from components._formats.comparison import WITHOUT_LABEL_NAMES
 from components._formats.json_file import read_json, write_json
-from components._formats.learned import Learned, learned
+from components._formats.learned import Learned, learned, weighted
 from components._formats.scores import Scores, scores_of, write_scores
 from components._formats.scores_params import Params as ScoresParams
 from components._frame.component import Input, Output, main
@@ -45,6 +45,7 @@ def run(
     *,
     corpus: Input,
     assignment: Input,
+    label_weights: Input,
     frequencies: Input,
     baseline_val_scores: Input,
     last_choices: Input,
@@ -59,7 +60,7 @@ def run(
     thresholds: ThresholdsParams,
     scores: ScoresParams,
 ) -> str:
-    labels, parts = _checked_parts(corpus, assignment, thresholds, scores)
+    labels, parts = _checked_parts(corpus, assignment, label_weights, thresholds, scores)
     profile = _profile(params)
     # Fine-tuning is too long to be done once per fold: train learns, val is scored.
     found = learned(parts, folds=profile == "head")
@@ -87,7 +88,6 @@ def run(
     chosen = judge.of(trained.served)
     if rank():
         return ""  # the first one writes
-
     for part, path in (("val", val_scores), ("test", test_scores)):
         _write_scores(path, labels, held_out[part], trained.scores[chosen][part])
     _write_comparison(comparison, labels, held_out, trained.scores | compared)
@@ -104,13 +104,17 @@ def run(
 
 
 def _checked_parts(
-    corpus: Path, assignment: Path, thresholds: ThresholdsParams, scores: ScoresParams
+    corpus: Path,
+    assignment: Path,
+    label_weights: Path,
+    thresholds: ThresholdsParams,
+    scores: ScoresParams,
 ) -> tuple[list[str], dict[str, Part]]:
     """Labels and parts, if a fixed threshold suits the scores kept of so many labels."""
     labels, parts = read_parts(corpus, assignment)
     if thresholds.objective == "fixed":
         scores.check_threshold(thresholds.value, len(labels))
-    return labels, parts
+    return labels, weighted(parts, labels, label_weights)
 
 
 def _n_tokens(start: classifier.Classifier, part: Part) -> int:

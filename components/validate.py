@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from components._formats import choices as past
-from components._formats.annotations import read_annotations
+from components._formats.annotations import read_annotations, write_label_weights
 from components._formats.corpus import read_corpus, write_corpus
 from components._formats.data_docs import Expectation, expect
 from components._formats.json_file import write_json
@@ -50,6 +50,10 @@ class Params(Section):
         description="labels of documents with several judgments in data/annotations.parquet: the "
         "corpus's own, or those of a consensus"
     )
+    consensus_weights: bool = Field(
+        description="true or false: a label of the consensus `dawid_skene` counts the less in "
+        "training, the nearer to even it is"
+    )
     suspects: SuspectParams
 
 
@@ -62,10 +66,11 @@ def run(
     data_docs: Output,
     suspects: Output,
     choices: Output,
+    label_weights: Output,
     params: Params,
 ) -> str:
     """Always write findings and Data Docs; write the rest only if the corpus is accepted."""
-    for path in (corpus, quarantine, suspects, choices):
+    for path in (corpus, quarantine, suspects, choices, label_weights):
         path.unlink(missing_ok=True)  # files of an earlier run must not pass for this one's
     policy = params.policy.by_code()
     try:
@@ -97,6 +102,11 @@ def run(
     frame["labels"] = view.labels
     _write_frames(frame, verdict, corpus, quarantine)
     past.write_choices(chosen, choices)
+    weights = agreed.weights if params.consensus_weights else ()
+    write_label_weights(
+        label_weights,
+        [(view.ids[k], name, weight) for k, name, weight in weights if verdict.kept[k]],
+    )
     write_suspects(suspected, suspects)
     counts = record["counts"]
     found = sum(rule.get("count", 0) for rule in record["rules"])

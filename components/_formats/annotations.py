@@ -1,16 +1,25 @@
-"""Reads the optional file beside the corpus with the judgments of annotators."""
+"""Files of several annotators: their judgments, and what the labels they agree on count.
+
+The judgments are an optional file beside the corpus; `validate` writes the weights of labels.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import scipy.sparse as sp
 
+from components._frame.files import written
 from longtail.errors import DataError
 
 OPTIONAL = {"annotated_at": pa.timestamp("us")}
+WEIGHTS = {"id": pa.string(), "label": pa.string(), "weight": pa.float64()}
 
 
 def read_annotations(path: Path) -> dict[str, list[Any]] | None:
@@ -50,3 +59,47 @@ def read_annotations(path: Path) -> dict[str, list[Any]] | None:
             row = column.is_null().to_pylist().index(True) + 1
             raise DataError(f"{path}: row {row}, column {name!r} is null; fill or remove the row.")
     return lists
+
+
+def write_label_weights(path: Path, cells: Sequence[tuple[str, str, float]]) -> None:
+    """Write what labels of documents count in training: id, label, and a weight in (0, 1).
+
+    Every other document and label counts 1; without any cell the table is empty.
+    """
+    rows = [dict(zip(WEIGHTS, cell, strict=True)) for cell in cells]
+    table = pa.Table.from_pylist(rows, pa.schema(WEIGHTS))
+    with written(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_label_weights(path: Path) -> pd.DataFrame:
+    """What `write_label_weights` wrote: id, label, weight.
+
+    Raises:
+        DataError: it is another file.
+    """
+    try:
+        cells = pq.read_table(path, schema=pa.schema(WEIGHTS)).to_pandas()
+        sound = cells["weight"].between(0, 1, "neither") & ~cells.duplicated(["id", "label"])
+        wrong = np.flatnonzero(~sound)[:1]
+        problem = ", ".join(f"row {k + 1}: {list(map(str, cells.iloc[k]))}" for k in wrong)
+    except (pa.ArrowException, OSError) as error:
+        problem = " ".join(str(error).split())
+    if problem:
+        raise DataError(
+            f"{path} is no table of label weights ({problem}); expected id, label, and a weight "
+            "above 0 and below 1, once per document and label. Run `dvc repro validate`."
+        )
+    return cells
+
+
+def doubt_of(cells: pd.DataFrame, ids: Sequence[str], labels: Sequence[str]) -> sp.csr_matrix:
+    """1 − weight of these documents and labels, CSR float32 `(n_docs, n_labels)`.
+
+    Cells of other documents and labels are left out.
+    """
+    row = pd.Index(ids).get_indexer(pd.Index(cells["id"]))
+    column = pd.Index(labels).get_indexer(pd.Index(cells["label"]))
+    known = (row >= 0) & (column >= 0)
+    doubt = (1 - cells["weight"].to_numpy()[known]).astype(np.float32)
+    return sp.csr_matrix((doubt, (row[known], column[known])), shape=(len(ids), len(labels)))

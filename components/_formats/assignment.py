@@ -25,12 +25,15 @@ class Part:
     Attributes:
         targets: `(n_docs, n_labels)` 0/1 CSR.
         folds: `(n_docs,)` int8, −1 for documents in no fold.
+        doubt: `(n_docs, n_labels)` CSR float32 in [0, 1): to a model that learns from it, an entry
+            counts 1 − doubt; None: all count 1.
     """
 
     ids: list[str]
     texts: list[str]
     targets: sp.csr_matrix
     folds: np.ndarray
+    doubt: sp.csr_matrix | None = None
 
 
 def write_assignment(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from components._formats.annotations import doubt_of, read_label_weights
 from components._formats.assignment import Part
 from longtail.splitting.rounds import NONE, Plan, Rows, make_plan
 
@@ -33,6 +36,20 @@ class Learned(NamedTuple):
         return rows_of(self.docs, self.plan.scored)
 
 
+def weighted(parts: dict[str, Part], labels: list[str], label_weights: Path) -> dict[str, Part]:
+    """The parts, with the doubt that `validate` has about what annotators agree on.
+
+    Raises:
+        DataError: `label_weights` is not a file that `validate` wrote.
+    """
+    cells = read_label_weights(label_weights)
+    if cells.empty:
+        return parts
+    return {
+        name: replace(part, doubt=doubt_of(cells, part.ids, labels)) for name, part in parts.items()
+    }
+
+
 def learned(parts: dict[str, Part], *, folds: bool = True) -> Learned:
     """Train and val of `read_parts`, with the rounds that the folds of `split` give.
 
@@ -46,6 +63,7 @@ def learned(parts: dict[str, Part], *, folds: bool = True) -> Learned:
         train.texts + val.texts,
         sp.vstack([train.targets, val.targets], "csr"),
         np.concatenate([train.folds, val.folds]),
+        None if train.doubt is None else sp.vstack([train.doubt, val.doubt], "csr"),
     )
     used = docs.folds if folds else np.full(len(docs.ids), NONE)
     return Learned(docs, make_plan(used, np.arange(len(docs.ids)) >= len(train.ids)))
@@ -58,4 +76,5 @@ def rows_of(part: Part, rows: Rows) -> Part:
         [part.texts[row] for row in rows],
         part.targets[rows],
         part.folds[rows],
+        None if part.doubt is None else part.doubt[rows],
     )

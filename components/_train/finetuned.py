@@ -68,9 +68,10 @@ def finetune(
     """Fine-tune a copy of `start`, resuming where a killed run stopped."""
     model = with_head(start, copy.deepcopy(start.head))
     model.encoder = copy.deepcopy(start.encoder)
+    train, val = parts["train"], parts["val"]
     documents = {
-        part: Documents(model.tokenize(parts[part].texts), parts[part].targets)
-        for part in ("train", "val")
+        "train": Documents(model.tokenize(train.texts), train.targets, train.doubt),
+        "val": Documents(model.tokenize(val.texts), val.targets),
     }
     facts = {
         "params": params.model_dump(),
@@ -116,5 +117,7 @@ def _scores(model: Classifier, part: Part, keep: Keep) -> ScoreMatrix:
 
 
 def _arrays(part: Part) -> Iterator[np.ndarray]:
-    """All of the part's targets; its number of documents is in the length of `indptr`."""
-    yield from (part.targets.indptr, part.targets.indices, part.targets.data)
+    """All of the part's targets and doubt; its number of documents is in the length of `indptr`."""
+    for matrix in (part.targets, part.doubt):
+        if matrix is not None:
+            yield from (matrix.indptr, matrix.indices, matrix.data)

@@ -83,7 +83,7 @@ def all_features(
     # As served, so that what is judged is what is served.
     test = features_of(start, parts["test"].texts, params, fast=False)
     return Features(
-        Examples(learned, found.docs.targets),
+        Examples(learned, found.docs.targets, found.docs.doubt),
         Examples(test, parts["test"].targets),
         name_features(start),
     )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -35,19 +35,39 @@ METHODS: dict[str, Callable[[Judgments, Consensus], sp.csr_matrix] | None] = {
 }
 
 
+# Of the least certain label: an SVM cannot learn from one that counts nothing.
+LEAST_WEIGHT = 0.001
+
+
+class LabelWeight(NamedTuple):
+    """What the label of a document, given to it or not, counts in training, above 0 and below 1."""
+
+    document: int
+    label: str
+    weight: float
+
+
 @dataclass(frozen=True)
 class Agreed:
-    """Label lists `(n_docs,)`, and what is worth telling; None without judgments to compare."""
+    """What annotators agree on.
+
+    Attributes:
+        labels: lists `(n_docs,)`.
+        record: what is worth telling; None without judgments to compare.
+        weights: by document and label; all others count 1.
+    """
 
     labels: LabelLists
     record: dict[str, Any] | None
+    weights: Sequence[LabelWeight] = ()
 
 
 def agreed_labels(view: CorpusView, method: str) -> Agreed:
     """Replace the labels of documents that two or more annotators judged by what they agree on.
 
     Labels that are not allowed are ignored in judgments. A document keeps its own labels, and their
-    order, as far as the consensus has them; it keeps all of them if nobody gave it any label.
+    order, as far as the consensus has them; it keeps all of them if nobody gave it any label. Only
+    the probabilities of `dawid_skene` say how sure its labels are, so only these have weights.
 
     Args:
         view: the corpus, with its judgments in `rows`.
@@ -82,7 +102,21 @@ def agreed_labels(view: CorpusView, method: str) -> Agreed:
         ),
         "most_missed": _most_missed(names, labels, found),
     }
-    return Agreed(view.labels if METHODS[method] is None else replaced, record)
+    if METHODS[method] is None:
+        return Agreed(view.labels, record)
+    weights = _weights(found, documents, labels) if method == "dawid_skene" else []
+    return Agreed(replaced, record, weights)
+
+
+def _weights(found: Consensus, documents: np.ndarray, labels: list[str]) -> list[LabelWeight]:
+    """|2p − 1| of what anyone gave these documents, to three digits: 0 where p is 1/2."""
+    cells = found.probability[documents].tocoo()
+    weights = np.maximum(abs(2 * cells.data - 1).round(3), LEAST_WEIGHT)
+    return [
+        LabelWeight(int(documents[row]), labels[i], float(weight))
+        for row, i, weight in zip(cells.row, cells.col, weights, strict=True)
+        if weight < 1
+    ]
 
 
 def _replaced(own: list[str], agreed: list[str] | None) -> list[str]:

@@ -25,14 +25,23 @@ class AsymmetricLoss(nn.Module):
         self.gamma_neg = number("gamma_neg", gamma_neg, 0)
         self.margin = number("margin", margin, 0, 0.99)
 
-    def forward(self, logits: Tensor, targets: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        positives: tuple[Tensor, Tensor],
+        own: Tensor | None,
+    ) -> Tensor:
         hits = logits[positives]
         positive = -F.logsigmoid(hits) * _power((-hits).sigmoid(), self.gamma_pos)
         others = logits.index_put(positives, logits.new_tensor(-math.inf))  # these add 0
         p_m = (others.sigmoid() - self.margin).clamp(min=0)
         # log(1 − p) without a margin: 1 − p would lose the digits of a p near 1
         log_not_p_m = torch.log1p(-p_m) if self.margin else F.logsigmoid(-others)
-        return positive.sum() - torch.linalg.vecdot(_power(p_m, self.gamma_neg), log_not_p_m).sum()
+        focus = _power(p_m, self.gamma_neg)
+        if own is not None:
+            positive, focus = positive * own[positives], focus * own
+        return positive.sum() - torch.linalg.vecdot(focus, log_not_p_m).sum()
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:
@@ -45,13 +54,20 @@ class ZLPR(nn.Module):
 
     log(1 + Σ_{y_i=1} e^{−z_i}) + log(1 + Σ_{y_j=0} e^{z_j}) for each document. The sum counts a
     document once for each of its n_labels entries, so the mean over entries is the paper's mean
-    over documents.
+    over documents. The weight of an entry multiplies its e^{±z}.
     """
 
-    def forward(self, logits: Tensor, targets: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        positives: tuple[Tensor, Tensor],
+        own: Tensor | None,
+    ) -> Tensor:
         is_positive = targets > 0
-        missed = (-logits).where(is_positive, -math.inf).logsumexp(1)
-        false_alarms = logits.where(~is_positive, -math.inf).logsumexp(1)
+        logs = 0 if own is None else own.log()
+        missed = (logs - logits).where(is_positive, -math.inf).logsumexp(1)
+        false_alarms = (logs + logits).where(~is_positive, -math.inf).logsumexp(1)
         # log(1 + e^x); linear above 40, which is exact in float64 too
         both = F.softplus(missed, threshold=40) + F.softplus(false_alarms, threshold=40)
         return logits.shape[1] * both.sum()

@@ -71,8 +71,8 @@ class MultiLabelLoss(nn.Module):
     `transformers.Trainer`, which counts every entry of `labels`.
 
     Args:
-        entries: module that maps logits, targets and the positives' row and column indices to the
-            sum over all entries.
+        entries: module that maps logits, targets, the positives' row and column indices, and the
+            weights of the entries (None: 1) to the sum over all entries.
         n_labels: number of labels.
         loss_weight: multiplies the result; at least 0.
         reduction: `mean` or `sum`.
@@ -89,12 +89,14 @@ class MultiLabelLoss(nn.Module):
         self.loss_weight = number("loss_weight", loss_weight, low=0)
         self.reduction = reduction
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Loss of a batch.
 
         Args:
             logits: `(batch, n_labels)`, any float dtype; not modified.
             targets: `(batch, n_labels)`, 0 or 1, any dtype.
+            weights: `(batch, n_labels)`, what each entry counts, above 0; None: 1. The mean is
+                still over the number of entries.
 
         Returns:
             A scalar in float32, or in float64 for float64 logits.
@@ -102,25 +104,27 @@ class MultiLabelLoss(nn.Module):
         Raises:
             DataError: another shape or another target value.
         """
-        self._check_shapes(logits, targets)
+        self._check_shapes(logits, targets=targets, weights=weights)
         # Half precision cannot hold the loss of many labels: compute in float32, without autocast.
         with torch.autocast(logits.device.type, enabled=False):
             logits = logits if logits.dtype == torch.float64 else logits.float()
             targets = targets.to(logits.dtype)
             positives = targets.nonzero(as_tuple=True)
             _check_ones(targets, positives)
-            total = self.entries(logits, targets, positives)
+            weights = None if weights is None else weights.to(logits.dtype)
+            total = self.entries(logits, targets, positives, weights)
         return total * (self.loss_weight / (logits.numel() if self.reduction == "mean" else 1))
 
-    def _check_shapes(self, logits: Tensor, targets: Tensor) -> None:
+    def _check_shapes(self, logits: Tensor, **others: Tensor | None) -> None:
         expected = f"(batch, {self.n_labels})"
         if logits.ndim != 2 or logits.shape[1] != self.n_labels or not len(logits):
             raise DataError(f"logits must have shape {expected}, got {tuple(logits.shape)}.")
-        if targets.shape != logits.shape:
-            raise DataError(
-                f"targets must have the shape of logits, {tuple(logits.shape)}, "
-                f"got {tuple(targets.shape)}."
-            )
+        for name, other in others.items():
+            if other is not None and other.shape != logits.shape:
+                raise DataError(
+                    f"{name} must have the shape of logits, {tuple(logits.shape)}, "
+                    f"got {tuple(other.shape)}."
+                )
 
 
 def _check_ones(targets: Tensor, positives: tuple[Tensor, ...]) -> None:

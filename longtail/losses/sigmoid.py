@@ -32,7 +32,7 @@ def logit_prior(freq: Frequencies) -> Tensor:
 
 
 class SigmoidLoss(nn.Module):
-    """Sum of the family above over all entries.
+    """Sum of the family above over all entries, each times its own weight.
 
     Args:
         gamma: γ, at least 0.
@@ -58,8 +58,15 @@ class SigmoidLoss(nn.Module):
         shift = torch.zeros(1) if nu is None else -self.neg_scale * nu
         self.register_buffer("shift", shift.float(), persistent=False)
 
-    def forward(self, logits: Tensor, targets: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        targets: Tensor,
+        positives: tuple[Tensor, Tensor],
+        own: Tensor | None,
+    ) -> Tensor:
         weights = logits.new_ones(1, 1) if self.weighting is None else self.weighting(targets)
+        weights = weights if own is None else weights * own
         return _SigmoidSum.apply(
             logits, positives, weights, self.shift.to(logits.dtype), self.gamma, self.neg_scale
         )

@@ -73,22 +73,37 @@ def batches_per_rank(accumulation: int) -> int:
 
 
 class Documents(Dataset):
-    """Token ids and target rows `(n_labels,)`, which stay sparse until they are batched."""
+    """Token ids and target rows `(n_labels,)`, which stay sparse until they are batched.
 
-    def __init__(self, token_ids: Sequence[Sequence[int]], targets: sp.csr_matrix) -> None:
-        self.token_ids, self.targets = token_ids, targets
+    With `doubt`, see `longtail.models.heads.Examples`, each row has a second one: of doubt.
+    """
+
+    def __init__(
+        self,
+        token_ids: Sequence[Sequence[int]],
+        targets: sp.csr_matrix,
+        doubt: sp.csr_matrix | None = None,
+    ) -> None:
+        self.token_ids, self.targets, self.doubt = token_ids, targets, doubt
         self.lengths = np.array([len(ids) for ids in token_ids])
 
     def __len__(self) -> int:
         return len(self.token_ids)
 
     def __getitem__(self, row: int) -> dict[str, Any]:
-        return {"input_ids": self.token_ids[row], "labels": self.targets[row]}
+        labels = self.targets[row]
+        if self.doubt is not None:
+            labels = sp.vstack([labels, self.doubt[row]], "csr")
+        return {"input_ids": self.token_ids[row], "labels": labels}
 
 
 @dataclass(frozen=True)
 class Collator:
-    """Pads token ids to the longest document of the batch and makes its targets dense."""
+    """Pads token ids to the longest document of the batch and makes its targets dense.
+
+    `labels` are the targets `(batch, n_labels)`; with doubt, targets and what they count,
+    `(batch, 2, n_labels)`: the Trainer takes one tensor.
+    """
 
     tokenizer: PreTrainedTokenizerBase
 
@@ -96,11 +111,14 @@ class Collator:
         batch = self.tokenizer.pad(
             {"input_ids": [document["input_ids"] for document in documents]}, return_tensors="pt"
         )
-        targets = sp.vstack([document["labels"] for document in documents]).toarray()
+        labels = sp.vstack([document["labels"] for document in documents]).toarray()
+        if len(labels) > len(documents):
+            labels = labels.reshape(len(documents), 2, -1)
+            labels[:, 1] = 1 - labels[:, 1]
         return {
             "input_ids": batch["input_ids"],
             "attention_mask": batch["attention_mask"],
-            "labels": torch.from_numpy(targets.astype(np.float32)),
+            "labels": torch.from_numpy(labels.astype(np.float32)),
         }
 
 
@@ -162,7 +180,8 @@ def fine_tune(
 
     Args:
         model: trained from its current weights.
-        loss: maps logits and targets, both `(batch, n_labels)`, to a scalar.
+        loss: maps logits, targets, and what entries count if `train` says so, all
+            `(batch, n_labels)`, to a scalar.
         train: what is learned from.
         val: what the best epoch is chosen on.
         how: the settings.
@@ -308,7 +327,8 @@ def _loss_function(loss: nn.Module, documents_per_step: float) -> Any:
     ) -> Tensor:
         # As in `train_head`: each ensemble head has a loss of its own.
         ensemble = outputs.get("ensemble", [outputs["logits"]])
-        value = torch.stack([loss(logits.float(), labels) for logits in ensemble]).mean()
+        answers = labels.unbind(1) if labels.ndim == 3 else (labels,)
+        value = torch.stack([loss(logits.float(), *answers) for logits in ensemble]).mean()
         return value * (len(labels) / documents_per_step)
 
     return compute

@@ -72,14 +72,27 @@ class HeadShape:
 
 @dataclass(frozen=True)
 class Examples:
-    """Features `(n_docs, n_features)` and 0/1 CSR targets `(n_docs, n_labels)`."""
+    """What is learned from.
+
+    Attributes:
+        features: `(n_docs, n_features)`.
+        targets: 0/1 CSR `(n_docs, n_labels)`.
+        doubt: CSR float32 `(n_docs, n_labels)`: an entry counts 1 − doubt; None: all count 1.
+    """
 
     features: np.ndarray
     targets: sp.csr_matrix
+    doubt: sp.csr_matrix | None = None
 
     def at(self, rows: Rows) -> Examples:
         """Some documents."""
-        return Examples(self.features[rows], self.targets[rows])
+        doubt = None if self.doubt is None else self.doubt[rows]
+        return Examples(self.features[rows], self.targets[rows], doubt)
+
+    def answers(self, rows: Rows) -> list[np.ndarray]:
+        """Targets of some documents, and what they count unless it is 1, `(n_rows, n_labels)`."""
+        targets = self.targets[rows].toarray()
+        return [targets] if self.doubt is None else [targets, 1 - self.doubt[rows].toarray()]
 
 
 @dataclass(frozen=True)
@@ -228,7 +241,8 @@ def train_head(
 
     Args:
         head: trained from its current weights.
-        loss: maps logits and targets, both `(batch, n_labels)`, to a scalar.
+        loss: maps logits, targets, and what entries count if `train` says so, all
+            `(batch, n_labels)`, to a scalar.
         train: what is learned from.
         how: the settings.
         keep: what is kept of the scores of what is watched.
@@ -278,10 +292,10 @@ def _one_epoch(
     size = how.batch_of(len(order))
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        targets = _tensor(train.targets[rows].toarray(), head)
+        answers = [_tensor(part, head) for part in train.answers(rows)]
         with mixed:
             ensemble = head.ensemble(_tensor(train.features[rows], head))
-        value = torch.stack([loss(logits.float(), targets) for logits in ensemble]).mean()
+        value = torch.stack([loss(logits.float(), *answers) for logits in ensemble]).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()

@@ -64,6 +64,7 @@ def fit_svm(
     keep: Keep = EVERYTHING,
     n_jobs: int = 2,
     progress: Progress = silent,
+    doubt: sp.csr_matrix | None = None,
 ) -> tuple[LinearModel, ScoreMatrix, list[dict[str, float]]]:
     """Choose the cost in the plan's first round and fit the SVM; deterministic.
 
@@ -80,6 +81,8 @@ def fit_svm(
         keep: what is kept of the scores.
         n_jobs: threads that fit labels at the same time; the result is the same for any number.
         progress: called with the hyperplanes done and in total.
+        doubt: CSR float32 `(n_docs, n_labels)` in [0, 1): an entry that is learned from counts
+            1 − doubt, as a factor of C; None: all count 1.
 
     Returns:
         The model, the scores `(n_scored, n_labels)` of `plan.scored`, and one row per cost: `C`,
@@ -97,7 +100,8 @@ def fit_svm(
 
         def fit(rows: np.ndarray, tried: Sequence[float]) -> Iterator[LinearModel]:
             mine = [texts[row] for row in rows]
-            return _fitted(mine, targets[rows].tocsc(), tried, max_terms, workers, step)
+            own = None if doubt is None else doubt[rows].tocsc()
+            return _fitted(mine, targets[rows].tocsc(), own, tried, max_terms, workers, step)
 
         def scores_of(model: LinearModel, rows: np.ndarray) -> ScoreMatrix:
             mine = [texts[row] for row in rows]
@@ -121,6 +125,7 @@ def fit_svm(
 def _fitted(
     texts: Sequence[str],
     columns: sp.csc_matrix,
+    doubt: sp.csc_matrix | None,
     costs: Sequence[float],
     max_terms: int,
     workers: Parallel,
@@ -137,13 +142,14 @@ def _fitted(
         ) from None
     terms = vectorizer.get_feature_names_out().tolist()
     for cost in costs:
-        planes = _hyperplanes(x, columns, cost, workers, step)
+        planes = _hyperplanes(x, columns, doubt, cost, workers, step)
         yield LinearModel(terms, vectorizer.idf_, *planes)
 
 
 def _hyperplanes(
     x: sp.csr_matrix,
     targets: sp.csc_matrix,
+    doubt: sp.csc_matrix | None,
     cost: float,
     workers: Parallel,
     step: Callable[[], None],
@@ -159,7 +165,15 @@ def _hyperplanes(
     intercept[freq == n_docs] = -NEVER
     learned = np.flatnonzero((freq > 0) & (freq < n_docs))
     blocks = [learned[start : start + BLOCK] for start in range(0, len(learned), BLOCK)]
-    jobs = (delayed(hyperplanes)(x, targets[:, block].toarray(), cost) for block in blocks)
+    jobs = (
+        delayed(hyperplanes)(
+            x,
+            targets[:, block].toarray(),
+            cost,
+            weights=None if doubt is None else 1 - doubt[:, block].toarray(),
+        )
+        for block in blocks
+    )
     for block, (own, bias) in zip(blocks, workers(jobs), strict=True):
         coef[:, block], intercept[block] = own, bias
         for _ in block:

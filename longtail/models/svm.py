@@ -1,10 +1,11 @@
 """Linear SVMs of many labels at once: dual coordinate descent with its inner loop over labels.
 
 With sₖ = 1 where document k has a label and −1 where not, the hyperplane (w, b) of the label is the
-minimum of ½ |w|² + ½ b² + C Σₖ max(0, 1 − sₖ (w·xₖ + b))²: the objective of LIBLINEAR, in which the
-intercept is the weight of a feature that is 1 in every document. Its dual asks for one αₖ ≥ 0 per
-document, and (w, b) = Σₖ αₖ sₖ (xₖ, 1). Nearly every document has αₖ > 0 for every label, so a
-solver that takes the labels one after the other reads the same rows again for each of them.
+minimum of ½ |w|² + ½ b² + Σₖ C cₖ max(0, 1 − sₖ (w·xₖ + b))²: the objective of LIBLINEAR, in which
+the intercept is the weight of a feature that is 1 in every document, and cₖ is what the document
+counts for the label. Its dual asks for one αₖ ≥ 0 per document, and (w, b) = Σₖ αₖ sₖ (xₖ, 1).
+Nearly every document has αₖ > 0 for every label, so a solver that takes the labels one after the
+other reads the same rows again for each of them.
 
 Sources: Hsieh et al. 2008, "A dual coordinate descent method for large-scale linear SVM",
 Algorithm 1, as in Fan et al. 2008, "LIBLINEAR"; Mangasarian & Musicant 1999, "Successive
@@ -28,7 +29,11 @@ MOST_SWEEPS = 1000
 
 
 def hyperplanes(
-    x: sp.csr_matrix, targets: np.ndarray, cost: float, tolerance: float = 1e-3
+    x: sp.csr_matrix,
+    targets: np.ndarray,
+    cost: float,
+    tolerance: float = 1e-3,
+    weights: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Fit every label; the result of one depends neither on the others nor on the machine.
 
@@ -38,6 +43,7 @@ def hyperplanes(
         cost: C, above 0.
         tolerance: a label is done when a whole sweep over the documents met no αₖ that was further
             from the minimum along its coordinate than this, in units of the gradient.
+        weights: cₖ of each label, `(n_docs, n_labels)`, above 0; None: 1.
 
     Returns:
         Coefficients `(n_terms, n_labels)` and intercepts `(n_labels,)`, of the dtype of `x`.
@@ -49,13 +55,15 @@ def hyperplanes(
     signs = 2 * targets - 1
     diagonal = np.asarray(x.multiply(x).sum(axis=1), dtype=x.dtype).ravel() + 1
     alpha = np.zeros(targets.shape, x.dtype)
+    rest = np.full((1, n_labels), 0.5 / cost, x.dtype)
+    if weights is not None:
+        rest = rest / weights.astype(x.dtype)
     planes = np.zeros((x.shape[1] + 1, n_labels), x.dtype)  # the last row: intercepts
     found = np.empty_like(planes)
     left = np.arange(n_labels)
     rng = np.random.default_rng(0)
     for _ in range(MOST_SWEEPS):
         order = rng.permutation(n_docs)
-        rest = x.dtype.type(0.5 / cost)
         worst = _sweep(x.indptr, x.indices, x.data, diagonal, rest, order, signs, alpha, planes)
         more = worst > tolerance
         if more.all():
@@ -64,8 +72,8 @@ def hyperplanes(
         left = left[more]
         if not len(left):
             break
-        signs, alpha, planes = (
-            np.ascontiguousarray(old[:, more]) for old in (signs, alpha, planes)
+        rest, signs, alpha, planes = (
+            np.ascontiguousarray(old[:, more]) for old in (rest, signs, alpha, planes)
         )
     else:
         found[:, left] = planes
@@ -84,7 +92,7 @@ def _sweep(
     indices: np.ndarray,
     data: np.ndarray,
     diagonal: np.ndarray,
-    rest: float,
+    rest: np.ndarray,
     order: np.ndarray,
     signs: np.ndarray,
     alpha: np.ndarray,
@@ -97,7 +105,8 @@ def _sweep(
         indices: see there.
         data: see there.
         diagonal: `(n_docs,)` |xₖ|² + 1.
-        rest: 1 / (2C), the slope of the loss in α.
+        rest: `(n_docs, n_labels)`, or `(1, n_labels)` for all documents: 1 / (2C), the slope of the
+            loss in α.
         order: `(n_docs,)` in which order.
         signs: `(n_docs, n_labels)` ±1.
         alpha: `(n_docs, n_labels)`, changed in place.
@@ -108,6 +117,7 @@ def _sweep(
         its gradient, or what of it the bound at 0 leaves.
     """
     bias, n_labels = len(planes) - 1, planes.shape[1]
+    each = len(rest) > 1
     worst = np.zeros_like(planes[0])
     step = np.empty_like(worst)
     for k in order:
@@ -117,10 +127,10 @@ def _sweep(
             term, x = indices[e], data[e]
             for label in range(n_labels):
                 step[label] += x * planes[term, label]
-        curvature = diagonal[k] + rest
         for label in range(n_labels):
-            old, sign = alpha[k, label], signs[k, label]
-            gradient = sign * step[label] - 1 + rest * old
+            old, sign, slope = alpha[k, label], signs[k, label], rest[k * each, label]
+            curvature = diagonal[k] + slope
+            gradient = sign * step[label] - 1 + slope * old
             worst[label] = max(worst[label], abs(min(gradient, curvature * old)))
             new = max(old - OVER_RELAXATION * gradient / curvature, 0)
             alpha[k, label] = new

@@ -85,6 +85,7 @@ def validated(data: Path, folder: Path) -> Path:
     validate.run(
         data=data, corpus=out["corpus"], quarantine=out["quarantine"], findings=out["findings"],
         data_docs=out["docs"], suspects=out["suspects"], choices=folder / "choices.json",
+        label_weights=folder / "label_weights.parquet",
         params=load_params("validate", validate.Params, PARAMS),
     )  # fmt: skip
     found = [pd.read_parquet(out[name])["id"].tolist() for name in ("corpus", "quarantine")]
@@ -117,6 +118,7 @@ def trained_on(corpus: Path, folder: Path) -> Path:
         corpus=corpus, assignment=part, model=folder / "svm", val_scores=folder / "val.npz",
         test_scores=folder / "test.npz", last_choices=folder / "choices.json",
         choice=folder / "choice.json", curve=folder / "curve.parquet",
+        label_weights=folder / "label_weights.parquet",
         params=load_params("baseline", baseline.Params, PARAMS),
         scores=load_params("scores", scores_params.Params, PARAMS),
     )  # fmt: skip

@@ -32,7 +32,7 @@ def validated(folder: Path, files: dict[str, Any]) -> None:
     validate.run(
         data=folder / "data", corpus=folder / "corpus", quarantine=folder / "quarantine",
         findings=folder / "findings", data_docs=folder / "docs", suspects=folder / "suspects",
-        choices=folder / "choices.json",
+        choices=folder / "choices.json", label_weights=folder / "label_weights.parquet",
         params=stage_params(validate.Params, "validate"),
     )  # fmt: skip
 

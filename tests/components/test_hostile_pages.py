@@ -93,7 +93,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     validate.run(
         data=root / "data", corpus=root / "corpus.parquet", quarantine=root / "quarantine.parquet",
         findings=root / "findings.json", data_docs=docs, suspects=root / "suspects.csv",
-        choices=root / "choices.json",
+        choices=root / "choices.json", label_weights=root / "label_weights.parquet",
         params=stage_params(validate.Params, "validate", limits),
     )  # fmt: skip
     return {

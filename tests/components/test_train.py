@@ -18,6 +18,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from components._formats.annotations import write_label_weights
 from components._formats.choices import (
     ChoiceRecord,
     Choices,
@@ -61,6 +62,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "frequencies.json").write_text(json.dumps(counted), encoding="utf-8")
     val = corpus[[part == "val" for part in split]]
     write_scores(tmp_path / "baseline", baseline_scores(val, noise=3.0))
+    write_label_weights(tmp_path / "label_weights.parquet", [])
     write_encoder(tmp_path / "encoder")
     section = small_params(tmp_path / "encoder")["train"]
     section["losses"] = ["db"]
@@ -85,6 +87,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         run(
             corpus=tmp_path / "corpus.parquet",
             assignment=tmp_path / "assignment.parquet",
+            label_weights=tmp_path / "label_weights.parquet",
             frequencies=tmp_path / "frequencies.json",
             baseline_val_scores=tmp_path / "baseline",
             last_choices=tmp_path / "choices.json",

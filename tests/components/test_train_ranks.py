@@ -21,6 +21,7 @@ import torch
 import yaml
 from airflow.sdk.exceptions import AirflowFailException
 
+from components._formats.annotations import write_label_weights
 from components._formats.choices import Choices, write_choices
 from components._formats.corpus import FOLD, write_corpus
 from components._formats.scores import read_scores, write_scores
@@ -60,6 +61,7 @@ def make_inputs(folder: Path, *, processes: int, epochs: int = 2) -> Path:
     )
     write_scores(folder / "artifacts/baseline/val", baseline_scores(val, noise=3.0))
     write_choices(Choices(), folder / "artifacts/validate/choices.json")
+    write_label_weights(folder / "artifacts/validate/label_weights.parquet", [])
     write_encoder(folder.parent / "encoder")
     params = small_params(folder.parent / "encoder")
     # A dropped unit is drawn by each rank; everything else is the same in any number of them.

@@ -54,6 +54,7 @@ class Stage:
         names = ("corpus.parquet", "quarantine.parquet", "findings.json", "data_docs")
         self.corpus, self.quarantine, self.findings, self.data_docs = (out / n for n in names)
         self.suspects, self.choices = out / "suspects.csv", out / "choices.json"
+        self.label_weights = out / "label_weights.parquet"
 
     def run(self, rows: list[dict[str, Any]], **params: Any) -> dict[str, Any]:
         write_corpus(pd.DataFrame(rows), self.data / "corpus.parquet")
@@ -68,6 +69,7 @@ class Stage:
             data_docs=self.data_docs,
             suspects=self.suspects,
             choices=self.choices,
+            label_weights=self.label_weights,
             params=stage_params(Params, "validate", params),
         )
         return self.read_findings()

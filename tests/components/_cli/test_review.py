@@ -69,7 +69,8 @@ def validated() -> tuple[list[dict[str, str]], dict[str, Any]]:
     validate.run(
         data=Path("data"), corpus=out / "corpus.parquet", quarantine=out / "quarantine.parquet",
         findings=reports / "findings.json", data_docs=reports / "docs",
-        suspects=reports / "suspects.csv", choices=out / "choices.json", params=PARAMS,
+        suspects=reports / "suspects.csv", choices=out / "choices.json",
+        label_weights=out / "label_weights.parquet", params=PARAMS,
     )  # fmt: skip
     with (reports / "suspects.csv").open(newline="") as file:
         found = list(csv.DictReader(file))

@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.special import expit
 
+from components._formats.annotations import write_label_weights
 from components._formats.choices import Choices, read_choice, write_choices
 from components._formats.corpus import FOLD, write_corpus
 from components._formats.linear import read_linear, write_linear
@@ -43,6 +44,7 @@ def write_inputs(folder: Path, texts: list[str] | None = None) -> tuple[Path, Pa
     no_folds = pa.nulls(len(frame), pa.int8())
     table = pa.table({"id": frame["id"], "split": part, FOLD: no_folds})
     pq.write_table(table, folder / "assignment.parquet")
+    write_label_weights(folder / "label_weights.parquet", [])
     return folder / "corpus.parquet", folder / "assignment.parquet"
 
 
@@ -56,6 +58,7 @@ def fit(
     return run(
         corpus=corpus,
         assignment=assignment,
+        label_weights=corpus.with_name("label_weights.parquet"),
         model=folder / "model",
         val_scores=folder / "val",
         test_scores=folder / "test",
@@ -141,7 +144,8 @@ def test_texts_without_a_common_word_are_bad_data_and_nothing_is_written(tmp_pat
     inputs = write_inputs(tmp_path, [f"single{i}" for i in range(30)])
     with pytest.raises(DataError, match="No word occurs in two of the 18 texts learned from"):
         fit(tmp_path, *inputs)
-    assert {path.name for path in tmp_path.iterdir()} == {"corpus.parquet", "assignment.parquet"}
+    names = {"corpus.parquet", "assignment.parquet", "label_weights.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == names
 
 
 @pytest.mark.parametrize("costs", [[], [0.0], [1.0, -1.0], [float("nan")], [float("inf")]])

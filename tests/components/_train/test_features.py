@@ -216,6 +216,17 @@ def test_other_documents_or_labels_have_checkpoints_of_their_own(checkpoints, ch
     assert checkpoints(changed) != checkpoints(parts)
 
 
+def test_other_doubt_has_checkpoints_of_its_own(checkpoints) -> None:
+    parts = documents()
+    found = []
+    for weight in (0.5, 0.25):
+        doubt = np.zeros(parts["train"].targets.shape, np.float32)
+        doubt[3, 1] = weight
+        doubted = replace(parts["train"], doubt=sp.csr_matrix(doubt))
+        found.append(checkpoints(parts | {"train": doubted}))
+    assert len({checkpoints(parts), *found}) == 3
+
+
 def test_a_document_between_the_parts_is_not_the_same(checkpoints) -> None:
     """The texts in one row are equal, but train ends elsewhere."""
     parts = documents()

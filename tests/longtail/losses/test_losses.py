@@ -73,6 +73,35 @@ def test_gradient_is_the_derivative_of_the_value(name: str, options: dict) -> No
     assert torch.autograd.gradcheck(lambda z: loss(z, TARGETS), draw_logits(), atol=1e-8)
 
 
+OWN = torch.linspace(0.05, 1.5, TARGETS.numel(), dtype=torch.float64).reshape(TARGETS.shape)
+
+
+@every_variant
+def test_gradient_is_the_derivative_of_the_weighted_value(name: str, options: dict) -> None:
+    loss = make_loss(name, CLASS_FREQ, N_DOCS, **options)
+    assert torch.autograd.gradcheck(lambda z: loss(z, TARGETS, OWN), draw_logits(), atol=1e-8)
+
+
+@every_variant
+def test_an_entry_counts_by_its_weight(name: str, options: dict) -> None:
+    """The gradient of an entry is its weight times that without weights, but for ZLPR's logs."""
+    loss, logits = make_loss(name, CLASS_FREQ, N_DOCS, **options), draw_logits()
+    _, grad = value_and_grad(loss, logits)
+    (own,) = torch.autograd.grad(loss(logits, TARGETS, OWN), logits)
+    if name != "zlpr":
+        torch.testing.assert_close(own, OWN * grad)
+    (ones,) = torch.autograd.grad(loss(logits, TARGETS, torch.ones_like(OWN)), logits)
+    assert torch.equal(ones, grad)
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_weights_under_neutral_settings_are_those_of_bce(name: str) -> None:
+    logits = draw_logits()
+    value = make_loss(name, CLASS_FREQ, N_DOCS, **NEUTRAL[name])(logits, TARGETS, OWN)
+    expected = F.binary_cross_entropy_with_logits(logits, TARGETS.double(), OWN)
+    torch.testing.assert_close(value, expected, rtol=1e-7, atol=0)
+
+
 @pytest.mark.parametrize("name", NEUTRAL)
 def test_neutral_settings_are_bce(name: str) -> None:
     logits = draw_logits(4.0)
@@ -194,8 +223,10 @@ def test_wrong_shapes_are_rejected(name: str) -> None:
         loss(logits[:, :5], TARGETS[:, :5])
     with pytest.raises(DataError, match=r"got \(0, 6\)"):
         loss(logits[:0], TARGETS[:0])
-    with pytest.raises(DataError, match=r"shape of logits, \(5, 6\), got \(5, 1\)"):
+    with pytest.raises(DataError, match=r"targets .* shape of logits, \(5, 6\), got \(5, 1\)"):
         loss(logits, TARGETS[:, :1])
+    with pytest.raises(DataError, match=r"weights .* shape of logits, \(5, 6\), got \(5, 1\)"):
+        loss(logits, TARGETS, OWN[:, :1])
 
 
 @every_variant

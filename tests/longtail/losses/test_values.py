@@ -140,6 +140,15 @@ def test_unseen_and_ever_present_labels_have_a_finite_prior() -> None:
     assert loss(logits, targets).item() == pytest.approx(2 * math.log(10 / 9))
 
 
+def test_weighted_entries_by_hand() -> None:
+    """z = 0: every entry of BCE is ln 2, of ZLPR e^±z = 1; the weights are 1/4, 1/2 and 1."""
+    logits, targets = torch.zeros(1, 3), torch.tensor([[1, 0, 1]])
+    weights = torch.tensor([[0.25, 0.5, 1.0]])
+    bce, zlpr = (make_loss(name, [4, 4, 4], 8, reduction="sum") for name in ("bce", "zlpr"))
+    assert bce(logits, targets, weights).item() == pytest.approx(1.75 * LN2)
+    assert zlpr(logits, targets, weights).item() == pytest.approx(3 * math.log(2.25 * 1.5))
+
+
 def test_zlpr_by_hand() -> None:
     """z = (ln 2, −ln 3, 0), labels 0 and 2 positive: ln(1 + 1/2 + 1) + ln(1 + 1/3)."""
     logits = torch.tensor([[LN2, -LN3, 0.0], [LN2, LN3, 0.0]])

@@ -284,6 +284,36 @@ def test_collator_pads_ids_and_makes_targets_dense(encoder_folder):
     assert batch["labels"].tolist() == train.targets[:2].toarray().tolist()
 
 
+def test_what_entries_count_goes_with_the_targets_into_the_loss(encoder_folder):
+    model, train, *_ = model_and_documents(encoder_folder)
+    doubt = np.zeros(train.targets.shape, np.float32)
+    doubt[1, 0], doubt[0, 2] = 0.75, 0.5
+    doubted = Documents(train.token_ids, train.targets, sp.csr_matrix(doubt))
+    batch = Collator(model.tokenizer)([doubted[0], doubted[1]])
+    targets, counts = batch["labels"].unbind(1)
+    assert targets.tolist() == train.targets[:2].toarray().tolist()
+    assert counts.tolist() == (1 - doubt[:2]).tolist()
+    logits = torch.linspace(-1, 1, targets.numel()).reshape(targets.shape)
+    n_labels = targets.shape[1]
+    compute = _loss_function(make_loss("bce", [1] * n_labels, 3), documents_per_step=4)
+    expected = functional.binary_cross_entropy_with_logits(logits, targets, counts) * 2 / 4
+    assert compute({"logits": logits}, batch["labels"]).item() == pytest.approx(expected.item())
+
+
+def test_a_run_counts_entries_by_their_weights(encoder_folder, tmp_path):
+    """Nothing moves; an entry of label 0 counts a quarter, and others count nothing."""
+    found = []
+    for name, of_label_0, of_others in (("alone", 0.0, 1.0), ("quarter", 0.75, 1.0)):
+        model, train, val, _ = model_and_documents(encoder_folder)
+        doubt = np.full(train.targets.shape, of_others, np.float32)
+        doubt[:, 0] = of_label_0
+        doubted = Documents(train.token_ids, train.targets, sp.csr_matrix(doubt))
+        how = replace(STILL, epochs=1)
+        [row] = fine_tune(model, bce(), doubted, val, how=how, checkpoints=tmp_path / name)
+        found.append(row["train_loss"])
+    assert found[1] == pytest.approx(found[0] / 4, rel=1e-4)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="patches the CPU's capabilities")
 @pytest.mark.parametrize(
     ("has", "asked", "expected"),

@@ -153,6 +153,38 @@ def test_each_fold_is_scored_by_the_head_of_the_others():
     assert all(map(torch.equal, found.head.parameters(), everything.parameters()))
 
 
+def test_what_counts_less_is_learned_less():
+    """Three of five documents have the opposite of label 0, and count a thousandth for it."""
+    flipped = np.arange(200) % 5 < 3
+    wrong = TRAIN.targets.toarray()
+    wrong[flipped, 0] = 1 - wrong[flipped, 0]
+    doubt = np.zeros(wrong.shape, np.float32)
+    doubt[flipped, 0] = 0.999
+    targets, truth = sp.csr_matrix(wrong), VAL.targets.toarray()[:, 0]
+    right = []
+    for own in (None, sp.csr_matrix(doubt)):
+        examples = Examples(TRAIN.features, targets, own)
+        head = new_head(examples, SHAPE, seed=3)
+        train_head(head, make_loss("bce", [1] * 3, 200), examples, how=replace(HOW, epochs=30))
+        right.append(((predict(head, VAL.features)[:, 0] > 0.5) == truth).mean())
+    assert right[0] < 0.4 and right[1] > 0.85
+
+
+def test_doubt_about_a_document_does_not_touch_what_is_said_about_it():
+    """It counts for the models that learn from it: the other fold's, and the refit."""
+    folds, doubt = np.arange(200) % 2, np.zeros((200, 3), np.float32)
+    doubt[0] = 0.9
+    plan = make_plan(folds, np.zeros(200, bool))
+    found = [
+        cross_fit(Examples(TRAIN.features, TRAIN.targets, own), plan, LOSSES, shape=SHAPE, how=HOW)
+        for own in (None, sp.csr_matrix(doubt))
+    ]
+    plain, doubted = (one["bce"] for one in found)
+    np.testing.assert_array_equal(doubted.scores[folds == 0], plain.scores[folds == 0])
+    assert not np.allclose(doubted.scores[folds == 1], plain.scores[folds == 1], atol=1e-4)
+    assert not all(map(torch.equal, doubted.head.parameters(), plain.head.parameters()))
+
+
 def test_processes_and_threads_change_nothing():
     many = toy(3000, 2)
     plan = make_plan(np.arange(3000) % 2, np.zeros(3000, bool))

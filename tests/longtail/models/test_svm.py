@@ -52,6 +52,14 @@ def test_one_document_by_hand():
     np.testing.assert_allclose(intercept, [1 / 11, -1 / 11])
 
 
+def test_weights_by_hand():
+    """As above, with C of 1/8 and of 2: 1 / (2C) is 4 and 1/4."""
+    x, targets = sp.csr_matrix([[3.0]]), np.array([[1, 0]], np.int8)
+    coef, intercept = hyperplanes(x, targets, 0.5, 1e-12, weights=np.array([[0.25, 4.0]]))
+    np.testing.assert_allclose(coef, [[3 / 14, -3 / 10.25]])
+    np.testing.assert_allclose(intercept, [1 / 14, -1 / 10.25])
+
+
 def test_a_document_beyond_its_margin_counts_for_nothing_by_hand():
     """The first alone has α = 1 / (1 + 1 + 1/200); the second is then at 11 α, well above 1."""
     x, targets = sp.csr_matrix([[1.0], [10.0]]), np.array([[1], [1]], np.int8)
@@ -88,6 +96,28 @@ def test_every_label_is_at_the_minimum_that_liblinear_finds(problem):
             theirs = LinearSVC(C=cost, dual=False, tol=1e-9, max_iter=10_000).fit(x, y)
             np.testing.assert_allclose(coef[:, label], theirs.coef_[0], atol=1e-5)
             np.testing.assert_allclose(intercept[label], theirs.intercept_[0], atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems(), st.integers(0, 99))
+def test_weights_are_the_sample_weights_of_liblinear_label_by_label(problem, seed):
+    x, targets, cost = problem
+    weights = np.random.default_rng(seed).choice([0.05, 0.3, 1.0, 2.0], targets.shape)
+    coef, intercept = hyperplanes(x, targets, cost, 1e-10, weights=weights)
+    for label, (y, own) in enumerate(zip(targets.T, weights.T, strict=True)):
+        if 0 < y.sum() < len(y):
+            theirs = LinearSVC(C=cost, dual=False, tol=1e-9, max_iter=10_000).fit(x, y, own)
+            np.testing.assert_allclose(coef[:, label], theirs.coef_[0], atol=1e-5)
+            np.testing.assert_allclose(intercept[label], theirs.intercept_[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("cost", COSTS)
+def test_weights_of_one_change_no_bit(cost):
+    x, targets = long_tail(300, 20)
+    found = hyperplanes(x, targets, cost)
+    for ours, same in zip(found, hyperplanes(x, targets, cost, weights=1.0 + 0 * targets),
+                          strict=True):  # fmt: skip
+        np.testing.assert_array_equal(ours, same)
 
 
 @pytest.mark.parametrize("cost", COSTS)
