@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from longtail.errors import ParameterError
@@ -60,6 +61,12 @@ def export(model: Classifier, folder: Path, *, int8: bool = False) -> None:
             f"The encoder's tokenizer ({type(model.tokenizer).__name__}) has no {TOKENIZER}, "
             "which ONNX needs; serve this model with PyTorch."
         )
+    # The file has what the last caller asked for, if anybody did.
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    side = model.tokenizer.truncation_side
+    tokenizer.enable_truncation(model.config.max_length, direction=side)
+    tokenizer.no_padding()
+    tokenizer.save(str(folder / TOKENIZER))
 
 
 def _trace(model: Classifier, path: Path) -> None:
