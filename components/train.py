@@ -68,7 +68,7 @@ def run(
     held_out = {"val": scored, "test": parts["test"]}
     mu = read_json(frequencies)["mu"] if params.mu == "auto" else params.mu
     last = read_choices(last_choices)
-    basis = _basis(len(found.docs.ids), labels, params, thresholds, scores)
+    basis = _basis(found, labels, params, thresholds, scores)
     kept = last.kept("train", basis, params.candidates, params.keep_choice)
     losses = make_losses([str(kept.chosen)] if kept else params.candidates, mu, params)
     baseline = scores_of(baseline_val_scores, scored.ids, labels)
@@ -128,7 +128,7 @@ def _profile(params: Params) -> str:
 
 
 def _basis(
-    n_docs: int,
+    found: Learned,
     labels: list[str],
     params: Params,
     thresholds: ThresholdsParams,
@@ -136,9 +136,10 @@ def _basis(
 ) -> Basis:
     """What bears on the choice of a loss."""
     own = params.model_dump(mode="json", exclude={"keep_choice"})
-    others = {"thresholds": thresholds, "scores": scores}
-    found = {name: section.model_dump(mode="json") for name, section in others.items()}
-    return Basis(docs=n_docs, labels=labels, settings=own | {"profile": _profile(params)} | found)
+    sections = {"thresholds": thresholds, "scores": scores}
+    others = {name: section.model_dump(mode="json") for name, section in sections.items()}
+    settings = own | {"profile": _profile(params), "folds": found.n_folds} | others
+    return Basis(docs=len(found.docs.ids), labels=labels, settings=settings)
 
 
 def _facts(

@@ -17,8 +17,8 @@ KEPT = 12
 
 
 def cache_folder() -> Path:
-    """`$LONGTAIL_CACHE`, by default `~/.cache/longtail`."""
-    return Path(os.environ.get("LONGTAIL_CACHE", Path.home() / ".cache" / "longtail"))
+    """`$LONGTAIL_CACHE`; where that is unset or empty, `~/.cache/longtail`."""
+    return Path(os.environ.get("LONGTAIL_CACHE") or Path.home() / ".cache" / "longtail")
 
 
 def share_compiled() -> None:

@@ -110,19 +110,19 @@ def _served_files(artifacts: dict[str, Path], runtime: str) -> Iterator[dict[str
     if runtime == "pytorch":
         yield artifacts
         return
-    from longtail.models.onnx_export import export  # takes seconds to load
-
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"
         trained = load_model(artifacts["model"])
         with _exportable(runtime):
+            from longtail.models.onnx_export import export  # takes seconds to load
+
             export(trained, folder, int8=runtime == "onnx_int8")
         yield artifacts | {"model": folder}
 
 
 @contextmanager
 def _exportable(runtime: str) -> Iterator[None]:
-    """Say what to do where the exporter or ONNX Runtime cannot do with an encoder.
+    """Say what to do where the exporter or ONNX Runtime cannot do with an encoder, or is missing.
 
     They raise whatever the encoder's code meets while it is traced.
     """
@@ -130,6 +130,11 @@ def _exportable(runtime: str) -> Iterator[None]:
         yield
     except (DataError, ParameterError, OSError, MemoryError):
         raise
+    except ImportError as error:
+        raise ParameterError(
+            f"register.runtime: {runtime} needs a package that does not load here ({error}). "
+            "Install the extra `registry`, or set it to pytorch; nothing is trained again."
+        ) from error
     except Exception as error:
         said = " ".join(str(error).split())[:300]
         raise ParameterError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -28,14 +29,23 @@ def beginning(tokenizer: PreTrainedTokenizerBase, text: str, n_tokens: int) -> s
     """
     if not tokenizer.is_fast or tokenizer.truncation_side != "right":
         return text
+
+    def words(part: str) -> Sequence[Any]:
+        encoding = tokenizer(
+            part, add_special_tokens=False, return_attention_mask=False, verbose=False
+        )
+        return encoding.word_ids(0)
+
+    return enough(words, text, n_tokens)
+
+
+def enough(words: Callable[[str], Sequence[Any]], text: str, n_tokens: int) -> str:
+    """The same, by the word that each token belongs to, without special tokens."""
     text = text[:MOST_CHARACTERS]
     end = CHARACTERS_PER_TOKEN * n_tokens
     while end < len(text):
-        encoding = tokenizer(
-            text[:end], add_special_tokens=False, return_attention_mask=False, verbose=False
-        )
-        words = encoding.word_ids(0)
-        if len(words) > n_tokens and words[n_tokens] + OPEN_WORDS <= words[-1]:
+        found = words(text[:end])
+        if len(found) > n_tokens and found[n_tokens] + OPEN_WORDS <= found[-1]:
             return text[:end]
         end *= 4
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,18 +13,31 @@ from joblib import cpu_count  # what a container allows
 from tokenizers import Tokenizer
 
 from longtail.models.batching import token_budget_batches
+from longtail.models.beginning import enough
 
 FILE, TOKENIZER = "model.onnx", "tokenizer.json"
 BATCH_TOKENS = 320  # 512 and 1,024 take longer (docs/benchmarks/serving.md)
 
 
 class OnnxClassifier:
-    """Texts in, scores out, like `longtail.models.classifier.Classifier`."""
+    """Texts in, scores out, like `longtail.models.classifier.Classifier`.
+
+    Args:
+        session: the graph.
+        tokenizer: truncates.
+        beginning: the part of a text that is tokenized, see `longtail.models.beginning`.
+        labels: in column order.
+    """
 
     def __init__(
-        self, session: onnxruntime.InferenceSession, tokenizer: Tokenizer, labels: list[str]
+        self,
+        session: onnxruntime.InferenceSession,
+        tokenizer: Tokenizer,
+        beginning: Callable[[str], str],
+        labels: list[str],
     ) -> None:
         self.session, self.tokenizer, self.labels = session, tokenizer, labels
+        self.beginning = beginning
 
     def scores(self, texts: Sequence[str], *, n_jobs: int | None = None) -> np.ndarray:
         """Scores σ(z) `(n_docs, n_labels)` float32 of `texts`, in their order.
@@ -33,7 +46,8 @@ class OnnxClassifier:
             texts: the documents.
             n_jobs: threads that compute a batch each, which changes no score; None: one per core.
         """
-        ids = [encoded.ids for encoded in self.tokenizer.encode_batch(list(texts))]
+        cut = [self.beginning(text) for text in texts]
+        ids = [encoded.ids for encoded in self.tokenizer.encode_batch(cut)]
         lengths = np.array([len(row) for row in ids])
         batches = token_budget_batches(lengths, BATCH_TOKENS)
 
@@ -55,12 +69,20 @@ def load(folder: Path) -> OnnxClassifier:
     """The classifier that `longtail.models.onnx_export.export` wrote to `folder`."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     by_column = {int(column): name for column, name in config["id2label"].items()}
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    tokenizer.enable_truncation(config["max_length"])
-    tokenizer.no_padding()
+    tokenizer, whole = (Tokenizer.from_file(str(folder / TOKENIZER)) for _ in range(2))
+    from_the_left = (tokenizer.truncation or {}).get("direction") == "left"
+    whole.no_truncation()
+
+    def words(part: str) -> list[int | None]:
+        return whole.encode(part, add_special_tokens=False).word_ids
+
+    def beginning(text: str) -> str:
+        return text if from_the_left else enough(words, text, config["max_length"])
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # a batch per thread is faster than threads that share one
     session = onnxruntime.InferenceSession(
         folder / FILE, options, providers=["CPUExecutionProvider"]
     )
-    return OnnxClassifier(session, tokenizer, [by_column[i] for i in range(len(by_column))])
+    labels = [by_column[i] for i in range(len(by_column))]
+    return OnnxClassifier(session, tokenizer, beginning, labels)

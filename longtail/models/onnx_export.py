@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from longtail.errors import ParameterError
@@ -42,17 +44,20 @@ def export(model: Classifier, folder: Path, *, int8: bool = False) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     graph = folder / FILE
-    _trace(model.eval().cpu(), graph)
+    model = model.eval().cpu()
     if int8:
-        whole = graph.rename(folder / "float32.onnx")
-        quantize_dynamic(
-            whole,
-            graph,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            op_types_to_quantize=["MatMul", "Gemm"],
-        )
-        whole.unlink()
+        # Above 2 GiB a graph has files beside it.
+        with tempfile.TemporaryDirectory(dir=folder) as whole:
+            _trace(model, Path(whole) / FILE)
+            quantize_dynamic(
+                Path(whole) / FILE,
+                graph,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                op_types_to_quantize=["MatMul", "Gemm"],
+            )
+    else:
+        _trace(model, graph)
     model.config.save_pretrained(folder)
     model.tokenizer.save_pretrained(folder)
     if not (folder / TOKENIZER).exists():
@@ -60,6 +65,12 @@ def export(model: Classifier, folder: Path, *, int8: bool = False) -> None:
             f"The encoder's tokenizer ({type(model.tokenizer).__name__}) has no {TOKENIZER}, "
             "which ONNX needs; serve this model with PyTorch."
         )
+    # The file has what the last caller asked for, if anybody did.
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    side = model.tokenizer.truncation_side
+    tokenizer.enable_truncation(model.config.max_length, direction=side)
+    tokenizer.no_padding()
+    tokenizer.save(str(folder / TOKENIZER))
 
 
 def _trace(model: Classifier, path: Path) -> None:
@@ -78,7 +89,7 @@ def _trace(model: Classifier, path: Path) -> None:
         torch.onnx.export(
             _Scorer(model),
             (ids, mask),
-            path,
+            str(path),  # given a Path, torch writes no graph above 2 GiB
             input_names=names,
             output_names=["scores"],
             dynamic_axes=axes,

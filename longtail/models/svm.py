@@ -19,6 +19,7 @@ import warnings
 import numpy as np
 import scipy.sparse as sp
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array
 
 from longtail.splitting.compiling import compiled
 
@@ -48,9 +49,20 @@ def hyperplanes(
     Returns:
         Coefficients `(n_terms, n_labels)` and intercepts `(n_labels,)`, of the dtype of `x`.
 
+    Raises:
+        ValueError: a value of `x` is NaN or infinite.
+
     Warns:
         ConvergenceWarning: labels were not done after 1,000 sweeps.
     """
+    # The compiled loop checks nothing: NaN would pass for done, columns would be read as rows.
+    x = check_array(
+        x,
+        accept_sparse="csr",
+        dtype=(np.float32, np.float64),
+        ensure_min_samples=0,
+        ensure_min_features=0,
+    )
     n_docs, n_labels = targets.shape
     signs = 2 * targets - 1
     diagonal = np.asarray(x.multiply(x).sum(axis=1), dtype=x.dtype).ravel() + 1
@@ -66,7 +78,7 @@ def hyperplanes(
         order = rng.permutation(n_docs)
         worst = _sweep(x.indptr, x.indices, x.data, diagonal, rest, order, signs, alpha, planes)
         more = worst > tolerance
-        if more.all():
+        if len(left) and more.all():
             continue
         found[:, left[~more]] = planes[:, ~more]
         left = left[more]

@@ -369,6 +369,20 @@ def test_an_encoder_that_cannot_be_exported_is_told(workspace: mlflow.MlflowClie
     assert not workspace.search_model_versions("name = 'longtail'")
 
 
+def test_without_onnx_runtime_one_sentence_says_what_to_do(
+    workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
+):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "onnxruntime"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "longtail.models.onnx_export")
+    with pytest.raises(
+        ParameterError, match=r"onnx needs a package .*onnxruntime.* `registry`, or set it to pyt"
+    ):
+        register.register(params().model_copy(update={"runtime": "onnx"}))
+    assert not workspace.search_model_versions("name = 'longtail'")
+
+
 def test_a_full_disk_during_the_export_is_no_fault_of_the_encoder(
     workspace: mlflow.MlflowClient, monkeypatch: pytest.MonkeyPatch
 ):

@@ -233,17 +233,23 @@ def test_the_chosen_head_is_trained_without_label_names_too(stage):
     assert sorted(p.name for p in (tuned / "comparison").iterdir()) == ["bce", "db"]
 
 
-def test_with_folds_train_and_val_are_scored_out_of_fold(stage, tmp_path):
-    """And val is learned from, so the model differs; fine-tuning keeps to train and val."""
-    alone = stage("alone", "head", 15)
+def in_folds(tmp_path: Path) -> list[bool]:
+    """Give train and val three folds, and their scores of the baseline; tells who is in them."""
     path = tmp_path / "assignment.parquet"
     table = pq.read_table(path)
     learned = [part != "test" for part in table["split"].to_pylist()]
     folds = [i % 3 if free else None for i, free in enumerate(learned)]
     column = table.column_names.index(FOLD)
     pq.write_table(table.set_column(column, FOLD, pa.array(folds, pa.int8())), path)
+    write_scores(tmp_path / "baseline", baseline_scores(small_corpus(120)[learned], noise=3.0))
+    return learned
+
+
+def test_with_folds_train_and_val_are_scored_out_of_fold(stage, tmp_path):
+    """And val is learned from, so the model differs; fine-tuning keeps to train and val."""
+    alone = stage("alone", "head", 15)
+    learned = in_folds(tmp_path)
     corpus = small_corpus(120)
-    write_scores(tmp_path / "baseline", baseline_scores(corpus[learned], noise=3.0))
     out = stage("folds", "head", 15)
     scored = read_scores(out / "val_scores")
     assert sorted(scored.ids) == sorted(corpus["id"][learned])
@@ -309,6 +315,9 @@ def test_other_candidates_thresholds_or_a_zero_end_a_choice(stage, tmp_path, cap
         given = {"loss": "auto", "losses": ("db",)} | change
         assert facts_of(stage(name, "head", 2, **given))["kept_since"] is None
         assert why in capsys.readouterr().out
+    in_folds(tmp_path)  # it was chosen on val
+    assert facts_of(stage("folds", "head", 2, "auto", ("db",)))["kept_since"] is None
+    assert "params.yaml has changed (folds)" in capsys.readouterr().out
 
 
 def test_a_kept_loss_is_fine_tuned_alone(stage, tmp_path):

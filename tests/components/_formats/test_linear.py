@@ -122,6 +122,23 @@ def test_a_kept_cost_is_not_compared_and_gives_the_same_model(tmp_path: Path) ->
     assert read_choice(second / "choice.json").since == night
 
 
+def test_a_cost_chosen_on_val_is_not_kept_once_there_are_folds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, assignment = write_inputs(tmp_path)
+    fit(tmp_path, corpus, assignment, costs=[0.5, 1.0])
+    made = read_choice(tmp_path / "choice.json")
+    kept = made.model_copy(update={"since": date(2026, 11, 28)})
+    laid = Choices(night=date(2026, 11, 29), made={"baseline": kept})
+    write_choices(laid, tmp_path / "choices.json")
+    table = pq.read_table(assignment)
+    folds = pa.array([i % 3 for i in range(24)] + [None] * 6, pa.int8())
+    pq.write_table(table.set_column(2, FOLD, folds), assignment)
+    found = fit(tmp_path, corpus, assignment, costs=[0.5, 1.0])
+    assert "is not kept: params.yaml has changed (folds)." in capsys.readouterr().out
+    assert "(2 tried)" in found
+
+
 def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path)
     contents = []

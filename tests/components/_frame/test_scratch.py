@@ -75,6 +75,27 @@ def test_the_default_place_is_the_users_cache(
     assert scratch("features", {}, []).parent == tmp_path / ".cache" / "longtail" / "features"
 
 
+def test_an_empty_setting_is_none_and_not_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGTAIL_CACHE", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert _scratch.cache_folder() == tmp_path / ".cache/longtail"
+
+
+def test_a_user_without_a_home_needs_none_where_the_place_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that runs under any user id."""
+
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path))
+    monkeypatch.setattr(Path, "home", homeless)
+    assert _scratch.cache_folder() == tmp_path
+
+
 def test_only_the_most_recently_used_folders_are_kept() -> None:
     folders = []
     for i in range(_scratch.KEPT):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from longtail.models import classifier, onnx_classifier
+from longtail.models.beginning import CHARACTERS_PER_TOKEN, MOST_CHARACTERS
 from longtail.models.encoder import load_encoder
 from longtail.models.onnx_export import export
 from tests.builders.paths import ROOT
@@ -51,6 +52,33 @@ def test_onnx_runtime_scores_as_pytorch_does(model, tmp_path, monkeypatch):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 1e-3, "the texts must differ in their scores"
     assert served.scores([]).shape == (0, 12)
+
+
+def test_a_long_text_is_cut_before_it_is_tokenized(model, tmp_path):
+    """Tokenizing takes 150 bytes of memory per character: one text could end the server."""
+    export(model, tmp_path)
+    served = onnx_classifier.load(tmp_path)
+    read = []
+
+    class Counted:
+        def encode_batch(self, texts):
+            read.extend(map(len, texts))
+            return tokenizer.encode_batch(texts)
+
+    tokenizer, served.tokenizer = served.tokenizer, Counted()
+    texts = ["word1 cue0a " * 100_000, " " * (MOST_CHARACTERS + 9) + "cue1b", "word1 cue0a"]
+    np.testing.assert_allclose(served.scores(texts), model.scores(texts), atol=1e-5)
+    assert read == [CHARACTERS_PER_TOKEN * 12, MOST_CHARACTERS, 11]
+
+
+def test_a_tokenizer_that_keeps_the_end_of_a_text_does_so_when_it_is_served(model, tmp_path):
+    long = "cue0a " * 2000 + "cue1b cue2a " * 6
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model.tokenizer, "truncation_side", "left")
+        export(model, tmp_path)
+        end = model.scores([long])
+    np.testing.assert_allclose(onnx_classifier.load(tmp_path).scores([long]), end, atol=1e-5)
+    assert np.abs(end - model.scores([long])).max() > 1e-4, "the beginning differs from the end"
 
 
 def test_int8_is_smaller_and_near(model, tmp_path):

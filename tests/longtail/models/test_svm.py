@@ -72,6 +72,34 @@ def test_documents_without_terms_that_contradict_each_other_leave_zero():
     np.testing.assert_allclose([coef[0, 0], intercept[0]], [0, 0], atol=1e-12)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_refused(value):
+    """No comparison with NaN is true, so its label would be done after one sweep."""
+    with pytest.raises(ValueError, match=r"NaN|infinity"):
+        hyperplanes(sp.csr_matrix([[1.0], [value]]), np.array([[1], [0]], np.int8), 1.0)
+
+
+def test_no_labels_are_done_at_once():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        coef, intercept = hyperplanes(sp.csr_matrix(np.eye(3)), np.zeros((3, 0), np.int8), 1.0)
+    assert (coef.shape, intercept.shape) == ((3, 0), (0,))
+
+
+def test_however_the_matrix_is_laid_out_it_is_the_same_problem():
+    """By columns, with int64 indices, read-only, as an array, with entries in parts."""
+    x, targets = long_tail(100, 3)
+    expected, _ = hyperplanes(x, targets, 1.0)
+    wide, read_only = x.copy(), x.copy()
+    wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+    read_only.data.flags.writeable = False
+    for same in (x.tocsc(), wide, read_only, sp.csr_array(x)):
+        np.testing.assert_array_equal(hyperplanes(same, targets, 1.0)[0], expected)
+    halves = (np.repeat(x.data / 2, 2), np.repeat(x.indices, 2), x.indptr * 2)
+    in_parts, _ = hyperplanes(sp.csr_matrix(halves, shape=x.shape), targets, 1.0)
+    np.testing.assert_allclose(in_parts, expected, atol=1e-5)
+
+
 @st.composite
 def problems(draw):
     """Documents, some without a term, and labels that all, some, one, or none of them have."""
@@ -84,12 +112,30 @@ def problems(draw):
     return sp.csr_matrix(np.array(x)), np.array(targets, np.int8), draw(st.sampled_from(COSTS))
 
 
+# 358 sweeps to the usual tolerance, and 1,263 to 1e-10.
+LONG_WAY = (
+    sp.csr_matrix(
+        [
+            [2, 0, 0.25], [2, 2, 2], [0.5, 2, 2], [0, 0.5, 0], [2, 2, 2], [1, 0, 0.5],
+            [0.5, 0.5, 0], [0.5, 0, 0.25], [0, 0.25, 2], [2, 0.5, 0.25], [0, 0.25, 0],
+            [0.25, 0.25, 2],
+        ]
+    ),
+    np.eye(12, dtype=np.int8)[:, [1, 9, 11]].sum(axis=1, keepdims=True, dtype=np.int8),
+    4.0,
+)  # fmt: skip
+
+
 @settings(max_examples=60, deadline=None)
 @given(problems())
 @example((sp.csr_matrix((3, 2)), np.array([[1, 0, 1]] * 3, np.int8), 4.0))
+@example(LONG_WAY)
 def test_every_label_is_at_the_minimum_that_liblinear_finds(problem):
     x, targets, cost = problem
-    coef, intercept = hyperplanes(x, targets, cost, 1e-10)
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(svm, "MOST_SWEEPS", 100_000)  # 1,000 are for the usual tolerance
+        warnings.simplefilter("error", ConvergenceWarning)
+        coef, intercept = hyperplanes(x, targets, cost, 1e-10)
     assert error_bound(x, targets, cost, coef, intercept).max() < 1e-7
     for label, y in enumerate(targets.T):
         if 0 < y.sum() < len(y):
