@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from transformers import BertConfig, BertModel
 
 from longtail.models import classifier, onnx_classifier
 from longtail.models.beginning import CHARACTERS_PER_TOKEN, MOST_CHARACTERS
@@ -69,6 +70,23 @@ def test_a_long_text_is_cut_before_it_is_tokenized(model, tmp_path):
     texts = ["word1 cue0a " * 100_000, " " * (MOST_CHARACTERS + 9) + "cue1b", "word1 cue0a"]
     np.testing.assert_allclose(served.scores(texts), model.scores(texts), atol=1e-5)
     assert read == [CHARACTERS_PER_TOKEN * 12, MOST_CHARACTERS, 11]
+
+
+@pytest.mark.slow
+@pytest.mark.beyond_gate
+def test_an_encoder_above_2_gib_is_exported(model, tmp_path):
+    """What one protobuf message may hold; 540,000 words of 1,024 numbers are 2.06 GiB.
+
+    Takes 7 GB of memory.
+    """
+    size = {"vocab_size": 540_000, "hidden_size": 1024, "num_hidden_layers": 1}
+    encoder = BertModel(BertConfig(**size, num_attention_heads=2, intermediate_size=8))
+    large = classifier.build(
+        encoder, model.tokenizer, LABELS, hidden=0, dropout=0.0, max_length=12
+    ).eval()
+    export(large, tmp_path)
+    found = onnx_classifier.load(tmp_path).scores(TEXTS[:5])
+    np.testing.assert_allclose(found, large.scores(TEXTS[:5]), atol=1e-5)
 
 
 def test_a_tokenizer_that_keeps_the_end_of_a_text_does_so_when_it_is_served(model, tmp_path):
