@@ -4,11 +4,11 @@
     python -m benchmarks.annotation table [RESULTS.jsonl] [PLOT.png]
 
 A random fifth of train is labeled at first (documents that belong together, together). In each
-round, a head on the frozen encoder (logit adjustment, parameters of params.yaml, no SVM) learns
-from what is labeled, the threshold is tuned on val, and the strategy chooses the next documents,
-a fifth of them at random as in the command; their true labels are the annotation. The counts and
-the anchors are those of the documents labeled so far. A simulation that is there is not repeated.
-LONGTAIL_CACHE holds the features of the encoder.
+round, a head on the frozen encoder (logit adjustment, parameters of params.yaml) or, with `--svm`,
+the SVM on words alone (C = 1) learns from what is labeled, the threshold is tuned on val, and the
+strategy chooses the next documents, a fifth of them at random as in the command; their true labels
+are the annotation. The counts and the anchors are those of the documents labeled so far. A
+simulation that is there is not repeated. LONGTAIL_CACHE holds the features of the encoder.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from benchmarks.over_seeds import interval
 from benchmarks.scores import Data, read
@@ -38,6 +39,8 @@ from longtail.evaluation.selection import f1
 from longtail.frequency import class_frequencies
 from longtail.models.features import name_features
 from longtail.models.heads import Examples, HeadShape, HeadTraining, new_head, predict, train_head
+from longtail.models.linear import fit_svm
+from longtail.splitting.rounds import make_plan
 from longtail.validation.label_errors import text_features
 
 RESULTS = Path(__file__).parent / "results" / "annotation.jsonl"
@@ -47,15 +50,18 @@ SHOWN = {"test_tail": "TAIL macro-F1", "test_micro": "micro-F1"}
 Row = dict[str, Any]
 
 
+class Learner(Protocol):
+    """Scores `(n_docs, n_labels)` of every part by what has learned from these rows of train."""
+
+    def __call__(self, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]: ...
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus with the features of its documents: the encoder's, and of train the words'."""
+    """A corpus, and the features of train's words, `(n_train, N_FEATURES)`."""
 
     data: Data
-    examples: dict[str, Examples]
-    names: np.ndarray
     words: np.ndarray
-    params: Params
 
     @property
     def tail(self) -> np.ndarray:
@@ -72,34 +78,52 @@ class Corpus:
 
 
 def load(path: Path, assignment: Path) -> Corpus:
-    data, params = read(path, assignment, None), load_params("train", Params)
+    data = read(path, assignment, None)
+    return Corpus(data, text_features(data.parts["train"].texts, N_FEATURES, 0)[:, :-1])
+
+
+def head(data: Data) -> Learner:
+    """A head on the frozen encoder."""
+    params = load_params("train", Params)
     start = pretrained(data.labels, params)
-    examples = {
+    names, own = name_features(start), params.head
+    how = HeadTraining(**own.model_dump(exclude={"hidden", "dropout", "label_names"}))
+    loss = make_losses([LOSS], data.mu, params)[LOSS]
+    parts = {
         name: Examples(features_of(start, part.texts, params, fast=False), part.targets)
         for name, part in data.parts.items()
     }
-    words = text_features(data.parts["train"].texts, N_FEATURES, 0)[:, :-1]
-    return Corpus(data, examples, name_features(start), words, params)
+
+    def scores(rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+        examples = parts["train"].at(rows)
+        learned = new_head(examples, HeadShape(own.hidden, own.dropout, names), seed)
+        frequencies = class_frequencies(examples.targets)
+        train_head(learned, loss(frequencies, len(rows)), examples, how=how, seed=seed)
+        return {name: predict(learned, part.features) for name, part in parts.items()}
+
+    return scores
 
 
-def scores_of(corpus: Corpus, rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Scores of every part by a head that has learned from `rows` of train."""
-    own = corpus.params.head
-    examples = corpus.examples["train"].at(rows)
-    how = HeadTraining(**own.model_dump(exclude={"hidden", "dropout", "label_names"}))
-    loss = make_losses([LOSS], corpus.data.mu, corpus.params)[LOSS]
-    head = new_head(examples, HeadShape(own.hidden, own.dropout, corpus.names), seed)
-    train_head(
-        head, loss(class_frequencies(examples.targets), len(rows)), examples, how=how, seed=seed
-    )
-    return {name: predict(head, part.features) for name, part in corpus.examples.items()}
+def svm(data: Data) -> Learner:
+    """The linear SVM on words, which knows nothing of the seed."""
+    train, val = data.parts["train"], data.parts["val"]
+
+    def scores(rows: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+        texts = [train.texts[row] for row in rows] + list(val.texts)
+        in_val = np.arange(len(texts)) >= len(rows)
+        targets = sp.vstack([train.targets[rows], val.targets], format="csr")
+        plan = make_plan(np.full(len(texts), -1), in_val)
+        model, _, _ = fit_svm(texts, targets, plan, costs=(1.0,), n_jobs=1)
+        return {name: model.scores(part.texts) for name, part in data.parts.items()}
+
+    return scores
 
 
 def measured(corpus: Corpus, scores: dict[str, np.ndarray], limits: np.ndarray) -> Row:
     """Micro-F1 of all labels and macro-F1 of those in TAIL, on val and test."""
     row = {}
     for part in ("val", "test"):
-        truth = corpus.examples[part].targets
+        truth = corpus.data.parts[part].targets
         predicted = apply_thresholds(scores[part], limits)
         row[f"{part}_micro"] = f1(predicted, truth)["micro_f1"]
         row[f"{part}_macro"] = f1(predicted, truth)["macro_f1"]
@@ -107,14 +131,14 @@ def measured(corpus: Corpus, scores: dict[str, np.ndarray], limits: np.ndarray) 
     return row
 
 
-def simulate(corpus: Corpus, strategy: str, seed: int, size: int) -> list[Row]:
+def simulate(corpus: Corpus, learner: Learner, strategy: str, seed: int, size: int) -> list[Row]:
     """The rounds of one simulation, from the first fifth to all of train."""
-    labeled, targets = corpus.start(seed), corpus.examples["train"].targets
+    labeled, targets = corpus.start(seed), corpus.data.parts["train"].targets
     rows: list[Row] = []
     while True:
         started = time.time()
-        scores = scores_of(corpus, labeled, seed)
-        limits = thresholds.tune(scores["val"], corpus.examples["val"].targets)
+        scores = learner(labeled, seed)
+        limits = thresholds.tune(scores["val"], corpus.data.parts["val"].targets)
         counts = class_frequencies(targets[labeled])
         rows.append({
             "round": len(rows), "labeled": len(labeled), **measured(corpus, scores, limits),
@@ -135,12 +159,13 @@ def simulate(corpus: Corpus, strategy: str, seed: int, size: int) -> list[Row]:
 def run(given: argparse.Namespace) -> None:
     """Simulate what is missing."""
     corpus = load(given.corpus, given.assignment)
+    learner = (svm if given.svm else head)(corpus.data)
     for seed in given.seeds:
         for strategy in given.strategies:
             key = {"corpus": given.name, "size": given.size, "seed": seed, "strategy": strategy}
             if any(key.items() <= row.items() for row in read_rows(given.results)):
                 continue
-            rows = simulate(corpus, strategy, seed, given.size)
+            rows = simulate(corpus, learner, strategy, seed, given.size)
             with given.results.open("a", encoding="utf-8") as file:
                 file.writelines(json.dumps(key | row) + "\n" for row in rows)
 
@@ -228,6 +253,7 @@ def main() -> None:
     simulation.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     simulation.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     simulation.add_argument("--size", type=int, default=200, help="documents per round")
+    simulation.add_argument("--svm", action="store_true", help="the SVM instead of a head")
     results = commands.add_parser("table")
     results.add_argument("results", type=Path, nargs="?", default=RESULTS)
     results.add_argument("plot", type=Path, nargs="?")
