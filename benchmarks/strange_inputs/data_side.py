@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -10,17 +11,9 @@ import pyarrow as pa
 from benchmarks.strange_inputs import blobs
 from benchmarks.strange_inputs.cases import Case
 from components._formats.corpus import COLUMNS, FOLD
+from components._frame.pipeline import load_stages
 
-VALIDATE = ("components.validate", "--data", "in", "--corpus", "out/corpus.parquet",
-            "--quarantine", "out/quarantine.parquet", "--findings", "out/findings.json",
-            "--data-docs", "out/docs", "--suspects", "out/suspects.csv")  # fmt: skip
-SPLIT = ("components.split", "--corpus", "in/corpus.parquet",
-         "--assignment", "out/assignment.parquet", "--split-report", "out/split.json")  # fmt: skip
-AFTER = {
-    "frequencies": ("--frequencies", "out/f.json", "--cooccurrences", "out/pairs.npz",
-                    "--label-counts", "out/counts.csv"),
-    "baseline": ("--model", "out/svm", "--val-scores", "out/val.npz", "--test-scores", "out/t.npz"),
-}  # fmt: skip
+STRANGE = ("corpus.parquet", "assignment.parquet")  # inputs that the cases write
 YAML = {
     "nothing": b"", "a list": b"[a]", "NUL": b"\0", "Latin-1": b"labels: [caf\xe9]",
     "other keys": b"lables: [a]", "numbers": b"labels: [1, 2]", "yes": b"labels: [yes, no]",
@@ -31,6 +24,17 @@ YAML = {
     b"labels: [a]\nlabels: [b]", "a long alias": b"aliases: {" + b"x" * 900 + b": y}\nlabels: [z]",
     "100,000 labels": b"labels:\n" + b"".join(b"- l%d\n" % i for i in range(100_000)),
 }  # fmt: skip
+
+
+def command(name: str) -> tuple[str, ...]:
+    """Of dvc.yaml: cases write to `in`, it writes to `out`, and other inputs are the run's."""
+    stage = next(stage for stage in load_stages() if stage.name == name)
+
+    def place(word: str) -> str:
+        file = Path(word).name
+        return f"out/{file}" if word in stage.outs else f"in/{file}" if file in STRANGE else word
+
+    return tuple("in" if word == "data" else place(word) for word in stage.argv[2:])
 
 
 def bomb(key: str) -> bytes:
@@ -56,16 +60,16 @@ def corpus(n_docs: int, **columns: Any) -> bytes:
 
 
 def validate() -> Iterator[Case]:
-    foreign = blobs.parquet_files() | blobs.foreign()
+    argv, foreign = command("validate"), blobs.parquet_files() | blobs.foreign()
     for name, content in foreign.items():
-        yield Case("validate corpus", name, VALIDATE, {"in/corpus.parquet": content})
+        yield Case("validate corpus", name, argv, {"in/corpus.parquet": content})
     good = corpus(60)
     for name, content in {**blobs.foreign(), "no judgment column": good}.items():
         files = {"in/corpus.parquet": good, "in/annotations.parquet": content}
-        yield Case("validate beside it", f"annotations: {name}", VALIDATE, files)
+        yield Case("validate beside it", f"annotations: {name}", argv, files)
     for name, content in {**YAML, "bomb": bomb("labels"), "other bomb": bomb("other")}.items():
         files = {"in/corpus.parquet": good, "in/labels.yaml": content}
-        yield Case("validate beside it", f"labels.yaml: {name}", VALIDATE, files)
+        yield Case("validate beside it", f"labels.yaml: {name}", argv, files)
     texts = {
         "one word each": ["word"] * 60, "blank": [" "] * 60, "NUL": ["\0"] * 60,
         "2 MB in a word": ["x" * 2_000_000, *rows(59)["text"]], "marks": ["\u202e\u200b"] * 60,
@@ -73,7 +77,7 @@ def validate() -> Iterator[Case]:
     }  # fmt: skip
     for name, values in texts.items():
         files = {"in/corpus.parquet": corpus(60, text=values)}
-        yield Case("validate corpus", f"texts: {name}", VALIDATE, files)
+        yield Case("validate corpus", f"texts: {name}", argv, files)
     labels = {
         "none": [[]] * 60, "blank": [[" "]] * 60, "one": [["a"]] * 60, "twice": [["a", "a"]] * 60,
         "of its own": [[f"l{i}"] for i in range(60)],
@@ -83,12 +87,12 @@ def validate() -> Iterator[Case]:
     }  # fmt: skip
     for name, lists in labels.items():
         files = {"in/corpus.parquet": corpus(60, labels=lists)}
-        yield Case("validate corpus", f"labels: {name}", VALIDATE, files)
+        yield Case("validate corpus", f"labels: {name}", argv, files)
 
 
 def small() -> Iterator[Case]:
     """Corpora that a split cannot serve, and assignments that the next stages cannot use."""
-    frozen = [None] * 30
+    frozen, argv = [None] * 30, command("split")
     shapes: dict[str, tuple[int, dict[str, Any]]] = {
         **{f"{n} documents": (n, {}) for n in (1, 2, 3, 4, 5, 10)},
         "no documents": (0, {"text": pa.array([], pa.string()), "id": pa.array([], pa.string()),
@@ -112,10 +116,9 @@ def small() -> Iterator[Case]:
         "dates at the edges": (30, {"annotated_at": pa.array([-(2**62)] * 30, pa.timestamp("us"))}),
     }  # fmt: skip
     for name, (n_docs, columns) in shapes.items():
-        yield Case("small split", name, SPLIT, {"in/corpus.parquet": corpus(n_docs, **columns)})
-    for stage, flags in AFTER.items():
-        argv = (f"components.{stage}", "--corpus", "in/corpus.parquet",
-                "--assignment", "in/assignment.parquet", *flags)  # fmt: skip
+        yield Case("small split", name, argv, {"in/corpus.parquet": corpus(n_docs, **columns)})
+    for stage in ("frequencies", "baseline"):
+        argv = command(stage)
         given = corpus(30, labels=[["a"] if i > 20 else [] for i in range(30)])
         for name, parts in {
             "no test": ["train", "val"] * 15, "all train": ["train"] * 30, "no val":
