@@ -126,35 +126,36 @@ LONG_WAY = (
 )  # fmt: skip
 
 
+def solved_as_by_liblinear(problem, weights):
+    """Coefficients and intercepts at the minimum, compared with LIBLINEAR's label by label."""
+    x, targets, cost = problem
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+        patch.setattr(svm, "MOST_SWEEPS", 100_000)  # 1,000 are for the usual tolerance
+        warnings.simplefilter("error", ConvergenceWarning)
+        coef, intercept = hyperplanes(x, targets, cost, 1e-10, weights=weights)
+    for label, y in enumerate(targets.T):
+        if 0 < y.sum() < len(y):
+            own = None if weights is None else weights[:, label]
+            theirs = LinearSVC(C=cost, dual=False, tol=1e-9, max_iter=10_000).fit(x, y, own)
+            np.testing.assert_allclose(coef[:, label], theirs.coef_[0], atol=1e-5)
+            np.testing.assert_allclose(intercept[label], theirs.intercept_[0], atol=1e-5)
+    return coef, intercept
+
+
 @settings(max_examples=60, deadline=None)
 @given(problems())
 @example((sp.csr_matrix((3, 2)), np.array([[1, 0, 1]] * 3, np.int8), 4.0))
 @example(LONG_WAY)
 def test_every_label_is_at_the_minimum_that_liblinear_finds(problem):
-    x, targets, cost = problem
-    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
-        patch.setattr(svm, "MOST_SWEEPS", 100_000)  # 1,000 are for the usual tolerance
-        warnings.simplefilter("error", ConvergenceWarning)
-        coef, intercept = hyperplanes(x, targets, cost, 1e-10)
-    assert error_bound(x, targets, cost, coef, intercept).max() < 1e-7
-    for label, y in enumerate(targets.T):
-        if 0 < y.sum() < len(y):
-            theirs = LinearSVC(C=cost, dual=False, tol=1e-9, max_iter=10_000).fit(x, y)
-            np.testing.assert_allclose(coef[:, label], theirs.coef_[0], atol=1e-5)
-            np.testing.assert_allclose(intercept[label], theirs.intercept_[0], atol=1e-5)
+    coef, intercept = solved_as_by_liblinear(problem, None)
+    assert error_bound(*problem, coef, intercept).max() < 1e-7
 
 
 @settings(max_examples=30, deadline=None)
 @given(problems(), st.integers(0, 99))
 def test_weights_are_the_sample_weights_of_liblinear_label_by_label(problem, seed):
-    x, targets, cost = problem
-    weights = np.random.default_rng(seed).choice([0.05, 0.3, 1.0, 2.0], targets.shape)
-    coef, intercept = hyperplanes(x, targets, cost, 1e-10, weights=weights)
-    for label, (y, own) in enumerate(zip(targets.T, weights.T, strict=True)):
-        if 0 < y.sum() < len(y):
-            theirs = LinearSVC(C=cost, dual=False, tol=1e-9, max_iter=10_000).fit(x, y, own)
-            np.testing.assert_allclose(coef[:, label], theirs.coef_[0], atol=1e-5)
-            np.testing.assert_allclose(intercept[label], theirs.intercept_[0], atol=1e-5)
+    weights = np.random.default_rng(seed).choice([0.05, 0.3, 1.0, 2.0], problem[1].shape)
+    solved_as_by_liblinear(problem, weights)
 
 
 @pytest.mark.parametrize("cost", COSTS)
