@@ -9,7 +9,10 @@ BIN := $(VENV)/bin
 SPARK := .venv-spark
 # As if .venv were activated, so that `python` in dvc.yaml is this one.
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := -m pip install --quiet --no-compile --disable-pip-version-check
+PIP := $(BIN)/python $(PIP_INSTALL) -c constraints.txt
+# pip would compile on one core. As pip does, pass over files that this Python cannot read.
+compile = $(1)/bin/python -m compileall -qq -j 0 $(1)/lib || true
 
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
@@ -23,20 +26,24 @@ export TOKENIZERS_PARALLELISM := false
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
-$(BIN)/python:
+# The pip that comes with Python may take three times as long to find what suits what.
+%/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "longtail needs Python 3.11 or newer; pass one: make PYTHON=python3.12 run")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $*
+	$*/bin/python $(PIP_INSTALL) -c constraints.txt --upgrade pip
 
 # torch is pinned exactly: plain `torch` may pull in gigabytes of CUDA.
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing the pipeline into $(VENV) (about 1.5 GB) ..."
 	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 	$(PIP) -e '.[data,train,registry,pipeline]'
+	@$(call compile,$(VENV))
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.run
 	@echo "Installing what the tests need ..."
 	$(PIP) -e '.[data,train,registry,pipeline,orchestrate,s3,lineage,dev]'
+	@$(call compile,$(VENV))
 	@touch $@
 
 run: $(VENV)/.run ## Run everything, from data to a decision and a report; PROFILE=full fine-tunes
@@ -74,10 +81,10 @@ test-gpu: $(VENV)/.test ## Run the tests that need a CUDA device
 	$(RUN) python -m pytest -q -rs -m gpu
 
 # In an environment of its own: pyspark's 450 MB, and a JVM, are for those who have a cluster.
-$(SPARK)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(SPARK)
-	$(SPARK)/bin/python -m pip install --quiet -c constraints.txt torch==$(shell sed -n 's/^torch==//p' constraints.txt)
-	$(SPARK)/bin/python -m pip install --quiet -c constraints.txt -e '.[data,train,registry,spark,s3,dev]'
+$(SPARK)/.installed: pyproject.toml constraints.txt | $(SPARK)/bin/python
+	$(SPARK)/bin/python $(PIP_INSTALL) -c constraints.txt torch==$(shell sed -n 's/^torch==//p' constraints.txt)
+	$(SPARK)/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[data,train,registry,spark,s3,dev]'
+	@$(call compile,$(SPARK))
 	@touch $@
 
 test-spark: $(SPARK)/.installed ## Run the tests that need pyspark and Java 17

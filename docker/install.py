@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from pathlib import Path
 
@@ -20,13 +21,20 @@ def requirements(extras: list[str]) -> list[str]:
 
 
 def install(packages: list[str]) -> None:
-    """Run pip with the versions of constraints.txt, and the index of the build arguments if set."""
+    """Run pip with the versions of constraints.txt, and the index of the build arguments if set.
+
+    What is installed is compiled, on all cores: a container cannot keep what it compiles, and would
+    do so at every start.
+    """
     index = [argument for flag, name in (("--index-url", "INDEX_URL"),
                                      ("--extra-index-url", "EXTRA_INDEX_URL"))
              if os.environ.get(name) for argument in (flag, os.environ[name])]  # fmt: skip
     pip = [sys.executable, "-m", "pip", "install", "--no-cache-dir", "--no-compile", "--quiet"]
     pip += ["--disable-pip-version-check", "--constraint", str(HERE / "constraints.txt")]
     subprocess.run([*pip, *index, *packages], check=True)
+    compileall = [sys.executable, "-m", "compileall", "-qq", "-j", "0"]
+    # Unchecked, since some packages hold files of other Pythons, which pip passes over as well.
+    subprocess.run([*compileall, sysconfig.get_path("purelib")], check=False)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ KFP := .venv-kfp
 $(VENV)/.installed-orchestrate: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) torch==$(shell sed -n 's/^torch==//p' constraints.txt)
 	$(PIP) -e '.[data,train,registry,pipeline,orchestrate]'
+	@$(call compile,$(VENV))
 	touch $@
 
 images: ## Build the container images (Docker, else Podman)
@@ -37,9 +38,9 @@ test-containers: $(VENV)/.test ## Run the nightly DAG in containers, from a bare
 	status=0; $(RUN) $(BIN)/python -m pytest -q -rs --timeout=1800 --durations=10 -m containers tests/containers || status=$$?; \
 	  [ -n "$${KEEP_IMAGES:-}" ] || $(BIN)/python scripts/podman.py purge; exit $$status
 
-$(KFP)/.installed: docker/constraints-kubeflow.txt
-	$(PYTHON) -m venv $(KFP)
-	$(KFP)/bin/python -m pip install --quiet -c docker/constraints-kubeflow.txt kfp kfp-kubernetes docker PyYAML
+$(KFP)/.installed: docker/constraints-kubeflow.txt | $(KFP)/bin/python
+	$(KFP)/bin/python $(PIP_INSTALL) -c docker/constraints-kubeflow.txt kfp kfp-kubernetes docker PyYAML
+	@$(call compile,$(KFP))
 	touch $@
 
 kubeflow: $(KFP)/.installed ## Compile the Kubeflow pipeline to build/kubeflow.yaml

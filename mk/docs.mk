@@ -4,6 +4,7 @@
 $(VENV)/.docs: $(VENV)/.run
 	@echo "Installing what the documentation needs ..."
 	$(PIP) -e '.[data,train,registry,pipeline,docs]'
+	@$(call compile,$(VENV))
 	@touch $@
 
 # From scratch every time: Sphinx does not repeat the warnings of a page that it has cached.
