@@ -117,7 +117,7 @@ def _weights(
     needs one.
     """
     cells = found.probability[documents].tocoo()
-    taken = decided[documents].toarray()[cells.row, cells.col] > 0
+    taken = np.asarray(decided[documents][cells.row, cells.col]).ravel() > 0
     certainty = np.where(taken, 1, -1) * (2 * cells.data - 1)
     weights = np.maximum(certainty.round(3), LEAST_WEIGHT)
     return [

@@ -218,6 +218,8 @@ def test_each_head_gets_the_weights_of_its_documents():
 
 def test_processes_and_threads_change_nothing():
     many = toy(3000, 2)
+    doubt = 0.9 * (np.random.default_rng(0).random(many.targets.shape) < 0.3)
+    many = replace(many, doubt=sp.csr_matrix(doubt.astype(np.float32)))
     plan = make_plan(np.arange(3000) % 2, np.zeros(3000, bool))
     found = [
         cross_fit(many, plan, LOSSES, shape=SHAPE, how=HOW, n_jobs=n_jobs)["bce"]
