@@ -117,6 +117,8 @@ def _weights(
     needs one.
     """
     cells = found.probability[documents].tocoo()
+    if not cells.nnz:  # SciPy has no array of no entries
+        return []
     taken = np.asarray(decided[documents][cells.row, cells.col]).ravel() > 0
     certainty = np.where(taken, 1, -1) * (2 * cells.data - 1)
     weights = np.maximum(certainty.round(3), LEAST_WEIGHT)

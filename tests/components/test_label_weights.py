@@ -104,6 +104,12 @@ def test_without_annotators_everything_counts_one(stage: Stage) -> None:
     assert cells(stage) == {}
 
 
+def test_where_nobody_gave_any_label_everything_counts_one(stage: Stage) -> None:
+    annotate(stage, judged_by(records()[:9], ada=lambda row: [], ben=lambda row: []))
+    stage.run(records(), consensus="dawid_skene")
+    assert cells(stage) == {}
+
+
 def test_documents_set_aside_have_no_weights(stage: Stage) -> None:
     rows = records()
     annotate(stage, disputed(rows))
