@@ -160,7 +160,10 @@ def by_certainty(trial: Trial) -> Weights:
 
 
 def by_certainty_of_several(trial: Trial) -> Weights:
-    """Likewise, of documents that several judged, as `validate.consensus_weights` has it."""
+    """Likewise, of documents that several judged, as `validate.consensus_weights` has it.
+
+    But for labels that are taken with p below 1/2, which it gives next to nothing.
+    """
     counts = np.bincount(trial.judgments.document, minlength=trial.in_use.shape[0])
     single = (counts < 2)[trial.train, None]
     pairs = zip(by_certainty(trial), hard(trial, trial.in_use), strict=True)

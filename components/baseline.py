@@ -71,7 +71,7 @@ def run(
         scores.keep.check(part.targets)
     last = read_choices(last_choices)
     settings = params.model_dump(mode="json", exclude={"keep_choice", "learning_curve"})
-    settings |= {"scores": scores.model_dump(mode="json"), "folds": found.n_folds}
+    settings |= {"scores": scores.model_dump(mode="json")} | found.basis
     basis = Basis(docs=len(docs.ids), labels=labels, settings=settings)
     kept = last.kept("baseline", basis, params.costs, params.keep_choice)
     with progress("SVM", "classifiers") as show:

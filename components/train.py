@@ -138,7 +138,7 @@ def _basis(
     own = params.model_dump(mode="json", exclude={"keep_choice"})
     sections = {"thresholds": thresholds, "scores": scores}
     others = {name: section.model_dump(mode="json") for name, section in sections.items()}
-    settings = own | {"profile": _profile(params), "folds": found.n_folds} | others
+    settings = own | {"profile": _profile(params)} | found.basis | others
     return Basis(docs=len(found.docs.ids), labels=labels, settings=settings)
 
 

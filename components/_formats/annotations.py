@@ -79,18 +79,30 @@ def read_label_weights(path: Path) -> pd.DataFrame:
         DataError: it is another file.
     """
     try:
-        cells = pq.read_table(path, schema=pa.schema(WEIGHTS)).to_pandas()
-        sound = cells["weight"].between(0, 1, "neither") & ~cells.duplicated(["id", "label"])
-        wrong = np.flatnonzero(~sound)[:1]
-        problem = ", ".join(f"row {k + 1}: {list(map(str, cells.iloc[k]))}" for k in wrong)
+        # A file, with all columns: a folder is read as its files, a missing column as nulls.
+        table = pq.ParquetFile(path).read()
+        table.validate(full=True)  # strings that are no UTF-8
+        got = [f"{field.name} ({field.type})" for field in table.schema]
+        problem = "" if table.schema.equals(pa.schema(WEIGHTS)) else f"columns {', '.join(got)}"
+        cells = table.to_pandas()
+        problem = problem or _wrong_cell(cells)
     except (pa.ArrowException, OSError) as error:
         problem = " ".join(str(error).split())
     if problem:
         raise DataError(
             f"{path} is no table of label weights ({problem}); expected id, label, and a weight "
-            "above 0 and below 1, once per document and label. Run `dvc repro validate`."
+            "above 0 and below 1 (as float32), once per document and label. Run `dvc repro "
+            "validate`."
         )
     return cells
+
+
+def _wrong_cell(cells: pd.DataFrame) -> str:
+    """The first row that is no weight of a label; empty if all are."""
+    doubt = (1 - cells["weight"]).astype(np.float32)  # as `doubt_of` has it: 1 would count nothing
+    sound = doubt.between(0, 1, "neither") & cells.notna().all(axis=1)
+    wrong = np.flatnonzero(~sound | cells.duplicated(["id", "label"]))[:1]
+    return ", ".join(f"row {k + 1}: {list(map(str, cells.iloc[k]))}" for k in wrong)
 
 
 def doubt_of(cells: pd.DataFrame, ids: Sequence[str], labels: Sequence[str]) -> sp.csr_matrix:

@@ -35,7 +35,7 @@ class Basis(Section):
 
     docs: int = Field(ge=1, le=MOST_DOCS, description="documents of train and val")
     labels: list[str] = Field(description="the label set")
-    settings: dict[str, Any] = Field(description="parameters that bear on it")
+    settings: dict[str, Any] = Field(description="parameters, and what else bears on it")
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -79,7 +79,7 @@ def _why_not(
     names = sorted(basis.settings.keys() | then.settings.keys())
     changed = [name for name in names if basis.settings.get(name) != then.settings.get(name)]
     if changed:
-        return f"params.yaml has changed ({', '.join(changed)})"
+        return f"what it rests on has changed ({', '.join(changed)})"
     if last.chosen not in candidates:
         return f"the candidates are {', '.join(map(str, candidates))}"
     # A quotient, since 0.07 * 100 is above 7.

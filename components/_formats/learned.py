@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +24,14 @@ class Learned(NamedTuple):
     def n_folds(self) -> int:
         """Folds that are cross-fitted; 0 if train is learned from and val is scored."""
         return len(self.plan.rounds) if self.plan.refit else 0
+
+    @property
+    def basis(self) -> dict[str, Any]:
+        """What a choice made on these documents rests on, besides their number and labels."""
+        rows = np.concatenate([learned for learned, _ in self.plan.rounds])
+        doubted = self.docs.doubt is not None and self.docs.doubt[rows].nnz > 0
+        # Not False where nothing is doubted, which would end choices made before there was doubt.
+        return {"folds": self.n_folds} | ({"label_weights": True} if doubted else {})
 
     @property
     def scored_name(self) -> str:

@@ -104,14 +104,24 @@ def agreed_labels(view: CorpusView, method: str) -> Agreed:
     }
     if METHODS[method] is None:
         return Agreed(view.labels, record)
-    weights = _weights(found, documents, labels) if method == "dawid_skene" else []
+    weights = _weights(found, decided, documents, labels) if method == "dawid_skene" else []
     return Agreed(replaced, record, weights)
 
 
-def _weights(found: Consensus, documents: np.ndarray, labels: list[str]) -> list[LabelWeight]:
-    """|2p − 1| of what anyone gave these documents, to three digits: 0 where p is 1/2."""
+def _weights(
+    found: Consensus, decided: sp.csr_matrix, documents: np.ndarray, labels: list[str]
+) -> list[LabelWeight]:
+    """2p − 1 of the labels taken, 1 − 2p of others that anyone gave, to three digits.
+
+    Below 0 is a label that is taken although it is less likely than not: only since a document
+    needs one.
+    """
     cells = found.probability[documents].tocoo()
-    weights = np.maximum(abs(2 * cells.data - 1).round(3), LEAST_WEIGHT)
+    if not cells.nnz:  # SciPy has no array of no entries
+        return []
+    taken = np.asarray(decided[documents][cells.row, cells.col]).ravel() > 0
+    certainty = np.where(taken, 1, -1) * (2 * cells.data - 1)
+    weights = np.maximum(certainty.round(3), LEAST_WEIGHT)
     return [
         LabelWeight(int(documents[row]), labels[i], float(weight))
         for row, i, weight in zip(cells.row, cells.col, weights, strict=True)

@@ -65,9 +65,10 @@ class ZLPR(nn.Module):
         own: Tensor | None,
     ) -> Tensor:
         is_positive = targets > 0
-        logs = 0 if own is None else own.log()
-        missed = (logs - logits).where(is_positive, -math.inf).logsumexp(1)
-        false_alarms = (logs + logits).where(~is_positive, -math.inf).logsumexp(1)
+        # Of what counts 0, e^(−inf), the slope would be NaN.
+        logs, some = (0, True) if own is None else (own.log(), own > 0)
+        missed = (logs - logits).where(is_positive & some, -math.inf).logsumexp(1)
+        false_alarms = (logs + logits).where(~is_positive & some, -math.inf).logsumexp(1)
         # log(1 + e^x); linear above 40, which is exact in float64 too
         both = F.softplus(missed, threshold=40) + F.softplus(false_alarms, threshold=40)
         return logits.shape[1] * both.sum()

@@ -95,7 +95,7 @@ class MultiLabelLoss(nn.Module):
         Args:
             logits: `(batch, n_labels)`, any float dtype; not modified.
             targets: `(batch, n_labels)`, 0 or 1, any dtype.
-            weights: `(batch, n_labels)`, what each entry counts, above 0; None: 1. The mean is
+            weights: `(batch, n_labels)`, what each entry counts, 0 or more; None: 1. The mean is
                 still over the number of entries.
 
         Returns:

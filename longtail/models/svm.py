@@ -50,7 +50,7 @@ def hyperplanes(
         Coefficients `(n_terms, n_labels)` and intercepts `(n_labels,)`, of the dtype of `x`.
 
     Raises:
-        ValueError: a value of `x` is NaN or infinite.
+        ValueError: a value of `x` is NaN or infinite, or a weight is not above 0.
 
     Warns:
         ConvergenceWarning: labels were not done after 1,000 sweeps.
@@ -69,6 +69,8 @@ def hyperplanes(
     alpha = np.zeros(targets.shape, x.dtype)
     rest = np.full((1, n_labels), 0.5 / cost, x.dtype)
     if weights is not None:
+        if not (weights > 0).all():  # nor with NaN
+            raise ValueError("weights must be above 0: an SVM cannot learn from what counts 0.")
         rest = rest / weights.astype(x.dtype)
     planes = np.zeros((x.shape[1] + 1, n_labels), x.dtype)  # the last row: intercepts
     found = np.empty_like(planes)

@@ -308,8 +308,8 @@ def test_other_candidates_thresholds_or_a_zero_end_a_choice(stage, tmp_path, cap
     again = stage("again", "head", 2, "auto", ("db",))
     assert facts_of(again)["kept_since"] == "2026-11-28"
     for name, change, why in (
-        ("losses", {"losses": ("zlpr", "db")}, "params.yaml has changed (losses)"),
-        ("served", {"thresholds": {"blend": False}}, "params.yaml has changed (thresholds)"),
+        ("losses", {"losses": ("zlpr", "db")}, "what it rests on has changed (losses)"),
+        ("served", {"thresholds": {"blend": False}}, "what it rests on has changed (thresholds)"),
         ("zero", {"keep": {"days": 0}}, ""),
     ):
         given = {"loss": "auto", "losses": ("db",)} | change
@@ -317,7 +317,7 @@ def test_other_candidates_thresholds_or_a_zero_end_a_choice(stage, tmp_path, cap
         assert why in capsys.readouterr().out
     in_folds(tmp_path)  # it was chosen on val
     assert facts_of(stage("folds", "head", 2, "auto", ("db",)))["kept_since"] is None
-    assert "params.yaml has changed (folds)" in capsys.readouterr().out
+    assert "what it rests on has changed (folds)" in capsys.readouterr().out
 
 
 def test_a_kept_loss_is_fine_tuned_alone(stage, tmp_path):

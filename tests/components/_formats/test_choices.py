@@ -88,8 +88,12 @@ def test_a_choice_whose_file_has_a_digest_for_its_labels_is_made_anew(
         ("2026-11-29", {"labels": LABELS[2:]}, "2 labels have come or gone, of 20 then"),
         ("2026-11-29", {"labels": [*LABELS, "x", "y"]}, "2 labels have come or gone, of 20 then"),
         ("2026-11-29", {"labels": [*LABELS[1:], "x"]}, "2 labels have come or gone, of 20 then"),
-        ("2026-11-29", {"settings": SETTINGS | {"rate": 0.2}}, "params.yaml has changed (rate)"),
-        ("2026-11-29", {"settings": {}}, "params.yaml has changed (losses, rate)"),
+        (
+            "2026-11-29",
+            {"settings": SETTINGS | {"rate": 0.2}},
+            "what it rests on has changed (rate)",
+        ),
+        ("2026-11-29", {"settings": {}}, "what it rests on has changed (losses, rate)"),
         ("2026-11-29", {"candidates": ["cb", "bce"]}, "the candidates are cb, bce"),
     ],
 )

@@ -135,7 +135,7 @@ def test_a_cost_chosen_on_val_is_not_kept_once_there_are_folds(
     folds = pa.array([i % 3 for i in range(24)] + [None] * 6, pa.int8())
     pq.write_table(table.set_column(2, FOLD, folds), assignment)
     found = fit(tmp_path, corpus, assignment, costs=[0.5, 1.0])
-    assert "is not kept: params.yaml has changed (folds)." in capsys.readouterr().out
+    assert "is not kept: what it rests on has changed (folds)." in capsys.readouterr().out
     assert "(2 tried)" in found
 
 

@@ -94,6 +94,18 @@ def test_an_entry_counts_by_its_weight(name: str, options: dict) -> None:
     assert torch.equal(ones, grad)
 
 
+@every_variant
+def test_an_entry_that_counts_nothing_has_no_slope(name: str, options: dict) -> None:
+    """Document 0 as a whole, and what else the weights leave out."""
+    loss, logits = make_loss(name, CLASS_FREQ, N_DOCS, **options), draw_logits()
+    own = torch.where(OWN > 0.7, OWN, 0)
+    value = loss(logits, TARGETS, own)
+    (slope,) = torch.autograd.grad(value, logits)
+    assert not own[0].any() and value.isfinite()
+    assert slope[own == 0].abs().max() == 0
+    assert slope[own > 0].isfinite().all() and slope.abs().max() > 0
+
+
 @pytest.mark.parametrize("name", NEUTRAL)
 def test_weights_under_neutral_settings_are_those_of_bce(name: str) -> None:
     logits = draw_logits()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import TrainerCallback
 
@@ -312,6 +313,31 @@ def test_a_run_counts_entries_by_their_weights(encoder_folder, tmp_path):
         [row] = fine_tune(model, bce(), doubted, val, how=how, checkpoints=tmp_path / name)
         found.append(row["train_loss"])
     assert found[1] == pytest.approx(found[0] / 4, rel=1e-4)
+
+
+def test_each_document_brings_its_own_weights_whatever_the_batch(encoder_folder, tmp_path):
+    """Targets are the document's number in binary; every second document has no doubt at all."""
+    model, train, val, _ = model_and_documents(encoder_folder)
+    n_docs, n_labels = train.targets.shape
+    assert 2**n_labels > n_docs
+    targets = (np.arange(n_docs)[:, None] >> np.arange(n_labels)) & 1
+    weights = np.random.default_rng(0).integers(1, 1000, targets.shape) / 1000
+    weights[::2] = 1
+    doubt = sp.csr_matrix((1 - weights).astype(np.float32))
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, logits, targets, weights=None):
+            if weights is not None:  # train, not val
+                seen.extend(zip(targets.int().tolist(), weights.tolist(), strict=True))
+            return logits.mean()
+
+    doubted = Documents(train.token_ids, sp.csr_matrix(targets.astype(np.int8)), doubt)
+    how = replace(STILL, epochs=1)
+    fine_tune(model, Spy(), doubted, val, how=how, checkpoints=tmp_path)
+    numbers = [sum(bit << i for i, bit in enumerate(bits)) for bits, _ in seen]
+    assert sorted(numbers) == list(range(n_docs))
+    np.testing.assert_allclose([row for _, row in seen], weights[numbers], rtol=1e-4)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="patches the CPU's capabilities")

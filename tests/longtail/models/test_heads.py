@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
+from torch import nn
 
 from longtail.evaluation.selection import validation_f1
 from longtail.losses import make_loss
@@ -186,8 +187,39 @@ def test_doubt_about_a_document_does_not_touch_what_is_said_about_it():
     assert not all(map(torch.equal, doubted.head.parameters(), plain.head.parameters()))
 
 
+class Spy(nn.Module):
+    """BCE that notes the targets and weights it is given."""
+
+    def __init__(self, seen):
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, logits, targets, weights):
+        self.seen += zip(targets.int().tolist(), weights.tolist(), strict=True)
+        return (weights * logits).mean()
+
+
+def test_each_head_gets_the_weights_of_its_documents():
+    """Targets are the document's number in binary, so they tell which document it is."""
+    targets = (np.arange(60)[:, None] >> np.arange(6)) & 1
+    weights = np.random.default_rng(0).integers(1, 1000, targets.shape) / 1000
+    own = Examples(
+        np.ones((60, 2), np.float32), sp.csr_matrix(targets), sp.csr_matrix(np.float32(1 - weights))
+    )
+    for folds, rounds in ((np.arange(60) % 3, 3 * 40 + 60), (np.full(60, -1), 45)):
+        seen = []
+        plan, losses = make_plan(folds, np.arange(60) >= 45), {"spy": lambda *_: Spy(seen)}  # noqa: B023
+        cross_fit(own, plan, losses, shape=SHAPE, how=replace(HOW, epochs=1))
+        assert len(seen) == rounds
+        for bits, counts in seen:
+            document = sum(bit << i for i, bit in enumerate(bits))
+            np.testing.assert_allclose(counts, weights[document], rtol=1e-4)
+
+
 def test_processes_and_threads_change_nothing():
     many = toy(3000, 2)
+    doubt = 0.9 * (np.random.default_rng(0).random(many.targets.shape) < 0.3)
+    many = replace(many, doubt=sp.csr_matrix(doubt.astype(np.float32)))
     plan = make_plan(np.arange(3000) % 2, np.zeros(3000, bool))
     found = [
         cross_fit(many, plan, LOSSES, shape=SHAPE, how=HOW, n_jobs=n_jobs)["bce"]

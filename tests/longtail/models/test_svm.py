@@ -79,6 +79,15 @@ def test_values_that_are_not_finite_are_refused(value):
         hyperplanes(sp.csr_matrix([[1.0], [value]]), np.array([[1], [0]], np.int8), 1.0)
 
 
+@pytest.mark.parametrize("weight", [0.0, -0.5, np.nan])
+def test_weights_that_are_not_above_zero_are_refused(weight):
+    """C = 0 would make planes of NaN, which pass for done."""
+    with pytest.raises(ValueError, match="weights must be above 0"):
+        hyperplanes(
+            sp.csr_matrix(np.eye(2)), np.array([[1], [0]]), 1.0, 1e-3, np.array([[1.0], [weight]])
+        )
+
+
 def test_no_labels_are_done_at_once():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
