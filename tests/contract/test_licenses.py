@@ -88,7 +88,7 @@ def shipped_requirements() -> list[str]:
     added = re.findall(
         r"install\.py .*--(?:with|only) (.+)", (ROOT / "docker" / "Dockerfile").read_text()
     )
-    assert len(added) == 2, "docker/Dockerfile adds packages elsewhere; read them here, too"
+    assert len(added) == 3, "docker/Dockerfile adds packages elsewhere; read them here, too"
     return [*project["dependencies"], *lines, *" ".join(added).split()]
 
 
