@@ -233,6 +233,7 @@ def _log_model(artifacts: dict[str, Path], runtime: str) -> str:
         )
     with tempfile.TemporaryDirectory(prefix="longtail-logged-") as folder:
         place = mlflow.artifacts.download_artifacts(model.model_uri, dst_path=folder)
+        trust.drop_bytecode(Path(place))
         files = trust.listing(Path(place))
     mlflow.log_text(files, trust.LISTING)
     return trust.digest(files)

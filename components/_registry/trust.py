@@ -72,6 +72,7 @@ def fetch(uri: str, into: Path) -> Path:
             copied = _copied(Path(repository.artifact_dir), into, uri)
         else:
             copied = Path(mlflow.artifacts.download_artifacts(place, dst_path=str(into)))
+            drop_bytecode(copied)
         _check(copied, tags.get(registry.FILES, ""), uri, run_id)
     return copied
 
@@ -121,7 +122,21 @@ def _copied(source: Path, into: Path, what: str) -> Path:
     if not source.is_dir():
         raise DataError(f"{what}: its files are gone; expected a folder at {source}.")
     _check_plain(source, what)
-    return Path(shutil.copytree(source, into / "files", symlinks=True))
+    copied = Path(shutil.copytree(source, into / "files", symlinks=True))
+    drop_bytecode(copied)
+    return copied
+
+
+def drop_bytecode(folder: Path) -> None:
+    """Delete what Python compiled in a copy of a version.
+
+    Python runs it without a look at the source beside it, and whoever loads a version where a local
+    store keeps it, leaves some there: MLflow when it registers, `mlflow models serve`, a notebook.
+    So it is no sign of tampering, and nobody needs it.
+    """
+    for path in [*folder.rglob("__pycache__")]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
 
 
 def listing(folder: Path) -> str:
@@ -152,7 +167,6 @@ def _check(folder: Path, expected: str, what: str, run_id: str) -> None:
     if not expected.startswith(PREFIX):
         _check_old(folder, expected, what)
         return
-    _check_bytecode(folder, what)
     found = listing(folder)
     if digest(found) != expected:
         raise DataError(
@@ -177,22 +191,17 @@ def _check_plain(folder: Path, what: str) -> None:
 
 
 def _check_bytecode(folder: Path, what: str) -> None:
-    """Python runs bytecode without a look at the source beside it, so there may be none."""
+    """Where nothing lists the files: a module without its source may hide anything."""
     for path in folder.rglob("*"):
-        if path.name == "__pycache__" or path.suffix in (".pyc", ".pyo"):
+        if path.suffix in (".pyc", ".pyo"):
             raise DataError(
-                f"{what} holds bytecode, which was not registered: "
-                f"{path.relative_to(folder)}. Delete it: Python runs it instead of the source. "
-                "Another program loaded the version where it is stored, or somebody planted it. "
-                "Nothing of it was run."
+                f"{what} holds bytecode without its source: {path.relative_to(folder)}; expected "
+                "modules that can be read. Nothing of it was run."
             )
 
 
 def _check_old(folder: Path, expected: str, what: str) -> None:
-    """A version of 0.1.0: its digest leaves out MLflow's own files, and its store has bytecode."""
-    for path in [*folder.rglob("__pycache__")]:
-        shutil.rmtree(path)
-    _check_bytecode(folder, what)
+    """A version of 0.1.0: its digest leaves out MLflow's own files."""
     found, extra = hashlib.sha256(), []
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder)

@@ -78,10 +78,17 @@ def planted_bytecode(home: Path, version: Path) -> None:
     """Unchecked hash-based bytecode: Python runs it without a look at the source."""
     source = version / MODULE
     place = Path(cache_from_source(str(source)))
-    place.parent.mkdir()
+    place.parent.mkdir(exist_ok=True)
     code = compile(planted(home) + source.read_text().partition("annotations\n")[2], "x", "exec")
     known = source_hash(source.read_bytes())
     place.write_bytes(MAGIC_NUMBER + (1).to_bytes(4, "little") + known + marshal.dumps(code))
+
+
+def module_without_source(home: Path, version: Path) -> None:
+    """The version's own `transformers`, as bytecode."""
+    code = compile(planted(home), "x", "exec")
+    header = MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8)
+    (version / "code/transformers.pyc").write_bytes(header + marshal.dumps(code))
 
 
 def changed_mlmodel(home: Path, version: Path) -> None:
@@ -119,7 +126,7 @@ def missing_file(home: Path, version: Path) -> None:
 
 TAMPERINGS: dict[str, tuple[Callable[[Path, Path], None], str]] = {
     "module": (changed_module, f"{MODULE} changed"),
-    "bytecode": (planted_bytecode, "bytecode, which was not registered"),
+    "no source": (module_without_source, "code/transformers.pyc not registered"),
     "MLmodel": (changed_mlmodel, "MLmodel changed"),
     "weights": (swapped_weights, "model.safetensors changed"),
     "link": (link_out, "is a symbolic link, expected a file"),
@@ -135,6 +142,18 @@ def test_nothing_of_a_tampered_version_runs(home: Path, version: Path, tampering
     tamper(home, version)
     found = smoke(URI, sample)
     assert len(found.faults) == 1 and message in found.faults[0], found.faults
+    assert not (home / "ran").exists()
+
+
+def test_bytecode_beside_the_source_is_neither_run_nor_in_the_way(
+    home: Path, version: Path
+) -> None:
+    """Any program that loads a version where it is stored leaves some there, MLflow first."""
+    sample = evidence.read_sample(str(registry.connect().get_model_version("longtail", "1").run_id))
+    planted_bytecode(home, version)
+    found = smoke(URI, sample)
+    predicted(str(version))
+    assert found.faults == []
     assert not (home / "ran").exists()
 
 
@@ -212,14 +231,15 @@ for folder in sys.argv[1:]:
 @pytest.mark.beyond_gate
 def test_the_planted_code_would_run(home: Path, version: Path) -> None:
     """The tests above look for the right thing: loaded as MLflow does it, every planting runs."""
-    names = ("module", "bytecode", "MLmodel", "link", "extra")
-    folders = [home / "tampered" / name for name in names]
-    for name, folder in zip(names, folders, strict=True):
+    tampered = {name: TAMPERINGS[name][0] for name in ("module", "MLmodel", "no source", "link")}
+    tampered |= {"extra": extra_module, "bytecode": planted_bytecode}
+    folders = [home / "tampered" / name for name in tampered]
+    for tamper, folder in zip(tampered.values(), folders, strict=True):
         shutil.copytree(version, folder, symlinks=True)
-        TAMPERINGS[name][0](home, folder)
+        tamper(home, folder)
     argv = [sys.executable, "-I", "-c", AS_MLFLOW_DOES, *map(str, [*folders, version])]
     done = subprocess.run(argv, cwd=home, capture_output=True, text=True, check=True)
-    assert done.stdout.split()[-6:] == ["True"] * 5 + ["False"], done.stderr[-2000:]
+    assert done.stdout.split()[-7:] == ["True"] * 6 + ["False"], done.stderr[-2000:]
     shutil.rmtree(home / "tampered")
 
 
@@ -234,9 +254,9 @@ def test_a_version_that_changes_after_the_comparison_is_not_seen(
 def test_the_digest_can_be_made_by_hand(home: Path, version: Path) -> None:
     """The command of docs/security.md."""
     page = (ROOT / "docs" / "security.md").read_text()
-    command = re.search(r"```sh\n(.*sha256sum)\n```", page)
+    command = re.search(r"```sh\n(LC_ALL=C find.*?)\n```", page, re.DOTALL)
     assert command is not None
-    (version / trust.WRITTEN_BY_MLFLOW).unlink(missing_ok=True)
+    assert {path.parent.name for path in version.rglob("*.pyc")} == {"__pycache__"}  # MLflow loads it
     argv = ["bash", "-c", command[1]]
     done = subprocess.run(argv, cwd=version, capture_output=True, text=True, check=True)
     tag = registry.connect().get_model_version("longtail", "1").tags[registry.FILES]
@@ -279,13 +299,14 @@ def test_a_model_folder_is_compared_with_the_lock(home: Path, monkeypatch) -> No
         Path("dvc.lock").unlink()
 
 
-def test_a_folder_with_bytecode_or_links_is_not_loaded(
+def test_a_folder_with_modules_without_source_or_links_is_not_loaded(
     home: Path, version: Path, tmp_path: Path
 ) -> None:
-    for name in ("bytecode", "link"):
+    messages = {"no source": "bytecode without its source", "link": TAMPERINGS["link"][1]}
+    for name, message in messages.items():
         folder = tmp_path / name
         shutil.copytree(version, folder)
         TAMPERINGS[name][0](home, folder)
-        with pytest.raises(DataError, match=TAMPERINGS[name][1]):
+        with pytest.raises(DataError, match=message):
             predicted(str(folder))
         assert not (home / "ran").exists()
