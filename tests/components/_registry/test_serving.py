@@ -127,6 +127,7 @@ def changed(home: Path, old: str, new: str) -> Iterator[None]:
     tag = client.get_model_version("longtail", "1").tags[registry.FILES]
     try:
         module.write_text(code.replace(old, new))
+        trust.drop_bytecode(module.parent)  # left by MLflow
         other = trust.digest(trust.listing(module.parent))
         client.set_model_version_tag("longtail", "1", registry.FILES, other)
         yield

@@ -256,7 +256,9 @@ def test_the_digest_can_be_made_by_hand(home: Path, version: Path) -> None:
     page = (ROOT / "docs" / "security.md").read_text()
     command = re.search(r"```sh\n(LC_ALL=C find.*?)\n```", page, re.DOTALL)
     assert command is not None
-    assert {path.parent.name for path in version.rglob("*.pyc")} == {"__pycache__"}  # MLflow loads it
+    assert {path.parent.name for path in version.rglob("*.pyc")} == {
+        "__pycache__"
+    }  # MLflow loads it
     argv = ["bash", "-c", command[1]]
     done = subprocess.run(argv, cwd=version, capture_output=True, text=True, check=True)
     tag = registry.connect().get_model_version("longtail", "1").tags[registry.FILES]
