@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ UNCHECKED_BEFORE = {
     "input_example.json",
     "serving_input_example.json",
 }
+CACHE = "__pycache__"  # what Python compiled
 MOST_NAMED = 5
 NOT_REGISTERED = "are not those that were registered"
 ADVICE = (
@@ -122,9 +124,20 @@ def _copied(source: Path, into: Path, what: str) -> Path:
     if not source.is_dir():
         raise DataError(f"{what}: its files are gone; expected a folder at {source}.")
     _check_plain(source, what)
-    copied = Path(shutil.copytree(source, into / "files", symlinks=True))
-    drop_bytecode(copied)
+    copied = into / "files"
+    for folder, folders, files in os.walk(source, onerror=_raise):
+        folders[:] = [name for name in folders if name != CACHE]
+        place = copied / Path(folder).relative_to(source)
+        # Not with the modes of the store: a folder that cannot be listed hides its files from the
+        # comparison, but not from Python.
+        place.mkdir()
+        for name in files:
+            shutil.copyfile(Path(folder, name), place / name, follow_symlinks=False)
     return copied
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def drop_bytecode(folder: Path) -> None:
@@ -134,7 +147,7 @@ def drop_bytecode(folder: Path) -> None:
     store keeps it, leaves some there: MLflow when it registers, `mlflow models serve`, a notebook.
     So it is no sign of tampering, and nobody needs it.
     """
-    for path in [*folder.rglob("__pycache__")]:
+    for path in [*folder.rglob(CACHE)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
 
@@ -177,6 +190,8 @@ def _check(folder: Path, expected: str, what: str, run_id: str) -> None:
 
 def _check_plain(folder: Path, what: str) -> None:
     for path in folder.rglob("*"):
+        if CACHE in path.relative_to(folder).parent.parts:
+            continue  # left out of the copy
         name = path.relative_to(folder).as_posix()
         kind = "a symbolic link" if path.is_symlink() else "a device or a pipe"
         if path.is_symlink() or not (path.is_file() or path.is_dir()):

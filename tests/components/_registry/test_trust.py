@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import marshal
+import os
 import re
 import shutil
 import subprocess
@@ -151,10 +152,21 @@ def test_bytecode_beside_the_source_is_neither_run_nor_in_the_way(
     """Any program that loads a version where it is stored leaves some there, MLflow first."""
     sample = evidence.read_sample(str(registry.connect().get_model_version("longtail", "1").run_id))
     planted_bytecode(home, version)
+    os.mkfifo(next(version.rglob("__pycache__")) / "being_written")
     found = smoke(URI, sample)
     predicted(str(version))
     assert found.faults == []
     assert not (home / "ran").exists()
+
+
+def test_the_copy_has_modes_of_its_own(version: Path, tmp_path: Path) -> None:
+    """A folder that cannot be listed would hide its files from the comparison, not from Python."""
+    (version / "code").chmod(0o555)
+    try:
+        copied = trust.fetch(URI, tmp_path)
+    finally:
+        (version / "code").chmod(0o755)
+    assert (copied / "code").stat().st_mode & 0o700 == 0o700
 
 
 def rescored() -> None:
@@ -256,9 +268,8 @@ def test_the_digest_can_be_made_by_hand(home: Path, version: Path) -> None:
     page = (ROOT / "docs" / "security.md").read_text()
     command = re.search(r"```sh\n(LC_ALL=C find.*?)\n```", page, re.DOTALL)
     assert command is not None
-    assert {path.parent.name for path in version.rglob("*.pyc")} == {
-        "__pycache__"
-    }  # MLflow loads it
+    left_by_mlflow = {path.parent.name for path in version.rglob("*.pyc")}
+    assert left_by_mlflow == {"__pycache__"}
     argv = ["bash", "-c", command[1]]
     done = subprocess.run(argv, cwd=version, capture_output=True, text=True, check=True)
     tag = registry.connect().get_model_version("longtail", "1").tags[registry.FILES]
