@@ -52,12 +52,12 @@ def _products(labels: int) -> int:
 # Vcpu seconds of a night that keeps its choices; measured on the default corpus (speed.md), but for
 # `split` (1,000,000 × 18,000, scaling.md).
 STAGES: dict[str, Callable[[Size], float]] = {
-    "`validate`": lambda size: 36 * size.docs / DOCS,
+    "`validate`": lambda size: 31 * size.docs / DOCS,
     "`split`": lambda size: 85 * size.docs / 1e6,
-    "`baseline`, six fits per label": lambda size: 47 * size.relative,
+    "`baseline`, six fits per label": lambda size: 41 * size.relative,
     "features of new texts": lambda size: size.new / 22,
-    "six heads": lambda size: 6 * 26 * size.head,
-    "`report`": lambda size: 40 + 20 * size.relative,
+    "six heads": lambda size: 6 * 34 * size.head,
+    "`report`": lambda size: 64 + 32 * size.relative,
 }
 SIZES = (Size(100_000, 2_000, 1_000), Size(1_000_000, 18_000, 10_000),
          Size(10_000_000, 18_000, 100_000))  # fmt: skip
