@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib.metadata import distributions
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,8 @@ import scipy.sparse as sp
 from components._formats.assignment import read_groups
 from components._formats.json_file import read_json
 from components._frame.progress import progress
+from components._frame.scratch import scratch
+from components._frame.text_store import TextStore
 from components._registry import client as registry
 from components._registry import evidence
 from components._registry.evidence import IncomparableError
@@ -116,17 +119,42 @@ def _champion(champion: ModelVersion, ids: Sequence[str], texts: Sequence[str]) 
 
 
 def _predictions(version: ModelVersion, texts: Sequence[str]) -> tuple[sp.csr_matrix, list[str]]:
-    """0/1 CSR `(n_docs, n_labels)` of the version as it is served, and its labels."""
-    found: list[list[str]] = []
+    """0/1 CSR `(n_docs, n_labels)` of the version as it is served, and its labels.
+
+    What these files said of a text before is not asked again. The version is started all the same:
+    one that was changed or does not load is not compared.
+    """
     with (
         Served(f"models:/{version.name}/{version.version}") as model,
         progress(f"scoring version {version.version}", "documents") as show,
     ):
-        for start in range(0, len(texts), BATCH):
-            found += model.ask(texts[start : start + BATCH]).labels
-            show(len(found), len(texts))
         labels = list(model.labels)
-    return encode(found, labels), labels
+        facts = {"files": version.tags[registry.FILES], "environment": _environment()}
+        answers = scratch("answers", facts, ()) / "answers.sqlite"
+        store = TextStore(answers, -(-len(labels) // 8), np.uint8)
+        known = store.known(texts)
+        new = list(dict.fromkeys(text for text in texts if text not in known))
+        for start in range(0, len(new), BATCH):
+            some = new[start : start + BATCH]
+            packed = np.packbits(encode(model.ask(some).labels, labels).toarray(), axis=1)
+            store.put(some, packed)
+            known |= zip(some, packed, strict=True)
+            show(start + len(some), len(new))
+    rows = [_unpacked([known[text] for text in some], len(labels)) for some in _batches(texts)]
+    return sp.vstack([sp.csr_matrix((0, len(labels)), dtype=np.int8), *rows], "csr"), labels
+
+
+def _unpacked(packed: list[np.ndarray], n_labels: int) -> sp.csr_matrix:
+    return sp.csr_matrix(np.unpackbits(np.stack(packed), axis=1, count=n_labels).view(np.int8))
+
+
+def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (texts[start : start + BATCH] for start in range(0, len(texts), BATCH))
+
+
+def _environment() -> list[str]:
+    """The installed packages, any of which may change an answer."""
+    return sorted(f"{each.name}=={each.version}" for each in distributions())
 
 
 def challenger_metrics(contest: gate.Contest) -> dict[str, float]:

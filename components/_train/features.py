@@ -14,7 +14,7 @@ from torch import nn
 
 from components._frame.progress import progress
 from components._frame.scratch import scratch
-from components._train.feature_store import FeatureStore
+from components._frame.text_store import TextStore
 from components._train.params import Params
 from longtail.errors import DataError
 from longtail.models import classifier
@@ -76,7 +76,7 @@ def features_of(
     facts = {"encoder": encoder, "length": params.max_length, "fast": fast, "code": _code_digest()}
     folder = of_first(lambda: scratch("features", facts, ()))
     width = N_POOLS * model.encoder.config.hidden_size
-    store = FeatureStore(folder / "features.sqlite", width, np.float16 if fast else np.float32)
+    store = TextStore(folder / "features.sqlite", width, np.float16 if fast else np.float32)
 
     def extract(portions: Sequence[list[str]]) -> list[np.ndarray]:
         return [extract_features(model, p, fast=fast, n_jobs=cores()) for p in portions]

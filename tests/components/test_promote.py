@@ -10,9 +10,13 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from importlib.metadata import distributions
 from pathlib import Path
+from typing import ClassVar
+from unittest.mock import Mock
 
 import mlflow
+import numpy as np
 import pytest
 import yaml
 
@@ -287,6 +291,50 @@ def test_a_failed_smoke_test_or_a_limit_blocks(bench: Bench):
     assert [r["metric"] for r in decision["rules"] if r["verdict"] == "failed"] == [
         "seconds_per_doc"
     ]
+
+
+class Counting(InProcess):
+    """Remembers what it was asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def ask(self, texts: list[str], **params: float) -> Answer:
+        self.asked.extend(texts)
+        return super().ask(texts, **params)
+
+
+@pytest.mark.parametrize("champion", ["1", "5"])  # of 8 and of 6 labels
+def test_the_champion_is_asked_once_per_text(bench: Bench, monkeypatch, champion: str):
+    bench.patch.setattr(contest, "Served", Counting)
+    bench.patch.setattr(Counting, "asked", [])
+    bench.crown(champion)
+    bench.decide("good")
+    assert len(Counting.asked) == len(set(Counting.asked)) > 50
+    texts = len(Counting.asked)
+    known = bench.decide("poor")["champion"]["metrics"]
+    assert len(Counting.asked) == texts, "what it said is known"
+    monkeypatch.setenv("LONGTAIL_CACHE", str(bench.home / "another"))
+    assert bench.decide("equal")["champion"]["metrics"] == known
+    assert len(Counting.asked) == 2 * texts, "the same answers, asked anew"
+    installed = [*distributions(), Mock(version="2")]
+    monkeypatch.setattr(contest, "distributions", lambda: installed)
+    bench.decide("leaking")
+    assert len(Counting.asked) > 2 * texts, "another environment may answer otherwise"
+
+
+def test_new_test_documents_are_all_that_the_champion_is_asked(bench: Bench):
+    bench.patch.setattr(contest, "Served", Counting)
+    version = registry.by_number(bench.client, "longtail", "2")
+    bench.enter("good")
+    texts = evidence.texts_of(ids_of_test())
+    new = [" ".join(reversed(text.split())) for text in texts[:3]]
+    expected = contest._predictions(version, texts)[0]
+    bench.patch.setattr(Counting, "asked", [])
+    found = contest._predictions(version, [*new, *texts[::-1], *texts[:2]])[0]
+    assert sorted(Counting.asked) == sorted(set(new) - set(texts))
+    again = np.vstack([expected.toarray()[::-1], expected.toarray()[:2]])
+    assert (found[len(new) :].toarray() == again).all()
+    assert contest._predictions(version, [])[0].shape == (0, expected.shape[1])
 
 
 def test_an_int8_version_is_judged_as_it_is_served(bench: Bench):

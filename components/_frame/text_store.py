@@ -1,4 +1,4 @@
-"""Features that were computed before, by text, in a SQLite file that several runs share."""
+"""Vectors that were computed before, by text, in a SQLite file that several runs share."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import numpy.typing as npt
 MOST_BYTES = 10 * 2**30
 PATIENCE_SECONDS = 60.0  # while another run writes
 AT_ONCE = 500  # keys in one query
-TABLE = "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, day INTEGER, vector BLOB)"
-OLDEST_TENTH = """DELETE FROM features WHERE key IN
-    (SELECT key FROM features ORDER BY day LIMIT (SELECT 1 + count(*) / 10 FROM features))"""
+TABLE = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, day INTEGER, vector BLOB)"
+OLDEST_TENTH = """DELETE FROM vectors WHERE key IN
+    (SELECT key FROM vectors ORDER BY day LIMIT (SELECT 1 + count(*) / 10 FROM vectors))"""
 
 
-class FeatureStore:
+class TextStore:
     """What is known of texts. It may lose what it was given, but never returns anything else.
 
     Each vector has a digest, so a damaged one is not believed. A file that is no database is
@@ -29,7 +29,7 @@ class FeatureStore:
 
     Args:
         path: of the file; its folder exists.
-        width: of the features.
+        width: of a vector.
         dtype: that they are kept in.
     """
 
@@ -37,7 +37,7 @@ class FeatureStore:
         self.path, self.width, self.dtype, self.usable = path, width, np.dtype(dtype), True
 
     def known(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """The features `(width,)` of those texts that were put."""
+        """The vectors `(width,)` of those texts that were put."""
         keys = {_key(text): text for text in texts}
         found: dict[str, np.ndarray] = {}
 
@@ -45,26 +45,26 @@ class FeatureStore:
             older, today = [], _today()
             for some in _batches(list(keys)):
                 among = f"WHERE key IN ({', '.join('?' * len(some))})"
-                rows = file.execute(f"SELECT key, day, vector FROM features {among}", some)
+                rows = file.execute(f"SELECT key, day, vector FROM vectors {among}", some)
                 for key, day, kept in rows:
                     vector = self._unpacked(key, kept)
                     if vector is not None:
                         found[keys[key]] = vector
                         older += [key] * (day < today)
             # Last, and only what changes: a file that cannot be written is still read.
-            aged = "UPDATE features SET day = ? WHERE key = ?"
+            aged = "UPDATE vectors SET day = ? WHERE key = ?"
             file.executemany(aged, [(today, key) for key in older])
 
         self._within(read)
         return found
 
-    def put(self, texts: Sequence[str], features: np.ndarray) -> None:
-        """Keep the features `(n_docs, width)` of texts, but for those that are not finite."""
-        pairs = zip(map(_key, texts), features.astype(self.dtype), strict=True)
+    def put(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+        """Keep the vectors `(n_docs, width)` of texts, but for those that are not finite."""
+        pairs = zip(map(_key, texts), vectors.astype(self.dtype), strict=True)
         rows = [(key, _today(), _packed(key, row)) for key, row in pairs if np.isfinite(row).all()]
 
         def write(file: sqlite3.Connection) -> None:
-            file.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?)", rows)
+            file.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", rows)
             if _used_bytes(file) > MOST_BYTES:
                 file.execute(OLDEST_TENTH)
 
@@ -96,7 +96,7 @@ class FeatureStore:
 
     def _give_up(self, error: Exception) -> None:
         self.usable = False
-        print(f"{self.path} cannot be used ({error}); features are computed and not kept.")
+        print(f"{self.path} cannot be used ({error}); what is computed is not kept.")
 
     def _unpacked(self, key: bytes, kept: bytes) -> np.ndarray | None:
         """The vector, unless it is not what was packed."""
