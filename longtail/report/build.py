@@ -187,7 +187,7 @@ def _examples(
 
     @cache
     def explain(text: str, label: int, steps: int) -> Attribution:
-        return attribute(model, text, label, steps=steps, max_length=max_length)
+        return attribute(model, text, label, steps=steps, max_length=max_length, fast=True)
 
     texts = evidence.test["text"].to_numpy()
     errors = worst_errors(evidence, limit=options.worst_errors)

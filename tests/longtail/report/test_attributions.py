@@ -15,6 +15,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerFast
 
 from longtail.errors import DataError
+from longtail.report import attributions
 from longtail.report.attributions import attribute
 from longtail.report.evidence import Evidence, Scored
 from longtail.report.tokens import overfitted_tokens
@@ -69,6 +70,19 @@ def test_a_linear_model_is_attributed_exactly_to_its_words():
     assert values["unred"] == pytest.approx(both, abs=1e-5)
     assert found.gap < 1e-5
     assert sum(values.values()) == pytest.approx(found.logit - found.baseline_logit, abs=1e-5)
+
+
+def test_fast_is_bf16_where_the_device_computes_in_it(monkeypatch):
+    def values(*, fast: bool) -> list[float]:
+        found = attribute(Linear(), "red green", 1, steps=4, max_length=16, fast=fast)
+        return [value for _, value in found.pieces if value is not None]
+
+    exact = values(fast=False)
+    monkeypatch.setattr(attributions, "computes_bf16", lambda: False)
+    assert values(fast=True) == exact
+    monkeypatch.setattr(attributions, "computes_bf16", lambda: True)
+    assert values(fast=True) != exact
+    assert values(fast=True) == pytest.approx(exact, rel=0.02)
 
 
 def test_the_right_label_is_explained():
