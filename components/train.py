@@ -79,7 +79,7 @@ def run(
     trained = train_heads(start, features, found, losses, params, judge)
     compared = {}
     if profile == "finetune":
-        trained = finetune_best(trained, losses, parts, params, judge)
+        trained = finetune_best(trained, losses, parts, found.docs, params, judge)
     elif params.head.label_names and not kept:  # what is only compared is as old as the choice
         loss = judge.of(trained.served)
         compared[WITHOUT_LABEL_NAMES] = scores_without_label_names(

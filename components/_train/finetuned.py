@@ -6,6 +6,8 @@ import copy
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -24,20 +26,32 @@ from longtail.evaluation.sparse_scores import ScoreMatrix, stacked
 from longtail.frequency import class_frequencies
 from longtail.models.classifier import Classifier
 from longtail.models.encoder import encoder_digest
-from longtail.models.finetune import Documents, FineTuning, batches_per_rank, fine_tune
+from longtail.models.finetune import (
+    Documents,
+    FineTuning,
+    batches_per_rank,
+    fine_tune,
+    refit,
+)
 from longtail.models.heads import MakeLoss
 from longtail.models.ranks import n_ranks, of_first, shared
 
 Parts = dict[str, Part]
-SCORED = ("val", "test")
 
 
 def finetune_best(
-    heads: Trained, losses: dict[str, MakeLoss], parts: Parts, params: Params, choice: Choice
+    heads: Trained,
+    losses: dict[str, MakeLoss],
+    parts: Parts,
+    docs: Part,
+    params: Params,
+    choice: Choice,
 ) -> Trained:
     """Fine-tune the chosen loss and the one it is compared with, if tried, from their heads.
 
-    A model that would not be served better on val for it is left as it was.
+    A model that would not be served better on val for it is left as it was. With `refit`, the
+    others learn once more, from `docs`, which are train and val: their scores of val, by which all
+    choices are made, stay those of the model that has not seen val.
     """
     names = [choice.of(heads.served)]
     names += [COMPARED] if COMPARED in heads.models and COMPARED not in names else []
@@ -49,56 +63,110 @@ def finetune_best(
         profiles=dict.fromkeys(names, "head"),
         history=list(heads.history),
     )
-    train = parts["train"].targets
+    finished = []
     for name in names:
-        loss = losses[name](class_frequencies(train), train.shape[0])
-        tuned, epochs = finetune(heads.models[name], name, loss, parts, params)
-        scores = {part: _scores(tuned, parts[part], choice.keep) for part in SCORED}
-        served = choice.served(scores["val"])
-        if choice.value(served) > choice.value(heads.served[name]):
-            found.models[name], found.scores[name], found.served[name] = tuned, scores, served
-            found.profiles[name] = "finetune"
+        tuned, epochs, folder = finetune(heads.models[name], name, losses[name], parts, params)
+        finished.append(folder)
         found.history.extend(epochs)
+        val = _scores(tuned, parts["val"], choice.keep)
+        served = choice.served(val)
+        if choice.value(served) <= choice.value(heads.served[name]):
+            continue
+        if params.finetune.refit:
+            best = max(epochs, key=lambda row: row[params.objective])["epoch"]
+            tuned, folder = finetune_again(
+                heads.models[name], name, losses[name], docs, best, params
+            )
+            finished.append(folder)
+        test = _scores(tuned, parts["test"], choice.keep)
+        found.models[name], found.served[name] = tuned, served
+        found.scores[name], found.profiles[name] = {"val": val, "test": test}, "finetune"
+    for folder in finished:  # not before: what is finished is not computed again after a kill
+        of_first(lambda folder=folder: shutil.rmtree(folder))
     return found
 
 
 def finetune(
-    start: Classifier, name: str, loss: nn.Module, parts: Parts, params: Params
-) -> tuple[Classifier, Rows]:
-    """Fine-tune a copy of `start`, resuming where a killed run stopped."""
-    model = with_head(start, copy.deepcopy(start.head))
-    model.encoder = copy.deepcopy(start.encoder)
+    start: Classifier, name: str, make_loss: MakeLoss, parts: Parts, params: Params
+) -> tuple[Classifier, Rows, Path]:
+    """Fine-tune a copy of `start` on train, resuming where a killed run stopped.
+
+    Returns:
+        The model of the best epoch, one row per epoch, and the folder of the checkpoints.
+    """
     train, val = parts["train"], parts["val"]
-    documents = {
-        "train": Documents(model.tokenize(train.texts), train.targets, train.doubt),
-        "val": Documents(model.tokenize(val.texts), val.targets),
-    }
-    facts = {
-        "params": params.model_dump(),
-        "encoder": encoder_digest(start.encoder, start.tokenizer),
-        "loss": name,
-        "labels": model.labels,
-        # Steps of a checkpoint are steps of so many batches.
-        "batches_per_step": n_ranks() * batches_per_rank(params.finetune.accumulation),
-    }
-    texts = [text for part in documents for text in parts[part].texts]
+    model = _copy(start)
     # Val too: it decides on the best epoch, and when to stop.
-    targets = [array for part in documents for array in _arrays(parts[part])]
-    checkpoints = of_first(lambda: scratch("checkpoints", facts, texts, targets))
+    checkpoints = _checkpoints(start, name, [train, val], {}, params)
     with progress(f"fine-tuning {name}", "steps") as show:
         rows = fine_tune(
             model,
-            loss,
-            documents["train"],
-            documents["val"],
-            how=FineTuning(**params.finetune.model_dump()),
+            _loss(make_loss, train),
+            _documents(model, train),
+            Documents(model.tokenize(val.texts), val.targets),
+            how=_how(params),
             checkpoints=checkpoints,
             objective=params.objective,
             seed=params.seed,
             progress=show,
         )
-    of_first(lambda: shutil.rmtree(checkpoints))
-    return model, [{"loss": name, "profile": "finetune", **row} for row in rows]
+    return model, [{"loss": name, "profile": "finetune", **row} for row in rows], checkpoints
+
+
+def finetune_again(
+    start: Classifier, name: str, make_loss: MakeLoss, docs: Part, n_epochs: int, params: Params
+) -> tuple[Classifier, Path]:
+    """Fine-tune a copy of `start` on all that may be learned from, for so many epochs."""
+    model = _copy(start)
+    checkpoints = _checkpoints(start, name, [docs], {"epochs": n_epochs}, params)
+    with progress(f"fine-tuning {name} on train and val", "steps") as show:
+        refit(
+            model,
+            _loss(make_loss, docs),
+            _documents(model, docs),
+            n_epochs,
+            how=_how(params),
+            checkpoints=checkpoints,
+            seed=params.seed,
+            progress=show,
+        )
+    return model, checkpoints
+
+
+def _copy(start: Classifier) -> Classifier:
+    model = with_head(start, copy.deepcopy(start.head))
+    model.encoder = copy.deepcopy(start.encoder)
+    return model
+
+
+def _loss(make_loss: MakeLoss, part: Part) -> nn.Module:
+    return make_loss(class_frequencies(part.targets), part.targets.shape[0])
+
+
+def _documents(model: Classifier, part: Part) -> Documents:
+    return Documents(model.tokenize(part.texts), part.targets, part.doubt)
+
+
+def _how(params: Params) -> FineTuning:
+    return FineTuning(**params.finetune.model_dump(exclude={"refit"}))
+
+
+def _checkpoints(
+    start: Classifier, name: str, parts: Sequence[Part], more: dict[str, Any], params: Params
+) -> Path:
+    """The folder of the checkpoints of a run with these documents."""
+    facts = {
+        "params": params.model_dump(),
+        "encoder": encoder_digest(start.encoder, start.tokenizer),
+        "loss": name,
+        "labels": start.labels,
+        # Steps of a checkpoint are steps of so many batches.
+        "batches_per_step": n_ranks() * batches_per_rank(params.finetune.accumulation),
+        **more,
+    }
+    texts = [text for part in parts for text in part.texts]
+    targets = [array for part in parts for array in _arrays(part)]
+    return of_first(lambda: scratch("checkpoints", facts, texts, targets))
 
 
 def _scores(model: Classifier, part: Part, keep: Keep) -> ScoreMatrix:

@@ -43,6 +43,7 @@ class FineTuneParams(Section):
     )
     dropout: float = Field(ge=0, lt=1, description="of the encoder, 0 to 1")
     bf16: bool = Field(description="mixed precision, if the device supports it")
+    refit: bool = Field(description="then train the chosen loss once more, on train and val")
 
 
 class Params(Section):

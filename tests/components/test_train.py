@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import tempfile
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from pydantic import ValidationError
 
 from components._formats.annotations import write_label_weights
+from components._formats.assignment import Part
 from components._formats.choices import (
     ChoiceRecord,
     Choices,
@@ -167,14 +169,31 @@ def test_fine_tuning_is_kept_only_if_val_improves(stage):
     assert facts_of(better)["val"]["db"]["profile"] == "finetune"
 
 
-def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
+def test_the_refit_has_learned_from_val_and_val_is_scored_without_it(stage):
+    how = {"learning_rate": 3e-3, "head_learning_rate": 1e-2}
+    alone = stage("alone", "finetune", 2, refit=False, **how)
+    again = stage("again", "finetune", 2, refit=True, **how)
+    val = [read_scores(out / "val_scores") for out in (alone, again)]
+    np.testing.assert_array_equal(val[0].scores, val[1].scores)
+    assert facts_of(again)["val"] == facts_of(alone)["val"]
+    assert np.abs(scores_of(again) - scores_of(alone)).max() > 1e-3
+    texts = {row.id: row.text for row in small_corpus(120).itertuples()}
+    error = [
+        np.abs(classifier.load(out / "model").scores([texts[i] for i in val[0].ids])
+               - val[0].targets.toarray()).mean()
+        for out in (alone, again)
+    ]  # fmt: skip
+    assert error[1] < 0.8 * error[0], "val was learned"
+
+
+def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, tmp_path, monkeypatch):
     """The heads rank ZLPR before BCE; fine-tuning improves BCE, so BCE is what `auto` saves."""
     unblended, losses = {"blend": False}, ("zlpr",)
     headed = stage("headed", "head", 15, "auto", losses, thresholds=unblended)
     assert facts_of(headed)["loss"] == "zlpr"
     truth = {row.text: row.labels for row in small_corpus(120).itertuples()}
 
-    def tuned(start, name, loss, parts, params):
+    def tuned(start, name, loss, learned, *_):
         model = copy.copy(start)
         known = label_matrix.encode
         sure = 0.9 if name == "bce" else 0.5
@@ -182,9 +201,12 @@ def test_auto_takes_the_best_of_the_fine_tuned_losses(stage, monkeypatch):
             1 - sure + (2 * sure - 1) * known([truth[t] for t in texts], LABELS).toarray()
         ).astype(np.float32)
         row = {"micro_f1": 0.0, "macro_f1": 0.0, "mean_f1": 0.0}
-        return model, [{"loss": name, "profile": "finetune", "epoch": 1, **row}]
+        checkpoints = Path(tempfile.mkdtemp(dir=tmp_path))
+        rows = [{"loss": name, "profile": "finetune", "epoch": 1, **row}]
+        return (model, checkpoints) if isinstance(learned, Part) else (model, rows, checkpoints)
 
-    monkeypatch.setattr("components._train.finetuned.finetune", tuned)
+    for name in ("finetune", "finetune_again"):
+        monkeypatch.setattr(f"components._train.finetuned.{name}", tuned)
     found = {}
     for loss in ("auto", "zlpr"):
         out = stage(loss, "finetune", 15, loss, losses, thresholds=unblended)

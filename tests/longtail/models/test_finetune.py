@@ -36,6 +36,7 @@ from longtail.models.finetune import (
     fine_tune,
     freeze,
     make_trainer,
+    refit,
 )
 from tests.builders.paths import ROOT
 from tests.builders.small_project import LABELS, small_corpus, write_encoder
@@ -121,6 +122,23 @@ def test_two_epochs_learn_and_leave_the_weights_of_the_best_checkpoint(encoder_f
         )
         == 0
     )
+
+
+def test_a_refit_repeats_what_led_to_the_best_epoch(encoder_folder, tmp_path):
+    """On the same documents it ends with the same weights, although fewer epochs are run."""
+    model, train, val, _ = model_and_documents(encoder_folder)
+    start = copy.deepcopy(model)
+    how = replace(HOW, epochs=5)
+    val.targets = sp.csr_matrix(1 - val.targets.toarray())  # an early epoch is the best
+    history = fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path / "fit", seed=3)
+    best = int(np.argmax([row["micro_f1"] for row in history])) + 1
+    assert best < 5
+    copied = copy.deepcopy(start)
+    refit(start, bce(), train, best, how=how, checkpoints=tmp_path / "refit", seed=3)
+    assert max_difference(weights(start), weights(model)) < 1e-6
+    # Killed after its last checkpoint: nothing is trained twice.
+    refit(copied, bce(), train, best, how=how, checkpoints=tmp_path / "refit", seed=3)
+    assert max_difference(weights(copied), weights(model)) < 1e-6
 
 
 def test_progress_counts_the_optimizer_steps_and_changes_nothing(encoder_folder, tmp_path, capfd):
