@@ -5,7 +5,8 @@ with each runtime, interleaved in chunks, one thread each. It reports documents 
 processor time (the machine may be busy), and F1 with the tuned thresholds (blended, as served).
 
 `python -m benchmarks.serving --load models:/longtail@champion [--requests 1000] [--at-once 16]`
-starts MLflow's server, then `longtail serve`, and queries each, one text per request.
+starts MLflow's server, then `longtail serve`, and queries each, one text per request. With
+`--switch VERSION …` only `longtail serve`, whose champion becomes one version after the other.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from rich.table import Table
 
 from components._formats.json_file import read_json
 from components._formats.scores import read_scores
+from components._registry import client as registry
 from components._registry import evidence
 from longtail.evaluation.metrics import apply_thresholds, compute
 from longtail.models import classifier, onnx_classifier
@@ -165,23 +167,51 @@ class Client(threading.local):
         return time.perf_counter() - started if len(rows) == 1 else None
 
 
-def load(uri: str, n_requests: int, at_once: int) -> Table:
+class Switches:
+    """Makes versions the champion, at even distances within the requests."""
+
+    def __init__(self, uri: str, versions: list[str], n_requests: int) -> None:
+        self.client, self.name = registry.connect(), uri.removeprefix("models:/").split("@")[0]
+        step = n_requests // (len(versions) + 1)
+        self.at = {step * place: version for place, version in enumerate(versions, 1)}
+
+    def after(self, n_answers: int) -> None:
+        """Switch, if so many answers are the moment to do so."""
+        if version := self.at.get(n_answers):
+            self.client.set_registered_model_alias(self.name, registry.CHAMPION, version)
+
+
+def exchanges(port: int) -> str:
+    """How often the server has exchanged its version."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next((x.split()[-1] for x in lines if x.startswith("longtail_exchanges")), "–")
+
+
+def load(uri: str, n_requests: int, at_once: int, switched: list[str]) -> Table:
     """Errors, requests per second, and response times of each server, one after the other."""
     texts = evidence.texts_of(read_scores(evidence.TEST_SCORES).ids)
-    table = Table("server", "errors", "requests per second", "median ms", "95% ms", "99% ms")
-    for name, argv in servers(uri).items():
-        client = Client()
+    switches = Switches(uri, switched, n_requests)
+    columns = ("errors", "exchanges", "requests per second", "median ms", "95% ms", "99% ms")
+    table = Table("server", *columns)
+    commands = servers(uri)
+    for name in ["longtail serve"] if switched else commands:
+        argv, client = commands[name], Client()
         with server(argv) as port, ThreadPoolExecutor(at_once) as pool:
             ask = partial(client.ask, port)
             list(pool.map(ask, texts[:at_once]))
             started = time.perf_counter()
             asked = pool.map(ask, islice(cycle(texts), n_requests))
-            answers = list(track(asked, name, total=n_requests))
+            answers = []
+            for answer in track(asked, name, total=n_requests):
+                answers.append(answer)
+                switches.after(len(answers))
             seconds = time.perf_counter() - started
+            exchanged = exchanges(port) if switched else ""
         taken = [answer for answer in answers if answer is not None]
         reached = [f"{1000 * value:.0f}" for value in np.quantile(taken, [0.5, 0.95, 0.99])]
         errors = str(n_requests - len(taken))
-        table.add_row(name, errors, f"{n_requests / seconds:.1f}", *reached)
+        table.add_row(name, errors, exchanged, f"{n_requests / seconds:.1f}", *reached)
     return table
 
 
@@ -190,6 +220,10 @@ if __name__ == "__main__":
     parser.add_argument("--load", metavar="URI", help="serve this version and query it")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--at-once", type=int, default=16)
+    parser.add_argument("--switch", nargs="*", default=[], metavar="VERSION", help="new champions")
     given = parser.parse_args()
-    found = load(given.load, given.requests, given.at_once) if given.load else compare()
+    if given.load:
+        found = load(given.load, given.requests, given.at_once, given.switch)
+    else:
+        found = compare()
     Console(width=150).print(found)
