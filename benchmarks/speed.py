@@ -1,11 +1,13 @@
-"""What a night costs, by stage: the first run, and the night after it that brings 100 documents.
+"""What a night costs, by stage: the first run, and nights after it that bring some documents.
 
-    python -m benchmarks.speed run FOLDER [--code NAME]
+    python -m benchmarks.speed run FOLDER [--code NAME] [--new 100 …] [--synthetic DOCS LABELS]
     python -m benchmarks.speed table
 
-The default corpus without 100 documents drawn at random is the first run's; the next night brings
-these. Every command runs as a process of its own, with a cache in FOLDER; what has run there is not
-run again. FOLDER/speed.jsonl gets a line per command; NAME says which code was measured.
+The default corpus (or a synthetic one) without documents drawn at random is the first run's; the
+next nights bring these. Every command runs as a process of its own, with a cache in FOLDER; what
+has run there is not run again. FOLDER/speed.jsonl gets a line per command; NAME says which code, or
+which corpus, was measured. `table` prints results/speed.jsonl, and results/speed_curve.jsonl with a
+line per night.
 """
 
 from __future__ import annotations
@@ -27,22 +29,23 @@ from components._frame.pipeline import load_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
-N_NEW = 100
-NIGHTS = {"first": "first.parquet", "second": "new.parquet"}
+CURVE = RESULTS.with_name("speed_curve.jsonl")
+FIRST = "first"
 Row = dict[str, Any]
 
 
-def run(folder: Path, code: str) -> None:
+def run(folder: Path, code: str, new: list[int], source: list[str]) -> None:
     """Run what has not run yet, and record it."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "speed.jsonl"
     done = {(row["night"], row["stage"]) for row in _lines(log)}
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, folder)
-    if not (folder / NIGHTS["second"]).exists():
-        _portions(folder)
-    for night, file in NIGHTS.items():
-        commands = {"ingest": ["components.ingest", "parquet", file]}
+    sizes = {f"{size:,} new": size for size in new}
+    if not (folder / _file(FIRST)).exists():
+        _portions(folder, sizes, source)
+    for night in (FIRST, *sizes):
+        commands = {"ingest": ["components.ingest", "parquet", _file(night)]}
         commands |= {stage.name: list(stage.argv[2:]) for stage in load_stages(ROOT / "dvc.yaml")}
         for stage, argv in commands.items():
             if (night, stage) not in done:
@@ -52,14 +55,19 @@ def run(folder: Path, code: str) -> None:
                 print(row, flush=True)
 
 
-def _portions(folder: Path) -> None:
-    """Write the documents of both nights."""
-    _measured(["components.ingest", "auto", "--out", "all"], folder)
+def _file(night: str) -> str:
+    return f"{night.replace(' ', '-')}.parquet"
+
+
+def _portions(folder: Path, sizes: dict[str, int], source: list[str]) -> None:
+    """Write the documents of each night, the first one's last."""
+    _measured(["components.ingest", "--out", "all", *source], folder)
     frame = read_corpus(folder / "all" / "corpus.parquet")
-    new = np.zeros(len(frame), dtype=bool)
-    new[np.random.default_rng(0).choice(len(frame), N_NEW, replace=False)] = True
-    write_corpus(frame[~new], folder / NIGHTS["first"])
-    write_corpus(frame[new], folder / NIGHTS["second"])
+    order = np.random.default_rng(0).permutation(len(frame))
+    for night, size in sizes.items():
+        rows, order = order[:size], order[size:]
+        write_corpus(frame.iloc[np.sort(rows)], folder / _file(night))
+    write_corpus(frame.iloc[np.sort(order)], folder / _file(FIRST))
 
 
 def _measured(argv: list[str], folder: Path) -> Row:
@@ -98,13 +106,30 @@ def table() -> str:
         for row in rows
     }
     columns = list(dict.fromkeys(key[:2] for key in cells))
-    stages = ["ingest", *(stage.name for stage in load_stages(ROOT / "dvc.yaml"))]
-    lines = ["| | " + " | ".join(f"{night} run, {code}" for code, night in columns) + " |"]
+    lines = ["| | " + " | ".join(f"{night}, {code}" for code, night in columns) + " |"]
     lines.append("|---|" + "---|" * len(columns))
-    for stage in stages:
+    for stage in _commands():
         found = [cells.get((*column, stage), "not run") for column in columns]
         lines.append(f"| `{stage}` | " + " | ".join(found) + " |")
     return "\n".join(lines) + "\n"
+
+
+def curve() -> str:
+    """Seconds of wall time of each night of each corpus, by command and in all."""
+    seconds = {
+        (row["code"], row["night"], row["stage"]): float(row["wall"]) for row in _lines(CURVE)
+    }
+    lines = ["| corpus | night | " + " | ".join(f"`{name}`" for name in _commands()) + " | all |"]
+    lines.append("|---|---|" + "---:|" * (len(_commands()) + 1))
+    for corpus, night in dict.fromkeys(key[:2] for key in seconds):
+        found = [seconds.get((corpus, night, name), float("nan")) for name in _commands()]
+        cells = " | ".join(f"{value:.1f}" for value in [*found, sum(found)])
+        lines.append(f"| {corpus} | {night} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def _commands() -> list[str]:
+    return ["ingest", *(stage.name for stage in load_stages(ROOT / "dvc.yaml"))]
 
 
 if __name__ == "__main__":
@@ -113,9 +138,13 @@ if __name__ == "__main__":
     running = commands.add_parser("run")
     running.add_argument("folder", type=Path)
     running.add_argument("--code", default="this")
+    running.add_argument("--new", type=int, nargs="+", default=[100], help="documents per night")
+    running.add_argument("--synthetic", type=int, nargs=2, metavar=("DOCS", "LABELS"))
     commands.add_parser("table")
     given = parser.parse_args()
     if given.command == "run":
-        run(given.folder.resolve(), given.code)
+        size = given.synthetic
+        made = ["synthetic", "--docs", str(size[0]), "--labels", str(size[1])] if size else ["auto"]
+        run(given.folder.resolve(), given.code, given.new, made)
     else:
-        print(table(), end="")
+        print(table(), curve(), sep="\n", end="")
