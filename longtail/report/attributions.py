@@ -7,11 +7,13 @@ replaces every other token with padding, so that the text is explained and not i
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from captum.attr import LayerIntegratedGradients
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from longtail.errors import DataError
 from longtail.models.beginning import beginning
@@ -45,6 +47,14 @@ class Attribution(NamedTuple):
     baseline_logit: float
     gap: float
 
+    @property
+    def total(self) -> float:
+        """Σ |attribution| of the words, which `gap` is compared with.
+
+        Not F(x) − F(x'): where words for and against a label cancel out, that is nearly 0.
+        """
+        return sum(abs(value) for _, value in self.pieces if value is not None)
+
 
 def attribute(
     model: Explainable,
@@ -66,7 +76,7 @@ def attribute(
         steps: Gauss-Legendre points of the integral.
         max_length: Tokens after which the text is cut.
         fast: Integrate in bf16 if the device computes in it, in half the time. Attributions of
-            words correlate with those in float32 by 0.998.
+            words correlate with those in float32 by 0.996 and more.
 
     Raises:
         DataError: Logits or gradients are not finite.
@@ -82,7 +92,11 @@ def attribute(
     ids, mask = encoding["input_ids"], encoding["attention_mask"]
     special = encoding["special_tokens_mask"].bool()
     baseline = torch.where(special, ids, model.tokenizer.pad_token_id)
-    with torch.autocast(ids.device.type, torch.bfloat16, enabled=fast and computes_bf16()):
+    with ExitStack() as way:
+        if fast and computes_bf16():
+            way.enter_context(torch.autocast(ids.device.type, torch.bfloat16))
+            # The fused attention of CPUs goes back through bf16 so slowly that it loses the gain.
+            way.enter_context(sdpa_kernel(SDPBackend.MATH))
         per_token = _integrate(model, ids, mask, baseline, label, steps)
     with torch.no_grad():
         logits = model.logits(torch.cat([ids, baseline]), torch.cat([mask, mask]))[:, label]

@@ -22,7 +22,7 @@ from longtail.report.worst import worst_errors
 
 FORMAT = 2
 TOKEN_STEPS = 8  # per document; a mean over documents tolerates rougher attributions
-MISSED, MORE = 0.1, 4  # an attribution off by a larger share is repeated once, with more steps
+MISSED, MORE = 0.1, 4  # attributions off by a larger share are repeated once, with more steps
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def _examples(
     for row in errors:
         pair, steps = (texts[row["document"]], row["label"]), options.attribution_steps
         found = explain(*pair, steps)
-        if found.gap > MISSED * abs(found.logit - found.baseline_logit):
+        if found.gap > MISSED * found.total:
             found = explain(*pair, MORE * steps)
         row["attribution"] = _shown(found, options.excerpt_chars)
     tokens = overfitted_tokens(
@@ -231,6 +231,7 @@ def _shown(found: Attribution, limit: int) -> dict[str, Any]:
         "logit": found.logit,
         "baseline_logit": found.baseline_logit,
         "gap": found.gap,
+        "total": found.total,
     }
 
 

@@ -579,10 +579,12 @@ def test_one_annotator_a_silent_source_and_a_label_that_is_everywhere(tmp_path):
 def test_a_rough_attribution_is_made_again_with_more_steps(monkeypatch, tmp_path):
     asked = []
 
-    def rough(model, text, label, *, steps, max_length):
+    def rough(model, text, label, *, steps, max_length, fast):
         asked.append((text, label, steps))
         gap = {8: 0.11, 32: 0.3}[steps] if label == asked[0][1] else 0.09
-        return Attribution([(text, 1.0)], logit=2.0, baseline_logit=1.0, gap=gap)
+        # Words for and against cancel out: the gap is compared with their absolute values.
+        pieces = [(text[:1], -0.4), (" ", None), (text[1:], 0.6)]
+        return Attribution(pieces, logit=1.2, baseline_logit=1.0, gap=gap)
 
     monkeypatch.setattr(build, "attribute", rough)
     paths, out = write_inputs(tmp_path / "in", corpus(150, 8)), outputs(tmp_path / "out")
@@ -593,7 +595,7 @@ def test_a_rough_attribution_is_made_again_with_more_steps(monkeypatch, tmp_path
     errors = json.loads(out["details"].read_text())["errors"]
     gaps = {row["attribution"]["gap"] for row in errors}
     assert gaps == {0.3, 0.09}
-    assert "30.0% of it; too rough" in out["page"].read_text()
+    assert "30.0% of their absolute sum; too rough" in out["page"].read_text()
 
 
 def test_a_page_of_many_labels_is_cut_and_says_so(made):

@@ -132,13 +132,13 @@ def tinted(pieces: Sequence[Sequence[Any]]) -> list[tuple[str, float | None, flo
 
 
 def convergence(attribution: Details) -> str:
-    """The convergence error of an attribution, relative to the difference it explains."""
-    whole = abs(attribution["logit"] - attribution["baseline_logit"])
+    """The convergence error of attributions, relative to the sum of their absolute values."""
+    whole = attribution["total"]
     if whole <= 1e-6:
         return ""
     share = attribution["gap"] / whole
     rough = "; too rough to rely on: raise attribution_steps" if share > ROUGH else ""
-    return f" ({100 * share:.1f}% of it{rough})"
+    return f" ({100 * share:.1f}% of their absolute sum{rough})"
 
 
 def escape_markdown(text: str) -> str:
