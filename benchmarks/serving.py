@@ -137,13 +137,16 @@ def server(argv: list[str]) -> Iterator[int]:
         process.wait()
 
 
-def servers(uri: str) -> dict[str, list[str]]:
-    """The commands that serve a version, but for the port."""
+def servers(uri: str, *, follow: bool) -> dict[str, list[str]]:
+    """The commands that serve a version, or whatever is the champion, but for the port."""
     python = [sys.executable, "-m"]
+    own = [*python, "components._cli.serve"]
+    if follow:
+        return {"longtail serve": [*own, "--port"]}
     mlflow = ["mlflow", "models", "serve", "--env-manager", "local", "--model-uri", uri, "--port"]
     return {
         "mlflow models serve": [*python, *mlflow],
-        "longtail serve": [*python, "components._cli.serve", "--model", uri, "--port"],
+        "longtail serve": [*own, "--model", uri, "--port"],
     }
 
 
@@ -194,9 +197,8 @@ def load(uri: str, n_requests: int, at_once: int, switched: list[str]) -> Table:
     switches = Switches(uri, switched, n_requests)
     columns = ("errors", "exchanges", "requests per second", "median ms", "95% ms", "99% ms")
     table = Table("server", *columns)
-    commands = servers(uri)
-    for name in ["longtail serve"] if switched else commands:
-        argv, client = commands[name], Client()
+    for name, argv in servers(uri, follow=bool(switched)).items():
+        client = Client()
         with server(argv) as port, ThreadPoolExecutor(at_once) as pool:
             ask = partial(client.ask, port)
             list(pool.map(ask, texts[:at_once]))
