@@ -6,8 +6,7 @@
 The default corpus (or a synthetic one) without documents drawn at random is the first run's; the
 next nights bring these. Every command runs as a process of its own, with a cache in FOLDER; what
 has run there is not run again. FOLDER/speed.jsonl gets a line per command; NAME says which code, or
-which corpus, was measured. `table` prints results/speed.jsonl, and results/speed_curve.jsonl with a
-line per night.
+which corpus, was measured. `table` prints results/speed.jsonl.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ from components._frame.pipeline import load_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
-CURVE = RESULTS.with_name("speed_curve.jsonl")
 FIRST = "first"
 Row = dict[str, Any]
 
@@ -114,20 +112,6 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def curve() -> str:
-    """Seconds of wall time of each night of each corpus, by command and in all."""
-    seconds = {
-        (row["code"], row["night"], row["stage"]): float(row["wall"]) for row in _lines(CURVE)
-    }
-    lines = ["| corpus | night | " + " | ".join(f"`{name}`" for name in _commands()) + " | all |"]
-    lines.append("|---|---|" + "---:|" * (len(_commands()) + 1))
-    for corpus, night in dict.fromkeys(key[:2] for key in seconds):
-        found = [seconds.get((corpus, night, name), float("nan")) for name in _commands()]
-        cells = " | ".join(f"{value:.1f}" for value in [*found, sum(found)])
-        lines.append(f"| {corpus} | {night} | {cells} |")
-    return "\n".join(lines) + "\n"
-
-
 def _commands() -> list[str]:
     return ["ingest", *(stage.name for stage in load_stages(ROOT / "dvc.yaml"))]
 
@@ -147,4 +131,4 @@ if __name__ == "__main__":
         made = ["synthetic", "--docs", str(size[0]), "--labels", str(size[1])] if size else ["auto"]
         run(given.folder.resolve(), given.code, given.new, made)
     else:
-        print(table(), curve(), sep="\n", end="")
+        print(table(), end="")

@@ -47,7 +47,6 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
         ("crossfit.md", "crossfit", crossfit.table),
         ("suspects.md", "suspects", suspects.table),
         ("speed.md", "speed", speed.table),
-        ("speed.md", "curve", speed.curve),
         ("costs.md", "costs", costs.table),
         ("annotation.md", "annotation", lambda: annotation.table(annotation.read_rows())),
     ],
