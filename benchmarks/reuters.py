@@ -38,9 +38,10 @@ from longtail.losses import LOSSES, loss_options, make_loss, suggest_mu
 from longtail.models.blending import best_weight, blend
 from longtail.models.bundled import BUNDLED
 from longtail.models.classifier import Classifier, Head, build
+from longtail.models.documents import Documents
 from longtail.models.encoder import load_encoder
 from longtail.models.features import extract_features, name_features
-from longtail.models.finetune import Documents, FineTuning, fine_tune
+from longtail.models.finetune import FineTuning, fine_tune
 from longtail.models.heads import Examples, HeadTraining, predict, train_head
 from longtail.models.linear import fit_svm
 from longtail.splitting.rounds import Plan

@@ -6,7 +6,8 @@ processor time (the machine may be busy), and F1 with the tuned thresholds (blen
 
 `python -m benchmarks.serving --load models:/longtail@champion [--requests 1000] [--at-once 16]`
 starts MLflow's server, then `longtail serve`, and queries each, one text per request. With
-`--switch VERSION …` only `longtail serve`, whose champion becomes one version after the other.
+`--switch VERSION …` only `longtail serve`, whose champion becomes one version after the other; the
+last of them stays it.
 """
 
 from __future__ import annotations
@@ -174,6 +175,8 @@ class Switches:
     """Makes versions the champion, at even distances within the requests."""
 
     def __init__(self, uri: str, versions: list[str], n_requests: int) -> None:
+        if n_requests <= len(versions):
+            sys.exit(f"{n_requests} requests are too few to switch {len(versions)} times.")
         self.client, self.name = registry.connect(), uri.removeprefix("models:/").split("@")[0]
         step = n_requests // (len(versions) + 1)
         self.at = {step * place: version for place, version in enumerate(versions, 1)}
@@ -194,7 +197,7 @@ def exchanges(port: int) -> str:
 def load(uri: str, n_requests: int, at_once: int, switched: list[str]) -> Table:
     """Errors, requests per second, and response times of each server, one after the other."""
     texts = evidence.texts_of(read_scores(evidence.TEST_SCORES).ids)
-    switches = Switches(uri, switched, n_requests)
+    switches = Switches(uri, switched, n_requests) if switched else None
     columns = ("errors", "exchanges", "requests per second", "median ms", "95% ms", "99% ms")
     table = Table("server", *columns)
     for name, argv in servers(uri, follow=bool(switched)).items():
@@ -207,7 +210,8 @@ def load(uri: str, n_requests: int, at_once: int, switched: list[str]) -> Table:
             answers = []
             for answer in track(asked, name, total=n_requests):
                 answers.append(answer)
-                switches.after(len(answers))
+                if switches:
+                    switches.after(len(answers))
             seconds = time.perf_counter() - started
             exchanged = exchanges(port) if switched else ""
         taken = [answer for answer in answers if answer is not None]

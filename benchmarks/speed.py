@@ -42,6 +42,9 @@ def run(folder: Path, code: str, new: list[int], source: list[str]) -> None:
     sizes = {f"{size:,} new": size for size in new}
     if not (folder / _file(FIRST)).exists():
         _portions(folder, sizes, source)
+    missing = [night for night in sizes if not (folder / _file(night)).exists()]
+    if missing:
+        sys.exit(f"{folder} was made for other nights, without {missing[0]}; take an empty folder.")
     for night in (FIRST, *sizes):
         commands = {"ingest": ["components.ingest", "parquet", _file(night)]}
         commands |= {stage.name: list(stage.argv[2:]) for stage in load_stages(ROOT / "dvc.yaml")}

@@ -36,8 +36,9 @@ from longtail.label_matrix import encode, vocabulary
 from longtail.losses import make_loss
 from longtail.models.bundled import BUNDLED
 from longtail.models.classifier import Classifier, build
+from longtail.models.documents import Documents
 from longtail.models.encoder import load_encoder
-from longtail.models.finetune import Documents, FineTuning, make_trainer
+from longtail.models.finetune import FineTuning, make_trainer
 
 PADDED, RECIPE_BATCH, RECIPE_DROPOUT = 512, 32, 0.1
 Seconds = tuple[float, float]  # elapsed, of CPU

@@ -59,6 +59,9 @@ def scratch(
 
 
 def _delete_old(parent: Path) -> None:
-    folders = sorted(parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-    for folder in folders[KEPT:]:
+    used = []
+    for folder in parent.iterdir():
+        with suppress(FileNotFoundError):  # another run deletes, too
+            used.append((folder.stat().st_mtime, folder))
+    for _, folder in sorted(used, reverse=True)[KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from components._frame.scratch import cache_folder, scratch
 
 # A file with more than this loses a tenth of its texts, those not asked for the longest.
 MOST_BYTES = 10 * 2**30
@@ -36,6 +39,18 @@ class TextStore:
     def __init__(self, path: Path, width: int, dtype: npt.DTypeLike) -> None:
         self.path, self.width, self.dtype, self.usable = path, width, np.dtype(dtype), True
 
+    @classmethod
+    def cached(
+        cls, kind: str, facts: dict[str, Any], width: int, dtype: npt.DTypeLike
+    ) -> TextStore:
+        """The store in the folder `scratch(kind, facts)`, if there can be one."""
+        try:
+            return cls(scratch(kind, facts, ()) / f"{kind}.sqlite", width, dtype)
+        except OSError as error:
+            without = cls(cache_folder() / kind, width, dtype)
+            without._give_up(error)
+            return without
+
     def known(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """The vectors `(width,)` of those texts that were put."""
         keys = {_key(text): text for text in texts}
@@ -45,12 +60,14 @@ class TextStore:
             older, today = [], _today()
             for some in _batches(list(keys)):
                 among = f"WHERE key IN ({', '.join('?' * len(some))})"
-                rows = file.execute(f"SELECT key, day, vector FROM vectors {among}", some)
+                rows = file.execute(
+                    f"SELECT key, day, CAST(vector AS BLOB) FROM vectors {among}", some
+                )
                 for key, day, kept in rows:
                     vector = self._unpacked(key, kept)
                     if vector is not None:
                         found[keys[key]] = vector
-                        older += [key] * (day < today)
+                        older += [key] * (day != today)
             # Last, and only what changes: a file that cannot be written is still read.
             aged = "UPDATE vectors SET day = ? WHERE key = ?"
             file.executemany(aged, [(today, key) for key in older])
@@ -78,10 +95,11 @@ class TextStore:
             with closing(sqlite3.connect(self.path, timeout=PATIENCE_SECONDS)) as file, file:
                 file.execute(TABLE)
                 act(file)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and (
-                error.sqlite_errorcode != sqlite3.SQLITE_ERROR  # such as another table's columns
-            ):
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+            # Python's own errors, about text that is none, have no code; SQLITE_ERROR is, for
+            # example, another table's columns.
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+            if isinstance(error, sqlite3.OperationalError) and code != sqlite3.SQLITE_ERROR:
                 self._give_up(error)
             else:
                 self._replace(error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import distributions
@@ -13,7 +15,6 @@ import scipy.sparse as sp
 from components._formats.assignment import read_groups
 from components._formats.json_file import read_json
 from components._frame.progress import progress
-from components._frame.scratch import scratch
 from components._frame.text_store import TextStore
 from components._registry import client as registry
 from components._registry import evidence
@@ -121,8 +122,8 @@ def _champion(champion: ModelVersion, ids: Sequence[str], texts: Sequence[str]) 
 def _predictions(version: ModelVersion, texts: Sequence[str]) -> tuple[sp.csr_matrix, list[str]]:
     """0/1 CSR `(n_docs, n_labels)` of the version as it is served, and its labels.
 
-    What these files said of a text before is not asked again. The version is started all the same:
-    one that was changed or does not load is not compared.
+    What these files said of a text before is not asked again. The version is started all the same,
+    and asked for the first text: one that was changed or does not answer is not compared.
     """
     with (
         Served(f"models:/{version.name}/{version.version}") as model,
@@ -130,10 +131,10 @@ def _predictions(version: ModelVersion, texts: Sequence[str]) -> tuple[sp.csr_ma
     ):
         labels = list(model.labels)
         facts = {"files": version.tags[registry.FILES], "environment": _environment()}
-        answers = scratch("answers", facts, ()) / "answers.sqlite"
-        store = TextStore(answers, -(-len(labels) // 8), np.uint8)
+        store = TextStore.cached("answers", facts, -(-len(labels) // 8), np.uint8)
         known = store.known(texts)
-        new = list(dict.fromkeys(text for text in texts if text not in known))
+        # The first one in any case: a version may load and yet not answer.
+        new = list(dict.fromkeys([*texts[:1], *(text for text in texts if text not in known)]))
         for start in range(0, len(new), BATCH):
             some = new[start : start + BATCH]
             packed = np.packbits(encode(model.ask(some).labels, labels).toarray(), axis=1)
@@ -153,8 +154,14 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _environment() -> list[str]:
-    """The installed packages, any of which may change an answer."""
-    return sorted(f"{each.name}=={each.version}" for each in distributions())
+    """Python and the installed packages, any of which may change an answer."""
+    found = [f"{sys.version} {platform.machine()}"]
+    for each in distributions():
+        try:
+            found.append(f"{each.name}=={each.version}")
+        except (OSError, TypeError, KeyError) as error:  # what an interrupted install left
+            found.append(repr(error))
+    return sorted(found)
 
 
 def challenger_metrics(contest: gate.Contest) -> dict[str, float]:

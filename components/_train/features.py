@@ -13,7 +13,6 @@ from joblib import cpu_count
 from torch import nn
 
 from components._frame.progress import progress
-from components._frame.scratch import scratch
 from components._frame.text_store import TextStore
 from components._train.params import Params
 from longtail.errors import DataError
@@ -71,12 +70,11 @@ def features_of(
         params: of the stage.
         fast: in bf16, see `extract_features`; what is served is not.
     """
-    fast = fast and computes_bf16()
+    fast = fast and computes_bf16(device())
     encoder = encoder_digest(model.encoder, model.tokenizer)
     facts = {"encoder": encoder, "length": params.max_length, "fast": fast, "code": _code_digest()}
-    folder = of_first(lambda: scratch("features", facts, ()))
     width = N_POOLS * model.encoder.config.hidden_size
-    store = TextStore(folder / "features.sqlite", width, np.float16 if fast else np.float32)
+    store = TextStore.cached("features", facts, width, np.float16 if fast else np.float32)
 
     def extract(portions: Sequence[list[str]]) -> list[np.ndarray]:
         return [extract_features(model, p, fast=fast, n_jobs=cores()) for p in portions]

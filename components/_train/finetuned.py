@@ -6,6 +6,7 @@ import copy
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ from longtail.evaluation.keeping import Keep
 from longtail.evaluation.sparse_scores import ScoreMatrix, stacked
 from longtail.frequency import class_frequencies
 from longtail.models.classifier import Classifier
+from longtail.models.documents import Documents
 from longtail.models.encoder import encoder_digest
 from longtail.models.finetune import (
-    Documents,
     FineTuning,
     batches_per_rank,
     fine_tune,
@@ -82,7 +83,7 @@ def finetune_best(
         found.models[name], found.served[name] = tuned, served
         found.scores[name], found.profiles[name] = {"val": val, "test": test}, "finetune"
     for folder in finished:  # not before: what is finished is not computed again after a kill
-        of_first(lambda folder=folder: shutil.rmtree(folder))
+        of_first(partial(shutil.rmtree, folder, ignore_errors=True))
     return found
 
 

@@ -41,7 +41,7 @@ def extract_features(
         `(n_docs, 4 · hidden_size)` float32, in the order of `texts`.
     """
     model.eval()
-    if fast and computes_bf16():
+    if fast and computes_bf16(model.device.type):
         model = _with_bf16_encoder(model)
     batches = model.batches(model.tokenize(texts), batch_tokens)
 

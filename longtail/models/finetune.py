@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import (
     EarlyStoppingCallback,
     EvalPrediction,
-    PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -23,11 +21,13 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
 from longtail.errors import ParameterError
 from longtail.evaluation.selection import validation_f1
 from longtail.models.batching import TokenBudgetSampler, token_budget_batches
 from longtail.models.classifier import Classifier
+from longtail.models.documents import Collator, Documents
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, no_bars, silent
 from longtail.models.ranks import n_ranks
@@ -70,56 +70,6 @@ def batches_per_rank(accumulation: int) -> int:
     It grows where `accumulation` is no multiple of the number of ranks.
     """
     return -(-accumulation // n_ranks())
-
-
-class Documents(Dataset):
-    """Token ids and target rows `(n_labels,)`, which stay sparse until they are batched.
-
-    With `doubt`, see `longtail.models.heads.Examples`, each row has a second one: of doubt.
-    """
-
-    def __init__(
-        self,
-        token_ids: Sequence[Sequence[int]],
-        targets: sp.csr_matrix,
-        doubt: sp.csr_matrix | None = None,
-    ) -> None:
-        self.token_ids, self.targets, self.doubt = token_ids, targets, doubt
-        self.lengths = np.array([len(ids) for ids in token_ids])
-
-    def __len__(self) -> int:
-        return len(self.token_ids)
-
-    def __getitem__(self, row: int) -> dict[str, Any]:
-        labels = self.targets[row]
-        if self.doubt is not None:
-            labels = sp.vstack([labels, self.doubt[row]], "csr")
-        return {"input_ids": self.token_ids[row], "labels": labels}
-
-
-@dataclass(frozen=True)
-class Collator:
-    """Pads token ids to the longest document of the batch and makes its targets dense.
-
-    `labels` are the targets `(batch, n_labels)`; with doubt, targets and what they count,
-    `(batch, 2, n_labels)`: the Trainer takes one tensor.
-    """
-
-    tokenizer: PreTrainedTokenizerBase
-
-    def __call__(self, documents: list[dict[str, Any]]) -> dict[str, Tensor]:
-        batch = self.tokenizer.pad(
-            {"input_ids": [document["input_ids"] for document in documents]}, return_tensors="pt"
-        )
-        labels = sp.vstack([document["labels"] for document in documents]).toarray()
-        if len(labels) > len(documents):
-            labels = labels.reshape(len(documents), 2, -1)
-            labels[:, 1] = 1 - labels[:, 1]
-        return {
-            "input_ids": batch["input_ids"],
-            "attention_mask": batch["attention_mask"],
-            "labels": torch.from_numpy(labels.astype(np.float32)),
-        }
 
 
 class TokenBudgetTrainer(Trainer):
@@ -215,10 +165,16 @@ def fine_tune(
     trainer = make_trainer(
         model, loss, train, val, how=how, checkpoints=checkpoints, objective=objective, seed=seed
     )
+    last = _last_checkpoint(checkpoints)
+    stopped = _stopped(last, how.patience) if last else None
+    if stopped is not None:  # a resumed Trainer would train for another epoch before it stops
+        best = Classifier.from_pretrained(stopped.best_model_checkpoint)
+        model.load_state_dict(best.state_dict())
+        return _history(stopped.log_history)
     trainer.add_callback(EarlyStoppingCallback(early_stopping_patience=how.patience))
     trainer.add_callback(StepProgress(progress))
     with no_bars():
-        trainer.train(resume_from_checkpoint=_last_checkpoint(checkpoints))
+        trainer.train(resume_from_checkpoint=last)
     return _history(trainer.state.log_history)
 
 
@@ -277,7 +233,7 @@ def make_trainer(
     """
     freeze(model, how.frozen_layers)
     _set_dropout(model.encoder, how.dropout)
-    bf16 = how.bf16 and computes_bf16()
+    bf16 = how.bf16 and computes_bf16(model.device.type)
     if bf16 and model.device.type == "cpu":
         # PyTorch's fused attention goes back through bf16 so slowly that 128 tokens take 1.4 times
         # as long in all.
@@ -408,8 +364,16 @@ def _val_metrics(prediction: EvalPrediction) -> dict[str, float]:
 
 def _last_checkpoint(folder: Path) -> str | None:
     """The last complete checkpoint; Trainer writes its state file last."""
-    complete = [state.parent for state in folder.glob("checkpoint-*/trainer_state.json")]
+    complete = [state.parent for state in folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")]
     return str(max(complete, key=lambda path: int(path.name.split("-")[1]))) if complete else None
+
+
+def _stopped(checkpoint: str, patience: int) -> TrainerState | None:
+    """The state of a run that has stopped early; None if it may go on."""
+    state = TrainerState.load_from_json(str(Path(checkpoint) / TRAINER_STATE_NAME))
+    waiting = state.stateful_callbacks.get(EarlyStoppingCallback.__name__, {})
+    waited = waiting.get("attributes", {}).get("early_stopping_patience_counter", 0)
+    return state if waited >= patience else None
 
 
 def _history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -285,9 +285,8 @@ def _one_epoch(
 ) -> float:
     """One pass over `train` in random order, and its mean loss per document."""
     head.train()
-    mixed = torch.autocast(
-        head.mean.device.type, torch.bfloat16, enabled=how.bf16 and computes_bf16()
-    )
+    device = head.mean.device.type
+    mixed = torch.autocast(device, torch.bfloat16, enabled=how.bf16 and computes_bf16(device))
     total, order = 0.0, generator.permutation(len(train.features))
     size = how.batch_of(len(order))
     for start in range(0, len(order), size):

@@ -93,7 +93,7 @@ def attribute(
     special = encoding["special_tokens_mask"].bool()
     baseline = torch.where(special, ids, model.tokenizer.pad_token_id)
     with ExitStack() as way:
-        if fast and computes_bf16():
+        if fast and computes_bf16(ids.device.type):
             way.enter_context(torch.autocast(ids.device.type, torch.bfloat16))
             # The fused attention of CPUs goes back through bf16 so slowly that it loses the gain.
             way.enter_context(sdpa_kernel(SDPBackend.MATH))

@@ -9,6 +9,8 @@ import json
 import os
 import re
 import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import distributions
 from pathlib import Path
@@ -312,14 +314,51 @@ def test_the_champion_is_asked_once_per_text(bench: Bench, monkeypatch, champion
     assert len(Counting.asked) == len(set(Counting.asked)) > 50
     texts = len(Counting.asked)
     known = bench.decide("poor")["champion"]["metrics"]
-    assert len(Counting.asked) == texts, "what it said is known"
+    assert len(Counting.asked) == texts + 1, "what it said is known"
     monkeypatch.setenv("LONGTAIL_CACHE", str(bench.home / "another"))
     assert bench.decide("equal")["champion"]["metrics"] == known
-    assert len(Counting.asked) == 2 * texts, "the same answers, asked anew"
+    assert len(Counting.asked) == 2 * texts + 1, "the same answers, asked anew"
     installed = [*distributions(), Mock(version="2")]
     monkeypatch.setattr(contest, "distributions", lambda: installed)
     bench.decide("leaking")
-    assert len(Counting.asked) > 2 * texts, "another environment may answer otherwise"
+    assert len(Counting.asked) > 2 * texts + 2, "another environment may answer otherwise"
+
+
+class Mute(InProcess):
+    def ask(self, texts: list[str], **params: float) -> Answer:
+        raise ServedError("it died")
+
+
+def test_a_champion_that_no_longer_answers_is_a_refusal(bench: Bench):
+    bench.crown("1")
+    bench.decide("good")
+    bench.patch.setattr(contest, "Served", Mute)
+    assert failed(bench.decide("poor")) == [("champion", "all")], "although its answers are known"
+
+
+@pytest.mark.parametrize("fault", ["no folder", "a file", "text", "no date"])
+def test_kept_answers_that_cannot_be_used_cost_only_time(bench: Bench, capsys, fault: str):
+    bench.crown("1")
+    expected = bench.decide("good")["champion"]["metrics"]
+    answers = bench.home / "cache" / "answers"
+    if fault in ("text", "no date"):
+        (path,) = answers.glob("*/answers.sqlite")
+        value = {"text": "vector = CAST(x'ff00' AS TEXT)", "no date": "day = NULL"}[fault]
+        with closing(sqlite3.connect(path)) as file, file:
+            file.execute(f"UPDATE vectors SET {value}")
+    else:
+        shutil.rmtree(answers)
+        answers.write_text("") if fault == "a file" else answers.symlink_to("/proc/no/such/folder")
+    assert bench.decide("equal")["champion"]["metrics"] == expected
+    said = "cannot be used" in capsys.readouterr().out
+    assert said == (fault in ("no folder", "a file"))
+
+
+def test_a_package_without_metadata_does_not_stop_the_gate(tmp_path, monkeypatch):
+    (tmp_path / "foo-1.0.dist-info").mkdir()
+    before = contest._environment()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert len(contest._environment()) == len(before) + 1
 
 
 def test_new_test_documents_are_all_that_the_champion_is_asked(bench: Bench):
@@ -331,7 +370,7 @@ def test_new_test_documents_are_all_that_the_champion_is_asked(bench: Bench):
     expected = contest._predictions(version, texts)[0]
     bench.patch.setattr(Counting, "asked", [])
     found = contest._predictions(version, [*new, *texts[::-1], *texts[:2]])[0]
-    assert sorted(Counting.asked) == sorted(set(new) - set(texts))
+    assert sorted(Counting.asked) == sorted({new[0], *new} - (set(texts) - {new[0]}))
     again = np.vstack([expected.toarray()[::-1], expected.toarray()[:2]])
     assert (found[len(new) :].toarray() == again).all()
     assert contest._predictions(version, [])[0].shape == (0, expected.shape[1])

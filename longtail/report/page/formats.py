@@ -133,7 +133,7 @@ def tinted(pieces: Sequence[Sequence[Any]]) -> list[tuple[str, float | None, flo
 
 def convergence(attribution: Details) -> str:
     """The convergence error of attributions, relative to the sum of their absolute values."""
-    whole = attribution["total"]
+    whole = attribution.get("total", 0.0)  # a report made by older code has none
     if whole <= 1e-6:
         return ""
     share = attribution["gap"] / whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def test_a_killed_run_goes_on_where_it_was(params, monkeypatch) -> None:
 def test_fast_and_exact_features_are_not_confused(params, monkeypatch) -> None:
     """Wherever bf16 is emulated too, or there would be nothing to confuse."""
     for module in (features, longtail.models.features):
-        monkeypatch.setattr(module, "computes_bf16", lambda: True)
+        monkeypatch.setattr(module, "computes_bf16", lambda device: True)
     texts = documents()["val"].texts
     fast, exact = (features_of(texts, params, fast=fast) for fast in (True, False))
     np.testing.assert_array_equal(features_of(texts, params, fast=True), fast)
@@ -178,7 +179,7 @@ def checkpoints(params: Params, monkeypatch: pytest.MonkeyPatch) -> Callable[...
     def folder(parts: Parts, *, loss: str = "db", **changes: Any) -> Path:
         mine = params.model_copy(update=changes)
         start = features.pretrained(LABELS, mine)
-        finetuned.finetune(start, loss, make_loss(loss, [5] * len(LABELS), 40), parts, mine)
+        finetuned.finetune(start, loss, partial(make_loss, loss), parts, mine)
         return asked[-1]
 
     return folder

@@ -25,10 +25,9 @@ from longtail.evaluation.selection import validation_f1
 from longtail.losses import make_loss
 from longtail.models import classifier
 from longtail.models.batching import TokenBudgetSampler
+from longtail.models.documents import Collator, Documents
 from longtail.models.encoder import load_encoder
 from longtail.models.finetune import (
-    Collator,
-    Documents,
     FineTuning,
     TokenBudgetTrainer,
     _last_checkpoint,
@@ -122,6 +121,20 @@ def test_two_epochs_learn_and_leave_the_weights_of_the_best_checkpoint(encoder_f
         )
         == 0
     )
+
+
+def test_a_run_that_stopped_early_is_not_trained_on(encoder_folder, tmp_path):
+    """Started again, it ends as it has ended, although its patience is over only once."""
+    model, train, val, _ = model_and_documents(encoder_folder)
+    start = copy.deepcopy(model)
+    how = replace(HOW, epochs=6, patience=1)
+    val.targets = sp.csr_matrix(1 - val.targets.toarray())
+    history = fine_tune(model, bce(), train, val, how=how, checkpoints=tmp_path)
+    assert len(history) < 6
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert fine_tune(start, bce(), train, val, how=how, checkpoints=tmp_path) == history
+    assert sorted(path.name for path in tmp_path.iterdir()) == files
+    assert max_difference(weights(start), weights(model)) == 0
 
 
 def test_a_refit_repeats_what_led_to_the_best_epoch(encoder_folder, tmp_path):

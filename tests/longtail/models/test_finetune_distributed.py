@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from longtail import label_matrix
 from longtail.losses import make_loss
 from longtail.models import classifier
+from longtail.models.documents import Documents
 from longtail.models.encoder import load_encoder
-from longtail.models.finetune import Documents, FineTuning, fine_tune
+from longtail.models.finetune import FineTuning, fine_tune
 from tests.builders.paths import ROOT
 from tests.builders.small_project import LABELS, small_corpus, write_encoder
 

@@ -18,6 +18,7 @@ from longtail.errors import DataError
 from longtail.report import attributions
 from longtail.report.attributions import attribute
 from longtail.report.evidence import Evidence, Scored
+from longtail.report.page.formats import convergence
 from longtail.report.tokens import overfitted_tokens
 
 VOCABULARY = {
@@ -78,9 +79,9 @@ def test_fast_is_bf16_where_the_device_computes_in_it(monkeypatch):
         return [value for _, value in found.pieces if value is not None]
 
     exact = values(fast=False)
-    monkeypatch.setattr(attributions, "computes_bf16", lambda: False)
+    monkeypatch.setattr(attributions, "computes_bf16", lambda device: False)
     assert values(fast=True) == exact
-    monkeypatch.setattr(attributions, "computes_bf16", lambda: True)
+    monkeypatch.setattr(attributions, "computes_bf16", lambda device: True)
     assert values(fast=True) != exact
     assert values(fast=True) == pytest.approx(exact, rel=0.02)
 
@@ -96,6 +97,13 @@ def test_text_past_the_cut_is_shown_without_attribution():
     found = attribute(Linear(), "red green blue", 0, steps=2, max_length=4)
     assert [(text, value is None) for text, value in found.pieces] == [
         ("red", False), (" ", True), ("green", False), (" blue", True)]  # fmt: skip
+
+
+def test_the_page_compares_the_gap_with_all_that_is_shown():
+    found = {"gap": 0.1, "logit": 1.0, "baseline_logit": 1.0}
+    assert convergence(found | {"total": 2.0}) == " (5.0% of their absolute sum)"
+    assert convergence(found | {"total": 0.3}).endswith("raise attribution_steps)")
+    assert convergence(found) == "", "a report of older code"
 
 
 def test_convergence_is_measured_not_assumed():
