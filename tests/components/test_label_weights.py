@@ -311,13 +311,20 @@ def test_doubt_of_what_is_not_learned_from_changes_no_byte(tmp_path: Path) -> No
 def test_train_learns_less_from_what_is_doubted(train_stage, tmp_path, profile: str) -> None:  # noqa: F811
     """Doubt of train documents changes the model; that of val and test not a byte."""
     path, found = tmp_path / "label_weights.parquet", {}
+
+    def fitted(name: str, rows: tuple[int, ...], **how: bool) -> dict[str, bytes]:
+        doubted = [(f"doc-{i:04d}", "label-0", 0.05) for i in range(120) if i % 5 in rows]
+        write_label_weights(path, doubted)
+        return files(train_stage(name, profile, 1, **how))
+
     for name, rows in {"none": (), "others": (3, 4), "train": (0, 1, 2)}.items():
-        write_label_weights(
-            path, [(f"doc-{i:04d}", "label-0", 0.05) for i in range(120) if i % 5 in rows]
-        )
-        found[name] = files(train_stage(name, profile, 1))
+        found[name] = fitted(name, rows, refit=False)
     keep = [key for key in found["none"] if not key.startswith(("choice", "summary"))]
     assert any("safetensors" in key for key in keep)
     assert [key for key in keep if found["none"][key] != found["others"][key]] == []
     model = next(key for key in keep if "safetensors" in key)
     assert found["train"][model] != found["none"][model]
+    if profile == "finetune":  # the refit learns from val, too
+        none, val = fitted("refit", (), refit=True), fitted("val", (3,), refit=True)
+        changed = {key.split("/")[0] for key in none if none[key] != val[key]}
+        assert {"model", "test_scores"} <= changed and "val_scores" not in changed
