@@ -135,12 +135,13 @@ def _predictions(version: ModelVersion, texts: Sequence[str]) -> tuple[sp.csr_ma
         known = store.known(texts)
         # The first one in any case: a version may load and yet not answer.
         new = list(dict.fromkeys([*texts[:1], *(text for text in texts if text not in known)]))
-        for start in range(0, len(new), BATCH):
-            some = new[start : start + BATCH]
+        answered = 0
+        for some in _batches(new):
             packed = np.packbits(encode(model.ask(some).labels, labels).toarray(), axis=1)
             store.put(some, packed)
             known |= zip(some, packed, strict=True)
-            show(start + len(some), len(new))
+            answered += len(some)
+            show(answered, len(new))
     rows = [_unpacked([known[text] for text in some], len(labels)) for some in _batches(texts)]
     return sp.vstack([sp.csr_matrix((0, len(labels)), dtype=np.int8), *rows], "csr"), labels
 
