@@ -9,13 +9,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from components._formats.assignment import Part
 from components._formats.learned import Learned
 from components._frame.progress import progress
 from components._train.choice import Choice
 from components._train.features import cores, device, features_of
+from components._train.head_store import HeadStore
 from components._train.params import Params
 from longtail.evaluation.keeping import EVERYTHING, Keep
 from longtail.evaluation.sparse_scores import ScoreMatrix
@@ -91,13 +91,11 @@ def all_features(
 
 def make_losses(names: Sequence[str], mu: float, params: Params) -> dict[str, MakeLoss]:
     """What makes each of these losses."""
-    return {name: partial(_loss, name, mu, params) for name in names}
-
-
-def _loss(name: str, mu: float, params: Params, class_freq: np.ndarray, n_docs: int) -> nn.Module:
-    options: dict[str, Any] = {"mu": mu} if "mu" in loss_options(name) else {}
-    options |= params.loss_options.get(name, {})
-    return make_loss(name, class_freq, n_docs, **options)
+    own = {name: {"mu": mu} if "mu" in loss_options(name) else {} for name in names}
+    return {
+        name: partial(make_loss, name, **(own[name] | params.loss_options.get(name, {})))
+        for name in names
+    }
 
 
 def train_heads(
@@ -157,8 +155,9 @@ def fit_heads(
 ) -> dict[str, CrossFitted]:
     """The cross-fitted head of each loss; without `names` it is not told the labels' names."""
     own = params.head
+    memory = HeadStore.cached(device())
     with progress(title, "heads") as show:
-        return cross_fit(
+        fitted = cross_fit(
             features.learned,
             found.plan,
             losses,
@@ -168,5 +167,9 @@ def fit_heads(
             device=device(),
             seed=params.seed,
             n_jobs=cores(),
+            memory=memory,
             progress=show,
         )
+    known, new = memory.counts["known"], memory.counts["put"]
+    print(f"{title}: {known} from the cache, {new} trained", flush=True)
+    return fitted

@@ -107,6 +107,9 @@ class Head(nn.Module):
         hidden: GELU units; 0 makes the head linear.
         dropout: share of the hidden units dropped.
         label_names: whether label similarities are added.
+
+    Attributes:
+        arguments: these, in this order.
     """
 
     mean: Tensor
@@ -116,6 +119,7 @@ class Head(nn.Module):
         self, n_features: int, n_labels: int, hidden: int, dropout: float, label_names: bool
     ) -> None:
         super().__init__()
+        self.arguments = (n_features, n_labels, hidden, dropout, label_names)
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("std", torch.ones(n_features))
         self.width = n_features // N_POOLS

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
+import joblib
 import numpy as np
 import scipy.sparse as sp
 import torch
@@ -95,6 +96,30 @@ class Examples:
         return [targets] if self.doubt is None else [targets, 1 - self.doubt[rows].toarray()]
 
 
+class Fitted(NamedTuple):
+    """What one round of one loss gives.
+
+    Attributes:
+        head: on the CPU; None if its scores are all that is asked for.
+        scores: σ(z) float32 of the documents that the round scores.
+        history: see `CrossFitted`; of these scores, if it is the first round.
+    """
+
+    head: Head | None
+    scores: ScoreMatrix
+    history: list[dict[str, Any]]
+
+
+class Memory(Protocol):
+    """Keeps rounds by a digest of everything that they were made from. It may forget."""
+
+    def known(self, key: str) -> Fitted | None:
+        """What was put under this key, if it is still there."""
+
+    def put(self, key: str, fitted: Fitted) -> None:
+        """Keep a round."""
+
+
 @dataclass(frozen=True)
 class CrossFitted:
     """The head of one loss.
@@ -142,6 +167,7 @@ def cross_fit(
     device: str = "cpu",
     seed: int = 0,
     n_jobs: int = 1,
+    memory: Memory | None = None,
     progress: Progress = silent,
 ) -> dict[str, CrossFitted]:
     """Train the heads of every loss and round; the same seed gives the same weights.
@@ -160,37 +186,33 @@ def cross_fit(
         device: `cpu` or `cuda`.
         seed: of the weights, and of the order of the documents.
         n_jobs: processes that train heads at the same time, on a CPU.
-        progress: called with the heads trained and in total, of this rank.
+        memory: of heads that were trained before; each new one is put into it at once.
+        progress: called with the heads trained and to train, of this rank.
     """
     n_docs = len(examples.features)
     rounds = [*plan.rounds, *([(np.arange(n_docs), np.arange(0))] if plan.refit else [])]
+    rest = (shape, how, keep, device, seed)
     jobs = [
-        delayed(_fit)(
-            examples,
-            learned,
-            scored,
-            make,
-            shape,
-            how,
-            keep,
-            device,
-            seed,
-            watched=not at,
-            kept=at == len(rounds) - 1,
-        )
+        (*round_, make, *rest, not at, at == len(rounds) - 1)
         for make in losses.values()
-        for at, (learned, scored) in enumerate(rounds)
+        for at, round_ in enumerate(rounds)
     ]
     alone = device != "cpu" or n_docs * how.epochs < SMALL
 
-    def fit(mine: Sequence[Any]) -> list[Any]:
-        done = []
-        for one in Parallel(1 if alone else n_jobs, return_as="generator")(mine):
-            done.append(one)
-            progress(len(done), len(mine))
-        return done
+    def fit(mine: Sequence[int]) -> list[Fitted]:
+        keys = [] if memory is None else _keys(examples, [jobs[at] for at in mine])
+        found = [memory.known(key) for key in keys] if memory is not None else [None] * len(mine)
+        new = [place for place, one in enumerate(found) if one is None]
+        calls = (delayed(_fit)(examples, *jobs[mine[place]]) for place in new)
+        results = Parallel(1 if alone else n_jobs, return_as="generator")(calls)
+        for done, (place, one) in enumerate(zip(new, results, strict=True), 1):
+            if memory is not None:
+                memory.put(keys[place], one)
+            found[place] = one
+            progress(done, len(new))
+        return [one for one in found if one is not None]
 
-    found = shared(fit, jobs)
+    found = shared(fit, range(len(jobs)))
     fitted = {}
     for at, name in enumerate(losses):
         heads, scores, histories = zip(*found[at * len(rounds) :][: len(rounds)], strict=True)
@@ -198,6 +220,15 @@ def cross_fit(
         assert heads[-1] is not None
         fitted[name] = CrossFitted(heads[-1].to(device), held_out, histories[0])
     return fitted
+
+
+def _keys(examples: Examples, jobs: Sequence[tuple[Any, ...]]) -> list[str]:
+    """A digest of all that `_fit` is given, for each of its calls."""
+    matrices = (examples.targets, examples.doubt)
+    # SciPy notes in a matrix what was found out about it, so its arrays are taken.
+    arrays = [None if m is None else (m.shape, m.indptr, m.indices, m.data) for m in matrices]
+    documents = joblib.hash((examples.features, arrays))  # once: by far the largest part
+    return [joblib.hash((documents, job)) for job in jobs]
 
 
 def _fit(
@@ -210,11 +241,10 @@ def _fit(
     keep: Keep,
     device: str,
     seed: int,
-    *,
     watched: bool,
     kept: bool,
-) -> tuple[Head | None, ScoreMatrix, list[dict[str, Any]]]:
-    """One head on the CPU if it is kept, its scores of the rows held out, and its history."""
+) -> Fitted:
+    """Train one head; `watched` asks for the F1 of each epoch, `kept` for the head."""
     train, others = examples.at(learned), examples.at(scored)
     with one_thread(device):
         head = new_head(train, shape, seed).to(device)
@@ -223,7 +253,7 @@ def _fit(
             head, loss, train, how=how, keep=keep, seed=seed, watched=others if watched else None
         )
         scores = kept_scores(head, others, keep)
-        return head.cpu() if kept else None, scores, history
+        return Fitted(head.cpu() if kept else None, scores, history)
 
 
 def train_head(

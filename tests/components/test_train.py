@@ -296,7 +296,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-def test_a_kept_loss_is_trained_alone_and_gives_the_same_model(stage, tmp_path):
+def test_a_kept_loss_is_trained_alone_and_gives_the_same_model(stage, tmp_path, monkeypatch):
     how = ("head", 15, "auto", ("db", "zlpr"))
     first = stage("first", *how)
     chosen = facts_of(first)["loss"]
@@ -309,6 +309,7 @@ def test_a_kept_loss_is_trained_alone_and_gives_the_same_model(stage, tmp_path):
     assert made.scores.keys() == {"db", "zlpr", "bce"}
 
     kept = carry(tmp_path, first, "2026-12-04")
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path / "empty"))  # else nothing is trained
     second = stage("second", *how)
     assert facts_of(second)["kept_since"] == "2026-11-28"
     assert list(facts_of(second)["val"]) == [chosen]
@@ -322,6 +323,32 @@ def test_a_kept_loss_is_trained_alone_and_gives_the_same_model(stage, tmp_path):
     assert facts_of(third)["kept_since"] is None
     assert facts_of(third)["val"] == facts_of(first)["val"]
     assert str(read_choice(third / "choice.json").since) == "2026-12-05"
+
+
+def test_a_head_is_trained_once_whatever_is_changed_around_it(stage, tmp_path, capsys):
+    """Three losses, each with three folds and the refit; four heads without label names."""
+    in_folds(tmp_path)
+    losses, bare = ("db", "zlpr"), "bce heads without label names"
+    first = stage("first", "head", 3, "auto", losses)
+    assert facts_of(first)["loss"] == "bce"
+    said = capsys.readouterr().out
+    assert "\nheads: 0 from the cache, 12 trained" in said
+    assert f"{bare}: 0 from the cache, 4 trained" in said
+    again = stage("again", "head", 3, "auto", losses)
+    said = capsys.readouterr().out
+    assert "\nheads: 12 from the cache, 0 trained" in said
+    assert f"{bare}: 4 from the cache, 0 trained" in said
+    assert files_of(again) == files_of(first)
+    stage("served", "head", 3, "auto", losses, thresholds={"blend": False})
+    assert "\nheads: 12 from the cache, 0 trained" in capsys.readouterr().out
+    alone = stage("alone", "head", 3, "zlpr", losses)
+    assert "\nheads: 8 from the cache, 0 trained" in capsys.readouterr().out
+    name = "comparison/zlpr"
+    assert files_of(alone / name) == files_of(first / name)
+    stage("options", "head", 3, "auto", losses, loss_options={"db": {"gamma": 1}})
+    assert "\nheads: 8 from the cache, 4 trained" in capsys.readouterr().out
+    stage("longer", "head", 4, "auto", losses)
+    assert "\nheads: 0 from the cache, 12 trained" in capsys.readouterr().out
 
 
 def test_other_candidates_thresholds_or_a_zero_end_a_choice(stage, tmp_path, capsys):

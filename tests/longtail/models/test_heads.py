@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import nn
 
+from longtail.evaluation.keeping import Keep
 from longtail.evaluation.selection import validation_f1
 from longtail.losses import make_loss
 from longtail.models.classifier import Head
@@ -232,6 +234,91 @@ def test_processes_and_threads_change_nothing():
     assert torch.get_num_threads() == threads + 1
     torch.set_num_threads(threads)
     np.testing.assert_array_equal(again.scores, found[0].scores)
+
+
+class Remembering(dict):
+    """Keeps rounds, and counts what it knew."""
+
+    def known(self, key):
+        self.hits = getattr(self, "hits", 0) + (key in self)
+        return self.get(key)
+
+    put = dict.__setitem__
+
+
+FOCAL = partial(make_loss, "focal")
+
+
+def one_fit(memory, examples=TRAIN, n_folds=3, loss=FOCAL, **given):
+    plan = make_plan(np.arange(200) % n_folds, np.zeros(200, bool))
+    how = {"shape": SHAPE, "how": HOW} | given
+    return cross_fit(examples, plan, {"own": loss}, memory=memory, **how)["own"]
+
+
+def test_what_is_remembered_is_not_trained_again():
+    memory, calls = Remembering(), []
+    first, plain = one_fit(memory), one_fit(None)
+    assert len(memory) == 4
+    # What SciPy notes in a matrix while it is used does not make it another one.
+    same = Examples(TRAIN.features.copy(), sp.csr_matrix(TRAIN.targets.toarray()))
+    again = one_fit(memory, same, progress=lambda *done: calls.append(done))
+    assert (memory.hits, calls) == (4, [])
+    for found in (plain, again):
+        np.testing.assert_array_equal(found.scores, first.scores)
+        assert found.history == first.history
+        assert all(map(torch.equal, found.head.parameters(), first.head.parameters()))
+    lost = next(iter(memory))
+    del memory[lost]
+    assert one_fit(memory, progress=lambda *done: calls.append(done)).history == first.history
+    assert calls == [(1, 1)]
+    assert lost in memory
+
+
+OTHER = TRAIN.targets.toarray()
+OTHER[7, 1] ^= 1
+DOUBT = sp.csr_matrix(([0.5], ([3], [0])), (200, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"examples": replace(TRAIN, targets=sp.csr_matrix(OTHER))},
+        {"examples": replace(TRAIN, features=TRAIN.features + 1e-3)},
+        {"examples": replace(TRAIN, doubt=DOUBT)},
+        {"loss": partial(make_loss, "bce")},
+        {"loss": partial(make_loss, "focal", gamma=1.0)},
+        {"shape": replace(SHAPE, hidden=5)},
+        {"shape": replace(SHAPE, dropout=0.1)},
+        {"shape": replace(SHAPE, names=np.ones((3, 8), np.float32))},
+        {"how": replace(HOW, learning_rate=0.04)},
+        {"how": replace(HOW, weight_decay=0.0)},
+        {"how": replace(HOW, epochs=9)},
+        {"how": replace(HOW, batch_size=32)},
+        {"how": replace(HOW, bf16=True)},
+        {"keep": Keep(3, 0.5)},
+        {"seed": 1},
+        {"n_folds": 4},
+    ],
+    ids=str,
+)
+def test_what_was_made_from_anything_else_is_not_remembered(change):
+    memory = Remembering()
+    one_fit(memory)
+    before = len(memory)
+    one_fit(memory, **change)
+    # With another number of folds the refit is the same; all else touches every head.
+    same = 1 if "n_folds" in change else 0
+    assert memory.hits == same
+    assert len(memory) == before + change.get("n_folds", 3) + 1 - same
+
+
+def test_processes_remember_what_one_alone_does():
+    many, memory = toy(3000, 2), Remembering()
+    plan = make_plan(np.arange(3000) % 2, np.zeros(3000, bool))
+    losses = {"bce": partial(make_loss, "bce")}
+    for n_jobs in (2, 1):
+        cross_fit(many, plan, losses, shape=SHAPE, how=HOW, n_jobs=n_jobs, memory=memory)
+    assert (len(memory), memory.hits) == (3, 3)
 
 
 def test_a_document_is_not_learned_from_by_what_scores_it():

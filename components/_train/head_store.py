@@ -1,0 +1,141 @@
+"""Heads that were trained before, each in a file named by a digest of what it was made from."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import platform
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import longtail
+from components._frame.scratch import cache_folder
+from longtail.evaluation.sparse_scores import ScoreMatrix, SparseScores
+from longtail.models.classifier import Head
+from longtail.models.heads import Fitted
+from longtail.models.precision import computes_bf16
+
+# With more than this the folder loses its files, those not asked for the longest first.
+MOST_BYTES = 2 * 2**30
+# What is larger is not kept.
+LARGEST = MOST_BYTES // 8
+
+
+class HeadStore:
+    """What `cross_fit` has trained. It may lose what it was given, but never returns anything else.
+
+    Each file has a digest, so a damaged or foreign one is not believed, and PyTorch reads it
+    without running code. Where nothing can be written, as on a full disk, nothing is kept.
+
+    Args:
+        folder: of the files.
+        made_by: what a head depends on besides what `cross_fit` is given.
+
+    Attributes:
+        counts: of heads that were `known` and that were `put`.
+    """
+
+    def __init__(self, folder: Path, made_by: str) -> None:
+        self.folder, self.made_by, self.usable = folder, made_by, True
+        self.counts: Counter[str] = Counter()
+
+    @classmethod
+    def cached(cls, device: str) -> HeadStore:
+        """The store in the cache folder, of heads that this code trains on this device."""
+        versions = (torch.__version__, np.__version__, platform.machine(), device)
+        return cls(cache_folder() / "heads", f"{versions} {computes_bf16(device)} {_code_digest()}")
+
+    def known(self, key: str) -> Fitted | None:
+        """What was put under this key, if it is still there."""
+        path = self._path(key)
+        try:
+            kept = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        data = kept[hashlib.blake2b().digest_size :]
+        if kept != _sealed(path.name, data):
+            return None
+        self.counts["known"] += 1
+        return _unpacked(torch.load(io.BytesIO(data), weights_only=True))
+
+    def put(self, key: str, fitted: Fitted) -> None:
+        """Keep a round, unless it is too large."""
+        self.counts["put"] += 1
+        if not self.usable or _n_bytes(fitted.scores) > LARGEST:
+            return
+        path = self._path(key)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
+                data = io.BytesIO()
+                torch.save(_packed(fitted), data)
+                file.write(_sealed(path.name, data.getvalue()))
+            os.replace(file.name, path)
+            self._forget_oldest()
+        except OSError as error:
+            self.usable = False
+            print(f"{self.folder} cannot be written ({error}); what is trained is not kept.")
+
+    def _path(self, key: str) -> Path:
+        return self.folder / hashlib.sha256(f"{self.made_by} {key}".encode()).hexdigest()
+
+    def _forget_oldest(self) -> None:
+        """What a killed run left half-written is forgotten in its turn."""
+        files = []
+        for path in self.folder.iterdir():
+            with suppress(FileNotFoundError):  # another run forgets, too
+                files.append((path.stat().st_mtime, path.stat().st_size, path))
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= MOST_BYTES:
+                return
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+def _sealed(name: str, data: bytes) -> bytes:
+    return hashlib.blake2b(name.encode() + data).digest() + data
+
+
+def _packed(fitted: Fitted) -> dict[str, Any]:
+    head, scores = fitted.head, fitted.scores
+    arrays = asdict(scores) if isinstance(scores, SparseScores) else {"dense": scores}
+    return {
+        "head": None if head is None else {"arguments": head.arguments, "state": head.state_dict()},
+        "scores": {name: torch.tensor(array) for name, array in arrays.items()},
+        "history": fitted.history,
+    }
+
+
+def _unpacked(kept: dict[str, Any]) -> Fitted:
+    head = None
+    if kept["head"] is not None:
+        head = Head(*kept["head"]["arguments"])
+        head.load_state_dict(kept["head"]["state"])
+    arrays = {name: tensor.numpy() for name, tensor in kept["scores"].items()}
+    scores = arrays["dense"] if "dense" in arrays else SparseScores(**arrays)
+    return Fitted(head, scores, kept["history"])
+
+
+def _n_bytes(scores: ScoreMatrix) -> int:
+    """Without what a sparse matrix has per document and label."""
+    cells = scores.values if isinstance(scores, SparseScores) else scores
+    return int(cells.nbytes)
+
+
+def _code_digest() -> str:
+    """What trains and scores heads: what other code has trained is trained again."""
+    digest = hashlib.sha256()
+    folder = Path(longtail.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,162 @@
+"""The head store gives back what it was given, or nothing."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from components._train import head_store
+from components._train.head_store import HeadStore
+from longtail.evaluation.sparse_scores import NOTHING, SparseScores
+from longtail.models.classifier import Head
+from longtail.models.heads import Fitted
+
+DENSE = np.random.default_rng(0).random((5, 3), np.float32)
+SPARSE = SparseScores(
+    np.array([0.5, 0.25, 0.125], np.float32),
+    np.array([2, 0, 1], np.int32),
+    np.array([0, 1, 1, 3]),
+    np.array([0.1, 0.2, NOTHING], np.float32),
+    np.array([NOTHING, 0.1, 0.2], np.float32),
+)
+HISTORY = [{"epoch": 1, "train_loss": 0.1 + 0.2, "micro_f1": 1 / 3}, {"epoch": 2}]
+
+
+def head(hidden: int = 4, label_names: bool = True) -> Head:
+    made = Head(6, 3, hidden, 0.25, label_names)
+    made.standardize_by(torch.randn(9, 6))
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> HeadStore:
+    made = HeadStore(tmp_path / "heads", "a")
+    made.put("dense", Fitted(head(), DENSE, HISTORY))
+    return made
+
+
+def kept(store: HeadStore, key: str = "dense") -> Path:
+    return store._path(key)
+
+
+@pytest.mark.parametrize("own", [head(), head(0, False), head(4, False), None], ids=str)
+@pytest.mark.parametrize("scores", [DENSE, DENSE[:0], SPARSE], ids=["dense", "none", "sparse"])
+def test_another_run_finds_the_same(tmp_path, own, scores) -> None:
+    HeadStore(tmp_path, "a").put("one", Fitted(own, scores, HISTORY))
+    store = HeadStore(tmp_path, "a")
+    found = store.known("one")
+    assert found is not None and found.history == HISTORY
+    assert (store.counts["known"], store.counts["put"]) == (1, 0)
+    pairs = [(found.scores, scores)]
+    if isinstance(scores, SparseScores):
+        pairs = [(getattr(found.scores, f.name), getattr(scores, f.name)) for f in fields(scores)]
+    for mine, expected in pairs:
+        np.testing.assert_array_equal(mine, expected)
+        assert mine.dtype == expected.dtype
+    if own is None:
+        assert found.head is None
+        return
+    assert found.head is not None and str(found.head) == str(own), "dropout, too"
+    state = found.head.state_dict()
+    assert state.keys() == own.state_dict().keys()
+    assert all(torch.equal(state[name], value) for name, value in own.state_dict().items())
+
+
+def test_of_another_key_or_other_code_it_knows_nothing(store) -> None:
+    assert store.known("sparse") is None
+    assert HeadStore(store.folder, "b").known("dense") is None
+    assert HeadStore(store.folder, "a").known("dense") is not None
+
+
+@pytest.mark.parametrize("place", [0, 63, 64, 200, -1])
+def test_a_damaged_file_is_not_believed(store, place) -> None:
+    data = bytearray(kept(store).read_bytes())
+    data[place] ^= 1
+    kept(store).write_bytes(data)
+    assert store.known("dense") is None
+
+
+@pytest.mark.parametrize("size", [0, 10, 64, 1000])
+def test_a_torn_file_is_not_believed(store, size) -> None:
+    kept(store).write_bytes(kept(store).read_bytes()[:size])
+    assert store.known("dense") is None
+    store.put("dense", Fitted(None, DENSE, HISTORY))
+    assert store.known("dense") is not None
+
+
+def test_a_file_under_another_name_is_not_believed(store) -> None:
+    kept(store).rename(kept(store, "other"))
+    assert store.known("other") is None
+
+
+class Planted:
+    def __reduce__(self):
+        return (Path.touch, (Path("planted"),))
+
+
+def test_no_code_is_run_even_if_the_digest_is_right(store, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = kept(store)
+    path.write_bytes(head_store._sealed(path.name, pickle.dumps(Planted(), 2)))
+    with pytest.raises(pickle.UnpicklingError):
+        store.known("dense")
+    assert not Path("planted").exists()
+
+
+def test_those_not_asked_for_the_longest_are_forgotten(store, monkeypatch) -> None:
+    """Room for three files; the one left by a kill is as old as what was put then."""
+    (store.folder / "tmpleft").write_bytes(b"half")
+    size = kept(store).stat().st_size
+    monkeypatch.setattr(head_store, "MOST_BYTES", int(3.5 * size))
+    for second, key in enumerate(("two", "three")):
+        store.put(key, Fitted(head(), DENSE, HISTORY))
+        age(kept(store, key), 100 + second)
+    age(store.folder / "tmpleft", 50)
+    age(kept(store), 60)
+    assert store.known("dense") is not None  # asked for, so the youngest now
+    store.put("four", Fitted(head(), DENSE, HISTORY))
+    left = {key for key in ("dense", "two", "three", "four") if store.known(key) is not None}
+    assert left == {"dense", "three", "four"}
+    assert not (store.folder / "tmpleft").exists()
+
+
+def age(path: Path, seconds: float) -> None:
+    os.utime(path, (seconds, seconds))
+
+
+def test_what_is_too_large_is_not_kept(store, monkeypatch) -> None:
+    monkeypatch.setattr(head_store, "LARGEST", DENSE.nbytes - 1)
+    store.put("large", Fitted(head(), DENSE, HISTORY))
+    store.put("small", Fitted(head(), DENSE[:4], HISTORY))
+    assert store.known("large") is None
+    assert store.known("small") is not None
+
+
+def test_where_nothing_can_be_written_it_says_so_once_and_goes_on(tmp_path, capsys) -> None:
+    (tmp_path / "heads").write_text("a file")
+    store = HeadStore(tmp_path / "heads", "a")
+    for key in ("one", "two"):
+        assert store.known(key) is None
+        store.put(key, Fitted(head(), DENSE, HISTORY))
+    assert capsys.readouterr().out.count("what is trained is not kept") == 1
+    assert store.counts["put"] == 2
+
+
+def test_the_store_depends_on_code_versions_and_device(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path))
+    own = HeadStore.cached("cpu")
+    assert own.folder == tmp_path / "heads"
+    assert own.made_by == HeadStore.cached("cpu").made_by != HeadStore.cached("cuda").made_by
+    for name, other in (("_code_digest", "x"), ("computes_bf16", "neither")):
+        with monkeypatch.context() as patch:
+            patch.setattr(head_store, name, lambda *_, other=other: other)
+            assert HeadStore.cached("cpu").made_by != own.made_by, name
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "1.0")
+        assert HeadStore.cached("cpu").made_by != own.made_by
