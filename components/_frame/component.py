@@ -17,7 +17,7 @@ from components._frame.files import locked
 from components._frame.launch import CONTEXT, launch
 from components._frame.params import Section, load_sections
 from components._frame.pipeline import DVC_YAML, SHARED, load_stages, overlap
-from components._frame.ranks import joined, n_ranks, one_voice, rank, run_in_ranks
+from components._frame.ranks import joined, n_nodes, n_ranks, one_voice, rank, run_in_ranks
 from components._frame.usage import measured
 from longtail.errors import DataError, ParameterError
 
@@ -80,7 +80,8 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
             )
     outputs = [paths[name] for name in paths_of(run, "output")]
     stage = stage_name(run)
-    if "RANK" not in os.environ and (n := _processes(stage)) > 1:
+    n = _processes(stage)
+    if "RANK" not in os.environ and max(n, n_nodes()) > 1:
         flags = [word for name, path in paths.items() for word in (_flag(name), str(path))]
         run_in_ranks(n, f"components.{stage}", flags)  # each comes back here
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from datetime import timedelta
 
-from components._frame.exit_codes import BUG
+from components._frame.exit_codes import BUG, TemporaryError
 from components._frame.launch import exit_code
 from longtail.errors import ParameterError
 
@@ -26,6 +27,9 @@ PATIENCE = timedelta(hours=2)
 # In which torchrun ends the ranks that fail only because another one has, or for the same reason;
 # a process takes seconds to end.
 GRACE_SECONDS = 10.0
+# What gloo and NCCL say where a process on another machine is gone.
+LOST = re.compile(r"by peer|[Bb]roken pipe|remote process|timed out|[Tt]imeout")
+NODES = "PET_NNODES"  # which Kubeflow Trainer sets, with the others that begin so
 WATCH_SECONDS = 2.0
 
 
@@ -39,10 +43,21 @@ def n_ranks() -> int:
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
+def n_local_ranks() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def n_nodes() -> int:
+    """On how many machines the stage was started together, as torchrun's own variable says."""
+    return int(os.environ.get(NODES, 1))
+
+
 def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
     """Run `python -m module …` in `n` processes on this machine, until all have succeeded.
 
-    When one fails, the others are ended.
+    Where it was started on several machines, these processes join those of the others. When one
+    fails, the others are ended.
 
     Raises:
         SystemExit: one failed, with its exit code, or 128 plus the signal that ended it.
@@ -54,9 +69,10 @@ def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // n)))
     logging.disable()  # this process does nothing else, and the ranks say what is wrong
-    options = ["--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(n)]
+    # On several machines, torchrun reads from its variables where they meet.
+    alone = ["--standalone", "--local-addr", "127.0.0.1"] if n_nodes() == 1 else []
     try:
-        run(parse_args([*options, "-m", module, *argv]))
+        run(parse_args([*alone, "--nproc-per-node", str(n), "-m", module, *argv]))
     except SignalException as error:
         sys.exit(128 + error.sigval)
     except ChildFailedError as error:
@@ -65,7 +81,7 @@ def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
         if code < 0:
             name = signal.Signals(-code).name
             print(
-                f"Rank {number} of {n} was ended by {name}, so the others were, too.",
+                f"Rank {number} of {n * n_nodes()} was ended by {name}, so the others were, too.",
                 file=sys.stderr,
             )
         sys.exit(code if code > 0 else 128 - code)
@@ -77,6 +93,7 @@ def joined(stage: str) -> Iterator[None]:
 
     Raises:
         ParameterError: PyTorch sees GPUs, but fewer than there are ranks.
+        TemporaryError: a process of another machine has ended.
     """
     if n_ranks() == 1:
         yield
@@ -96,7 +113,16 @@ def joined(stage: str) -> Iterator[None]:
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
     distributed.init_process_group(backend, timeout=PATIENCE)
-    yield
+    try:
+        yield
+    except RuntimeError as error:
+        # On one machine torchrun knows which process ended first, and why.
+        if n_nodes() == 1 or not LOST.search(str(error)):
+            raise
+        raise TemporaryError(
+            f"A process on another machine has ended, or cannot be reached ({error!s:.200}). "
+            "Its own log says why; run this again."
+        ) from None
     distributed.destroy_process_group()
 
 

@@ -149,7 +149,7 @@ def clean(path: Path, digests: Set[str]) -> int:
 
 
 def clear_caches() -> int:
-    """Delete all cached features and checkpoints, which are made of many documents each."""
+    """Delete all cached features, heads, and checkpoints, which are made of many documents each."""
     folders = [path for path in cache_folder().glob("*/*") if path.parent.name != LOCKS]
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from joblib import cpu_count
 from torch import nn
 
 from components._frame.progress import progress
+from components._frame.ranks import n_local_ranks
 from components._frame.text_store import TextStore
 from components._train.params import Params
 from longtail.errors import DataError
@@ -33,8 +34,8 @@ def device() -> str:
 
 
 def cores() -> int:
-    """The cores of this process: all that a container allows, shared among the ranks."""
-    return max(1, cpu_count() // n_ranks())
+    """The cores of this process: all that a container allows, shared among the ranks in it."""
+    return max(1, cpu_count() // n_local_ranks())
 
 
 def pretrained(labels: list[str], params: Params) -> Classifier:

@@ -28,12 +28,7 @@ from longtail.frequency import class_frequencies
 from longtail.models.classifier import Classifier
 from longtail.models.documents import Documents
 from longtail.models.encoder import encoder_digest
-from longtail.models.finetune import (
-    FineTuning,
-    batches_per_rank,
-    fine_tune,
-    refit,
-)
+from longtail.models.finetune import FineTuning, batches_per_rank, fine_tune, refit
 from longtail.models.heads import MakeLoss
 from longtail.models.ranks import n_ranks, of_first, shared
 

@@ -17,16 +17,16 @@ import numpy as np
 import torch
 
 import longtail
-from components._frame.scratch import cache_folder
+from components._frame.scratch import cache_folder, scratch
 from longtail.evaluation.sparse_scores import ScoreMatrix, SparseScores
 from longtail.models.classifier import Head
 from longtail.models.heads import Fitted
 from longtail.models.precision import computes_bf16
 
-# With more than this the folder loses its files, those not asked for the longest first.
-MOST_BYTES = 2 * 2**30
+# With more than this, the folder loses its files, those not asked for the longest first.
+MOST_BYTES = 2**30
 # What is larger is not kept.
-LARGEST = MOST_BYTES // 8
+LARGEST = MOST_BYTES // 4
 
 
 class HeadStore:
@@ -36,33 +36,43 @@ class HeadStore:
     without running code. Where nothing can be written, as on a full disk, nothing is kept.
 
     Args:
-        folder: of the files.
-        made_by: what a head depends on besides what `cross_fit` is given.
+        folder: of the files; its name stands for what a head depends on besides what `cross_fit`
+            is given.
 
     Attributes:
         counts: of heads that were `known` and that were `put`.
     """
 
-    def __init__(self, folder: Path, made_by: str) -> None:
-        self.folder, self.made_by, self.usable = folder, made_by, True
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.usable = folder, True
         self.counts: Counter[str] = Counter()
 
     @classmethod
     def cached(cls, device: str) -> HeadStore:
         """The store in the cache folder, of heads that this code trains on this device."""
-        versions = (torch.__version__, np.__version__, platform.machine(), device)
-        return cls(cache_folder() / "heads", f"{versions} {computes_bf16(device)} {_code_digest()}")
+        facts = {
+            "versions": [torch.__version__, np.__version__, platform.machine()],
+            "device": device,
+            "bf16": computes_bf16(device),
+            "code": _code_digest(),
+        }
+        try:
+            return cls(scratch("heads", facts, ()))
+        except OSError as error:
+            without = cls(cache_folder() / "heads")
+            without._give_up(error)
+            return without
 
     def known(self, key: str) -> Fitted | None:
         """What was put under this key, if it is still there."""
-        path = self._path(key)
+        path = self.folder / key
         try:
             kept = path.read_bytes()
             os.utime(path)
         except OSError:
             return None
         data = kept[hashlib.blake2b().digest_size :]
-        if kept != _sealed(path.name, data):
+        if kept != _sealed(path, data):
             return None
         self.counts["known"] += 1
         return _unpacked(torch.load(io.BytesIO(data), weights_only=True))
@@ -72,21 +82,20 @@ class HeadStore:
         self.counts["put"] += 1
         if not self.usable or _n_bytes(fitted.scores) > LARGEST:
             return
-        path = self._path(key)
+        path = self.folder / key
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
                 data = io.BytesIO()
                 torch.save(_packed(fitted), data)
-                file.write(_sealed(path.name, data.getvalue()))
+                file.write(_sealed(path, data.getvalue()))
             os.replace(file.name, path)
             self._forget_oldest()
         except OSError as error:
-            self.usable = False
-            print(f"{self.folder} cannot be written ({error}); what is trained is not kept.")
+            self._give_up(error)
 
-    def _path(self, key: str) -> Path:
-        return self.folder / hashlib.sha256(f"{self.made_by} {key}".encode()).hexdigest()
+    def _give_up(self, error: OSError) -> None:
+        self.usable = False
+        print(f"{self.folder} cannot be written ({error}); what is trained is not kept.")
 
     def _forget_oldest(self) -> None:
         """What a killed run left half-written is forgotten in its turn."""
@@ -102,7 +111,8 @@ class HeadStore:
             total -= size
 
 
-def _sealed(name: str, data: bytes) -> bytes:
+def _sealed(path: Path, data: bytes) -> bytes:
+    name = f"{path.parent.name}/{path.name}"
     return hashlib.blake2b(name.encode() + data).digest() + data
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -82,15 +83,31 @@ def make_inputs(folder: Path, *, processes: int, epochs: int = 2) -> Path:
     return folder
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
+def start(folder: Path, **env: str) -> subprocess.Popen[str]:
+    cache = environment(folder.parent / f"{folder.name}-cache")
     return subprocess.Popen(
-        [sys.executable, *STAGE.argv[1:]],
+        [sys.executable, "-m", "components._frame.stage", STAGE.name],
         cwd=folder,
-        env=environment(folder.parent / f"{folder.name}-cache") | {"CUDA_VISIBLE_DEVICES": ""},
+        env=cache | {"CUDA_VISIBLE_DEVICES": ""} | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def start_machines(folder: Path) -> list[subprocess.Popen[str]]:
+    """Start the stage twice, with the variables that Kubeflow Trainer gives each machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    given = {
+        "PET_NNODES": "2",
+        "PET_NPROC_PER_NODE": "auto",
+        "PET_MASTER_ADDR": "127.0.0.1",
+        "PET_MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": "1",
+    }
+    return [start(folder, **given, PET_NODE_RANK=str(number)) for number in range(2)]
 
 
 def history(folder: Path) -> list[dict[str, Any]]:
@@ -98,11 +115,14 @@ def history(folder: Path) -> list[dict[str, Any]]:
         return list(csv.DictReader(file))
 
 
-def test_two_processes_write_what_one_does(tmp_path: Path, monkeypatch: Any) -> None:
-    two = make_inputs(tmp_path / "two", processes=2)
-    process = start(two)
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors[-3000:]
+@pytest.mark.parametrize("machines", [1, 2])
+def test_two_processes_write_what_one_does(tmp_path: Path, monkeypatch: Any, machines: int) -> None:
+    two = make_inputs(tmp_path / "two", processes=2 // machines)
+    first, *others = [start(two)] if machines == 1 else start_machines(two)
+    output, errors = first.communicate()
+    assert first.returncode == 0, errors[-3000:]
+    for other in others:
+        assert other.communicate()[0] == "" and other.returncode == 0
     assert output.count("\ntrain: ") == 1 and output.count("520 to compute") == 1, output
 
     one = make_inputs(tmp_path / "one", processes=1)
@@ -147,6 +167,25 @@ def test_a_killed_rank_ends_the_others(tmp_path: Path) -> None:
     assert "Rank 1 of 2 was ended by SIGKILL" in errors and "Traceback" not in errors
     assert not psutil.wait_procs(family, timeout=10)[1], "an orphan"
     assert not list((folder / "artifacts/train").glob("[!.]*"))
+
+
+def test_a_lost_machine_ends_the_others(tmp_path: Path) -> None:
+    folder = make_inputs(tmp_path / "lost", processes=1, epochs=1000)
+    first, second = start_machines(folder)
+    while not list((tmp_path / "lost-cache/checkpoints").glob("*/checkpoint-*")):
+        assert first.poll() is None, first.communicate()[1][-3000:]
+        time.sleep(0.1)
+    family = psutil.Process(first.pid).children(recursive=True)
+    for process in [*psutil.Process(second.pid).children(recursive=True), second]:
+        process.kill()
+    lost = time.monotonic()
+    _, errors = first.communicate()
+    assert time.monotonic() - lost < 60
+    assert first.returncode == 75, errors[-3000:]
+    assert "train: A process on another machine has ended" in errors and "Traceback" not in errors
+    assert not psutil.wait_procs(family, timeout=10)[1], "an orphan"
+    assert not list((folder / "artifacts/train").glob("[!.]*"))
+    second.communicate()
 
 
 def test_wrong_data_ends_the_dag_s_task_with_the_stage_s_own_code(tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
+from components._frame import stage
+from components._frame.pipeline import SHARED
+from dags._containers import MOUNT, USER
 from dags._pods import load_pods
 from dags._steps import step_names
 from tests.builders.cluster import validate
@@ -16,7 +20,9 @@ from tests.builders.paths import ROOT
 
 FOLDER = ROOT / "docker" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((ROOT / "docker" / "kustomization.yaml").read_text("utf-8"))
-FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "pods.yaml")
+# What somebody creates by hand, and what Airflow reads.
+OTHERS = ("trainjob.yaml", "pods.yaml")
+FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name not in OTHERS)
 MANIFESTS = [manifest for path in FILES for manifest in yaml.safe_load_all(path.read_text("utf-8"))]
 
 
@@ -39,6 +45,22 @@ def inside(value: Any, key: str) -> list[Any]:
 )
 def test_the_published_schemas_accept_it(manifest: dict[str, Any]) -> None:
     validate(manifest)
+
+
+def test_the_train_job_has_the_fields_that_the_trainer_knows() -> None:
+    """Its model leaves out what it does not know, so nothing may be missing of what it read."""
+    manifest = yaml.safe_load((FOLDER / "trainjob.yaml").read_text("utf-8"))
+    assert TrainerV1alpha1TrainJob.from_dict(manifest).to_dict() == manifest
+    trainer = manifest["spec"]["trainer"]
+    assert tuple(trainer["command"][:3]) == ("python", "-m", stage.__name__)
+    assert trainer["command"][3] in SHARED
+    (claim,) = inside(manifest, "persistentVolumeClaim")
+    assert claim["claimName"] in of_kind("PersistentVolumeClaim")
+    mounts = {mount["mountPath"] for mount in inside(manifest, "volumeMounts")[0]}
+    assert MOUNT in mounts
+    (cache,) = (e["value"] for e in trainer["env"] if e["name"] == "LONGTAIL_CACHE")
+    assert str(Path(cache).parent) in mounts
+    assert inside(manifest, "runAsUser") == [USER]
 
 
 def test_the_schemas_refuse_a_misspelled_field() -> None:

@@ -36,20 +36,21 @@ def head(hidden: int = 4, label_names: bool = True) -> Head:
 
 @pytest.fixture
 def store(tmp_path: Path) -> HeadStore:
-    made = HeadStore(tmp_path / "heads", "a")
+    (tmp_path / "heads").mkdir()
+    made = HeadStore(tmp_path / "heads")
     made.put("dense", Fitted(head(), DENSE, HISTORY))
     return made
 
 
 def kept(store: HeadStore, key: str = "dense") -> Path:
-    return store._path(key)
+    return store.folder / key
 
 
 @pytest.mark.parametrize("own", [head(), head(0, False), head(4, False), None], ids=str)
 @pytest.mark.parametrize("scores", [DENSE, DENSE[:0], SPARSE], ids=["dense", "none", "sparse"])
 def test_another_run_finds_the_same(tmp_path, own, scores) -> None:
-    HeadStore(tmp_path, "a").put("one", Fitted(own, scores, HISTORY))
-    store = HeadStore(tmp_path, "a")
+    HeadStore(tmp_path).put("one", Fitted(own, scores, HISTORY))
+    store = HeadStore(tmp_path)
     found = store.known("one")
     assert found is not None and found.history == HISTORY
     assert (store.counts["known"], store.counts["put"]) == (1, 0)
@@ -66,12 +67,6 @@ def test_another_run_finds_the_same(tmp_path, own, scores) -> None:
     state = found.head.state_dict()
     assert state.keys() == own.state_dict().keys()
     assert all(torch.equal(state[name], value) for name, value in own.state_dict().items())
-
-
-def test_of_another_key_or_other_code_it_knows_nothing(store) -> None:
-    assert store.known("sparse") is None
-    assert HeadStore(store.folder, "b").known("dense") is None
-    assert HeadStore(store.folder, "a").known("dense") is not None
 
 
 @pytest.mark.parametrize("place", [0, 63, 64, 200, -1])
@@ -91,8 +86,13 @@ def test_a_torn_file_is_not_believed(store, size) -> None:
 
 
 def test_a_file_under_another_name_is_not_believed(store) -> None:
-    kept(store).rename(kept(store, "other"))
+    other = HeadStore(store.folder.with_name("other"))
+    other.folder.mkdir()
+    for place in (kept(store, "other"), kept(other)):
+        place.write_bytes(kept(store).read_bytes())
     assert store.known("other") is None
+    assert other.known("dense") is None, "of other code"
+    assert store.known("dense") is not None
 
 
 class Planted:
@@ -103,7 +103,7 @@ class Planted:
 def test_no_code_is_run_even_if_the_digest_is_right(store, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     path = kept(store)
-    path.write_bytes(head_store._sealed(path.name, pickle.dumps(Planted(), 2)))
+    path.write_bytes(head_store._sealed(path, pickle.dumps(Planted(), 2)))
     with pytest.raises(pickle.UnpicklingError):
         store.known("dense")
     assert not Path("planted").exists()
@@ -138,25 +138,33 @@ def test_what_is_too_large_is_not_kept(store, monkeypatch) -> None:
     assert store.known("small") is not None
 
 
-def test_where_nothing_can_be_written_it_says_so_once_and_goes_on(tmp_path, capsys) -> None:
-    (tmp_path / "heads").write_text("a file")
-    store = HeadStore(tmp_path / "heads", "a")
-    for key in ("one", "two"):
-        assert store.known(key) is None
-        store.put(key, Fitted(head(), DENSE, HISTORY))
-    assert capsys.readouterr().out.count("what is trained is not kept") == 1
-    assert store.counts["put"] == 2
-
-
-def test_the_store_depends_on_code_versions_and_device(tmp_path, monkeypatch) -> None:
+def test_where_nothing_can_be_written_it_says_so_once_and_goes_on(
+    tmp_path, monkeypatch, capsys
+) -> None:
     monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path))
-    own = HeadStore.cached("cpu")
-    assert own.folder == tmp_path / "heads"
-    assert own.made_by == HeadStore.cached("cpu").made_by != HeadStore.cached("cuda").made_by
-    for name, other in (("_code_digest", "x"), ("computes_bf16", "neither")):
+    (tmp_path / "heads").write_text("a file")
+    for make in (lambda: HeadStore(tmp_path / "gone"), lambda: HeadStore.cached("cpu")):
+        store = make()
+        for key in ("one", "two"):
+            assert store.known(key) is None
+            store.put(key, Fitted(head(), DENSE, HISTORY))
+        assert capsys.readouterr().out.count("what is trained is not kept") == 1
+        assert store.counts["put"] == 2
+
+
+def test_each_code_version_and_device_has_a_folder(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("LONGTAIL_CACHE", str(tmp_path))
+    own = HeadStore.cached("cpu").folder
+    assert own.parent == tmp_path / "heads"
+    assert own == HeadStore.cached("cpu").folder != HeadStore.cached("cuda").folder
+    for where, name, other in (
+        (head_store, "_code_digest", lambda: "x"),
+        (head_store, "computes_bf16", lambda device: "neither"),
+        (torch, "__version__", "1.0"),
+        (np, "__version__", "1.0"),
+    ):
         with monkeypatch.context() as patch:
-            patch.setattr(head_store, name, lambda *_, other=other: other)
-            assert HeadStore.cached("cpu").made_by != own.made_by, name
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "__version__", "1.0")
-        assert HeadStore.cached("cpu").made_by != own.made_by
+            patch.setattr(where, name, other)
+            assert HeadStore.cached("cpu").folder != own, name
+    HeadStore.cached("cpu").put("one", Fitted(head(), DENSE, HISTORY))
+    assert HeadStore.cached("cpu").known("one") is not None
