@@ -80,16 +80,17 @@ def _run_stage(run: Callable[..., str], paths: dict[str, Path]) -> None:
             )
     outputs = [paths[name] for name in paths_of(run, "output")]
     stage = stage_name(run)
+    together = max(n_ranks(), n_nodes())
+    if together > 1 and stage not in SHARED:
+        raise ParameterError(
+            f"{stage} was started in {together} processes, but only {', '.join(SHARED)} shares "
+            "its work; start it in one."
+        )
     n = _processes(stage)
-    if "RANK" not in os.environ and max(n, n_nodes()) > 1:
+    if "RANK" not in os.environ and max(n, together) > 1:
         flags = [word for name, path in paths.items() for word in (_flag(name), str(path))]
         run_in_ranks(n, f"components.{stage}", flags)  # each comes back here
         return
-    if n_ranks() > 1 and stage not in SHARED:
-        raise ParameterError(
-            f"{stage} was started in {n_ranks()} processes, but only {', '.join(SHARED)} shares "
-            "its work; start it in one."
-        )
     _check_folders(outputs)
     with ExitStack() as stack:
         if rank() == 0:

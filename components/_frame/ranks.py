@@ -1,6 +1,6 @@
 """Runs a stage in several processes (ranks) that torchrun starts, one per GPU if there are any.
 
-Rank 0 alone locks and writes the outputs, keeps the caches, and prints; see `longtail.models.ranks`
+Rank 0 alone locks and writes the outputs and prints; see `longtail.models.ranks`
 for how they share the work.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -27,9 +26,10 @@ PATIENCE = timedelta(hours=2)
 # In which torchrun ends the ranks that fail only because another one has, or for the same reason;
 # a process takes seconds to end.
 GRACE_SECONDS = 10.0
-# What gloo and NCCL say where a process on another machine is gone.
-LOST = re.compile(r"by peer|[Bb]roken pipe|remote process|timed out|[Tt]imeout")
-NODES = "PET_NNODES"  # which Kubeflow Trainer sets, with the others that begin so
+# In which all ranks must have started.
+START = timedelta(minutes=5)
+# What torchrun reads on each of several machines; Kubeflow Trainer sets them.
+NODES, NODE, ADDRESS = "PET_NNODES", "PET_NODE_RANK", "PET_MASTER_ADDR"
 WATCH_SECONDS = 2.0
 
 
@@ -49,8 +49,21 @@ def n_local_ranks() -> int:
 
 
 def n_nodes() -> int:
-    """On how many machines the stage was started together, as torchrun's own variable says."""
-    return int(os.environ.get(NODES, 1))
+    """On how many machines the stage was started together, as torchrun's own variable says.
+
+    Raises:
+        ParameterError: it is no number from 1 on, or on several machines another one is missing.
+    """
+    given = os.environ.get(NODES, "1")
+    if not given.isdecimal() or int(given) < 1:
+        raise ParameterError(f"{NODES} is {given!r}, expected the number of machines, 1 or more.")
+    missing = [name for name in (NODE, ADDRESS) if name not in os.environ]
+    if int(given) > 1 and missing:
+        raise ParameterError(
+            f"{NODES} is {given}, but {' and '.join(missing)} is not set: each machine needs its "
+            "number, from 0, and the address of the first."
+        )
+    return int(given)
 
 
 def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
@@ -61,7 +74,9 @@ def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
 
     Raises:
         SystemExit: one failed, with its exit code, or 128 plus the signal that ended it.
+        TemporaryError: another machine did not come.
     """
+    from torch.distributed import DistError
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
@@ -70,11 +85,16 @@ def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // n)))
     logging.disable()  # this process does nothing else, and the ranks say what is wrong
     # On several machines, torchrun reads from its variables where they meet.
-    alone = ["--standalone", "--local-addr", "127.0.0.1"] if n_nodes() == 1 else []
+    alone = ["--standalone", "--local-addr", "127.0.0.1"]
+    if n_nodes() > 1:
+        alone = []
+        print(f"{n_nodes()} machines meet at {os.environ[ADDRESS]}.", flush=True)
     try:
         run(parse_args([*alone, "--nproc-per-node", str(n), "-m", module, *argv]))
     except SignalException as error:
         sys.exit(128 + error.sigval)
+    except DistError as error:
+        raise TemporaryError(f"Not all {n_nodes()} machines came ({error!s:.200}).") from None
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
         code = failure.exitcode
@@ -112,18 +132,32 @@ def joined(stage: str) -> Iterator[None]:
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"
-    distributed.init_process_group(backend, timeout=PATIENCE)
     try:
+        _init(backend)
         yield
     except RuntimeError as error:
         # On one machine torchrun knows which process ended first, and why.
-        if n_nodes() == 1 or not LOST.search(str(error)):
+        known = isinstance(error, distributed.DistError) or "gloo" in str(error)
+        if n_nodes() == 1 or not known:
             raise
         raise TemporaryError(
-            f"A process on another machine has ended, or cannot be reached ({error!s:.200}). "
-            "Its own log says why; run this again."
+            "A process of this training has ended, or never started, here or on another machine "
+            f"({error!s:.200}). Its own log says why; run this again."
         ) from None
     distributed.destroy_process_group()
+
+
+def _init(backend: str) -> None:
+    """Join the other ranks, once all are there; one that has failed by now never comes."""
+    from torch import distributed
+    from torch.distributed.rendezvous import rendezvous
+
+    store, _, _ = next(rendezvous("env://", rank(), n_ranks(), timeout=START))
+    store.set(f"started/{rank()}", "")
+    store.wait([f"started/{number}" for number in range(n_ranks())], START)
+    distributed.init_process_group(
+        backend, store=store, rank=rank(), world_size=n_ranks(), timeout=PATIENCE
+    )
 
 
 @contextmanager

@@ -28,10 +28,12 @@ def main() -> None:
     """Become the command of the stage that the command line names."""
     try:
         command = command_of(" ".join(sys.argv[1:]))
+        os.execvp(command[0], command)
     except ProjectError as error:
         print(error, file=sys.stderr)
-        sys.exit(BAD_PARAMETERS)
-    os.execvp(command[0], command)
+    except FileNotFoundError:
+        print(f"{command[0]} is not in the folders of PATH.", file=sys.stderr)
+    sys.exit(BAD_PARAMETERS)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import pickle
 import platform
-import tempfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import asdict
@@ -51,9 +51,8 @@ class HeadStore:
     def cached(cls, device: str) -> HeadStore:
         """The store in the cache folder, of heads that this code trains on this device."""
         facts = {
-            "versions": [torch.__version__, np.__version__, platform.machine()],
-            "device": device,
-            "bf16": computes_bf16(device),
+            "versions": [torch.__version__, np.__version__],
+            "device": [device, computes_bf16(device), _processor(device)],
             "code": _code_digest(),
         }
         try:
@@ -67,30 +66,41 @@ class HeadStore:
         """What was put under this key, if it is still there."""
         path = self.folder / key
         try:
+            if not path.is_file() or path.stat().st_size > 2 * LARGEST:
+                return None
             kept = path.read_bytes()
-            os.utime(path)
+            with suppress(OSError):  # a cache that is only read
+                os.utime(path)
         except OSError:
             return None
         data = kept[hashlib.blake2b().digest_size :]
         if kept != _sealed(path, data):
             return None
+        try:
+            found = _unpacked(torch.load(io.BytesIO(data), weights_only=True))
+        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, ValueError):
+            return None  # of somebody who knows how to seal
         self.counts["known"] += 1
-        return _unpacked(torch.load(io.BytesIO(data), weights_only=True))
+        return found
 
     def put(self, key: str, fitted: Fitted) -> None:
-        """Keep a round, unless it is too large."""
+        """Keep a round, unless it is too large, or no numbers."""
         self.counts["put"] += 1
-        if not self.usable or _n_bytes(fitted.scores) > LARGEST:
+        if not self.usable or _n_bytes(fitted.scores) > LARGEST or not _finite(fitted):
             return
         path = self.folder / key
+        data = io.BytesIO()
+        torch.save(_packed(fitted), data)
+        if data.tell() > LARGEST:
+            return
+        temporary = path.with_name(f"{key}.{os.getpid()}")
         try:
-            with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as file:
-                data = io.BytesIO()
-                torch.save(_packed(fitted), data)
-                file.write(_sealed(path, data.getvalue()))
-            os.replace(file.name, path)
+            temporary.write_bytes(_sealed(path, data.getvalue()))
+            os.replace(temporary, path)
             self._forget_oldest()
         except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
@@ -98,7 +108,7 @@ class HeadStore:
         print(f"{self.folder} cannot be written ({error}); what is trained is not kept.")
 
     def _forget_oldest(self) -> None:
-        """What a killed run left half-written is forgotten in its turn."""
+        """Also what a killed run left half-written, in its turn."""
         files = []
         for path in self.folder.iterdir():
             with suppress(FileNotFoundError):  # another run forgets, too
@@ -131,20 +141,37 @@ def _unpacked(kept: dict[str, Any]) -> Fitted:
     if kept["head"] is not None:
         head = Head(*kept["head"]["arguments"])
         head.load_state_dict(kept["head"]["state"])
+        head.eval()  # as one that has scored
     arrays = {name: tensor.numpy() for name, tensor in kept["scores"].items()}
     scores = arrays["dense"] if "dense" in arrays else SparseScores(**arrays)
     return Fitted(head, scores, kept["history"])
 
 
 def _n_bytes(scores: ScoreMatrix) -> int:
-    """Without what a sparse matrix has per document and label."""
-    cells = scores.values if isinstance(scores, SparseScores) else scores
-    return int(cells.nbytes)
+    """Without what a sparse matrix has beside its values; told before a copy is made."""
+    return int(_values(scores).nbytes)
+
+
+def _finite(fitted: Fitted) -> bool:
+    weights = [] if fitted.head is None else fitted.head.parameters()
+    finite = bool(np.isfinite(_values(fitted.scores)).all())
+    return finite and all(bool(tensor.isfinite().all()) for tensor in weights)
+
+
+def _values(scores: ScoreMatrix) -> np.ndarray:
+    return scores.values if isinstance(scores, SparseScores) else scores
+
+
+def _processor(device: str) -> str:
+    """What sums are computed by, whose last digits differ."""
+    if device == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _code_digest() -> str:
-    """What trains and scores heads: what other code has trained is trained again."""
-    digest = hashlib.sha256()
+    """What trains, scores, and keeps heads: what other code has trained is trained again."""
+    digest = hashlib.sha256(Path(__file__).read_bytes())
     folder = Path(longtail.__file__).parent
     for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +32,7 @@ from longtail.models.heads import (
     cross_fit,
     kept_scores,
 )
+from longtail.models.ranks import n_ranks, shared
 from longtail.models.served import Tuned
 
 Rows = list[dict[str, Any]]
@@ -170,6 +172,6 @@ def fit_heads(
             memory=memory,
             progress=show,
         )
-    known, new = memory.counts["known"], memory.counts["put"]
-    print(f"{title}: {known} from the cache, {new} trained", flush=True)
+    every = sum(shared(lambda _: [memory.counts], range(n_ranks())), Counter())
+    print(f"{title}: {every['known']} from the cache, {every['put']} trained", flush=True)
     return fitted

@@ -186,7 +186,8 @@ def cross_fit(
         device: `cpu` or `cuda`.
         seed: of the weights, and of the order of the documents.
         n_jobs: processes that train heads at the same time, on a CPU.
-        memory: of heads that were trained before; each new one is put into it at once.
+        memory: of heads that were trained before; each new one is put into it at once. With it,
+            losses must be picklable: no lambdas.
         progress: called with the heads trained and to train, of this rank.
     """
     n_docs = len(examples.features)

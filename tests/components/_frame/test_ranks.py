@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import time
 
 import pytest
@@ -47,12 +51,20 @@ def test_only_the_first_rank_prints(
     assert capsys.readouterr().out == "rank 0\n"
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"RANK": "0", "WORLD_SIZE": "2"},
+        {"PET_NNODES": "2", "PET_NODE_RANK": "1", "PET_MASTER_ADDR": "127.0.0.1"},
+    ],
+    ids=["ranks", "machines"],
+)
 def test_a_stage_that_shares_nothing_refuses_several_processes(
-    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
     paths = ("corpus", "assignment", "frequencies", "cooccurrences", "label-counts")
     flags = [word for name in paths for word in (f"--{name}", "params.yaml")]
     found = CliRunner().invoke(stage_command(frequencies.run), flags)
@@ -68,7 +80,7 @@ def test_a_rank_without_a_gpu_is_refused(seen: int, monkeypatch: pytest.MonkeyPa
     joining: list[str] = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: seen > 0)
     monkeypatch.setattr("torch.cuda.device_count", lambda: seen)
-    monkeypatch.setattr("torch.distributed.init_process_group", lambda b, **_: joining.append(b))
+    monkeypatch.setattr(ranks, "_init", joining.append)
     monkeypatch.setattr("torch.distributed.destroy_process_group", lambda: None)
     monkeypatch.setattr("threading.Thread.start", lambda thread: None)
     if seen:
@@ -77,3 +89,64 @@ def test_a_rank_without_a_gpu_is_refused(seen: int, monkeypatch: pytest.MonkeyPa
     else:
         with ranks.joined("train"):
             assert joining == ["gloo"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"PET_NNODES": ""}, "PET_NNODES is '', expected the number of machines"),
+        ({"PET_NNODES": "0"}, "PET_NNODES is '0'"),
+        ({"PET_NNODES": "1:2"}, "PET_NNODES is '1:2'"),
+        ({"PET_NNODES": "2"}, "PET_NODE_RANK and PET_MASTER_ADDR is not set"),
+        ({"PET_NNODES": "2", "PET_NODE_RANK": "0"}, "but PET_MASTER_ADDR is not set"),
+    ],
+    ids=str,
+)
+def test_machines_that_cannot_meet_are_refused(
+    given: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ParameterError, match=message):
+        ranks.n_nodes()
+
+
+def test_one_machine_needs_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert ranks.n_nodes() == 1
+    monkeypatch.setenv("PET_NNODES", "1")
+    assert ranks.n_nodes() == 1
+
+
+def joining(start_seconds: float, **env: str) -> subprocess.Popen[str]:
+    """A rank of two that joins the other and leaves."""
+    code = (
+        "from datetime import timedelta; from components._frame import ranks\n"
+        f"ranks.START = timedelta(seconds={start_seconds})\n"
+        "from components._frame.launch import guarded\n"
+        "def act():\n"
+        "    with ranks.joined('train'): print('joined')\n"
+        "guarded('train', act)"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    given = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    machines = {"PET_NNODES": "2", "PET_NODE_RANK": "0", "PET_MASTER_ADDR": "127.0.0.1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | given | machines | {"CUDA_VISIBLE_DEVICES": ""} | env,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_rank_that_never_starts_is_not_waited_for_as_long_as_a_busy_one(rank: str) -> None:
+    """The other failed before it could join, as for lack of memory or of a GPU."""
+    process = joining(3, RANK=rank)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert "train: A process of this training has ended, or never started" in errors
+    assert "Traceback" not in errors and output == ""

@@ -47,6 +47,13 @@ def test_another_name_is_one_sentence(folder, argv) -> None:
     assert done.stderr == f"dvc.yaml has no stage {' '.join(argv)!r}; it has plain, train.\n"
 
 
+def test_a_program_that_is_not_there_is_one_sentence(folder) -> None:
+    table = (folder / "dvc.yaml").read_text().replace("echo one", "ech0 one")
+    (folder / "dvc.yaml").write_text(table)
+    done = run(folder, "plain")
+    assert (done.returncode, done.stderr) == (2, "ech0 is not in the folders of PATH.\n")
+
+
 def test_another_folder_is_one_sentence(tmp_path) -> None:
     done = run(tmp_path, "train")
     assert done.returncode == 2
