@@ -1,7 +1,7 @@
 """Runs a stage in several processes (ranks) that torchrun starts, one per GPU if there are any.
 
-Rank 0 alone locks and writes the outputs and prints; see `longtail.models.ranks`
-for how they share the work.
+Rank 0 alone locks and writes the outputs and prints; see `longtail.models.ranks` for how they share
+the work.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def joined(stage: str) -> Iterator[None]:
 
     Raises:
         ParameterError: PyTorch sees GPUs, but fewer than there are ranks.
-        TemporaryError: a process of another machine has ended.
+        TemporaryError: of several machines, a process of one has ended or never started.
     """
     if n_ranks() == 1:
         yield
