@@ -46,7 +46,11 @@ def kept(store: HeadStore, key: str = "dense") -> Path:
     return store.folder / key
 
 
-@pytest.mark.parametrize("own", [head(), head(0, False), head(4, False), None], ids=str)
+@pytest.mark.parametrize(
+    "own",
+    [head(), head(0, False), head(4, False), None],
+    ids=["named", "linear", "plain", "no head"],
+)
 @pytest.mark.parametrize("scores", [DENSE, DENSE[:0], SPARSE], ids=["dense", "none", "sparse"])
 def test_another_run_finds_the_same(tmp_path, own, scores) -> None:
     HeadStore(tmp_path).put("one", Fitted(own, scores, HISTORY))

@@ -299,7 +299,7 @@ DOUBT = sp.csr_matrix(([0.5], ([3], [0])), (200, 3), dtype=np.float32)
         {"seed": 1},
         {"n_folds": 4},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 def test_what_was_made_from_anything_else_is_not_remembered(change):
     memory = Remembering()
