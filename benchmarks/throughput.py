@@ -143,10 +143,15 @@ class Peers:
         return time.perf_counter() - started[0], time.process_time() - started[1]
 
 
+def one_epoch() -> FineTuning:
+    """The settings of params.yaml, for an epoch."""
+    own = load_params("train", Params).finetune.model_dump(exclude={"refit"})
+    return FineTuning(**own | {"epochs": 1})
+
+
 def peers_of(peers: Peers) -> dict[str, dict[str, Callable[[np.ndarray], Seconds]]]:
     """For each task, the recipe first, then ours."""
-    default = load_params("train", Params).finetune.model_dump()
-    how = FineTuning(**default | {"epochs": 1})
+    how = one_epoch()
     whole = replace(how, frozen_layers=-1)
     deeper = replace(how, frozen_layers=peers.encoder[0].config.num_hidden_layers // 2)
     return {

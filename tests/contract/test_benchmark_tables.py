@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import annotation, costs, crossfit, rules, speed, suspects
+from benchmarks import annotation, costs, crossfit, rules, speed, suspects, throughput
 from benchmarks.reuters_table import PAGE, TABLES, page, read_rows
+from components._frame.params import load_params
+from components._train.params import Params
 
 
 def test_the_page_shows_the_committed_lines() -> None:
@@ -57,3 +59,10 @@ def test_the_pages_made_of_one_table_show_the_committed_lines(
     text = Path(PAGE).with_name(name).read_text(encoding="utf-8")
     shown = text.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
     assert shown == made(), f"copy what `benchmarks.{mark}.table()` gives"
+
+
+def test_the_throughput_benchmark_trains_with_the_settings_of_the_stage() -> None:
+    """A setting that the stage has and fine-tuning does not, or not any more, ended it."""
+    own = load_params("train", Params).finetune
+    assert throughput.one_epoch().epochs == 1
+    assert throughput.one_epoch().learning_rate == own.learning_rate
