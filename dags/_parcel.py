@@ -41,8 +41,12 @@ def made(night: str, step: str) -> str:
 
 
 def pointers(paths: list[str]) -> list[str]:
-    """Paths as DVC's commands take them."""
-    return [f"{DATA}.dvc" if path == DATA else path for path in paths]
+    """Paths as DVC's commands take them.
+
+    The file `data.dvc` is last: `dvc pull data.dvc artifacts/x` leaves out `artifacts/x` and says
+    that everything is up to date (DVC 3).
+    """
+    return [*(path for path in paths if path != DATA), *([f"{DATA}.dvc"] if DATA in paths else [])]
 
 
 def tracked(stages: Collection[Stage]) -> list[str]:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
 
 from components._frame.pipeline import load_stages
-from dags._parcel import NOTE, changes, contents, digest, pack, unpack
-from dags._tools import ToolError, WorkspaceError
+from dags._parcel import NOTE, changes, contents, digest, pack, pointers, unpack
+from dags._tools import ToolError, WorkspaceError, dvc
 from tests.builders.paths import ROOT
 
 STAGES = load_stages(ROOT / "dvc.yaml")
@@ -28,6 +29,29 @@ def small_workspace(folder: Path) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("1")
     return folder
+
+
+def test_dvc_takes_all_that_it_is_named(tmp_path: Path) -> None:
+    """As `drift` reads data and the clean corpus: of `data.dvc corpus` DVC pulls only the first."""
+    files = {"data/rows": "1", "artifacts/corpus": "2"}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(text)
+    stages = {"make": {"cmd": "true", "outs": ["artifacts/corpus"]}}
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+
+    def run(*argv: str) -> None:
+        dvc(tmp_path, *argv)
+
+    run("init", "--quiet", "--no-scm")
+    run("remote", "add", "--quiet", "--default", "storage", str(tmp_path / "storage"))
+    run("add", "--quiet", "data")
+    run("commit", "--quiet", "--force", "make")
+    run("push", "--quiet", *pointers(["data", "artifacts/corpus"]))
+    for name in ("data", "artifacts", ".dvc/cache"):
+        shutil.rmtree(tmp_path / name)
+    run("pull", "--quiet", "--force", *pointers(["data", "artifacts/corpus"]))
+    assert {name: (tmp_path / name).read_text() for name in files} == files
 
 
 def test_what_goes_into_a_parcel(tmp_path: Path) -> None:
