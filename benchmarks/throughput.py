@@ -29,6 +29,7 @@ import torch
 from transformers import AutoModel, BertConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from components._frame.params import load_params
+from components._train.finetuned import fine_tuning
 from components._train.params import Params
 from longtail.corpora.synthetic import synthetic_corpus
 from longtail.frequency import class_frequencies
@@ -145,8 +146,7 @@ class Peers:
 
 def one_epoch() -> FineTuning:
     """The settings of params.yaml, for an epoch."""
-    own = load_params("train", Params).finetune.model_dump(exclude={"refit"})
-    return FineTuning(**own | {"epochs": 1})
+    return replace(fine_tuning(load_params("train", Params)), epochs=1)
 
 
 def peers_of(peers: Peers) -> dict[str, dict[str, Callable[[np.ndarray], Seconds]]]:

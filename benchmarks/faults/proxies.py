@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.builders.airflow_server import free_port
+from tests.builders.faulty_server import free_port
 
 DROPPED = ("connection", "transfer-encoding", "content-length", "host")
 

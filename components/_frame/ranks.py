@@ -84,24 +84,24 @@ def run_in_ranks(n: int, module: str, argv: Sequence[str]) -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (cores or 1) // n)))
     logging.disable()  # this process does nothing else, and the ranks say what is wrong
-    # On several machines, torchrun reads from its variables where they meet.
-    alone = ["--standalone", "--local-addr", "127.0.0.1"]
-    if n_nodes() > 1:
-        alone = []
-        print(f"{n_nodes()} machines meet at {os.environ[ADDRESS]}.", flush=True)
+    options = ["--nproc-per-node", str(n)]
+    if (nodes := n_nodes()) == 1:
+        options += ["--standalone", "--local-addr", "127.0.0.1"]
+    else:  # torchrun reads from its variables where they meet
+        print(f"{nodes} machines meet at {os.environ[ADDRESS]}.", flush=True)
     try:
-        run(parse_args([*alone, "--nproc-per-node", str(n), "-m", module, *argv]))
+        run(parse_args([*options, "-m", module, *argv]))
     except SignalException as error:
         sys.exit(128 + error.sigval)
     except DistError as error:
-        raise TemporaryError(f"Not all {n_nodes()} machines came ({error!s:.200}).") from None
+        raise TemporaryError(f"Not all {nodes} machines came ({error!s:.200}).") from None
     except ChildFailedError as error:
         number, failure = error.get_first_failure()
         code = failure.exitcode
         if code < 0:
             name = signal.Signals(-code).name
             print(
-                f"Rank {number} of {n * n_nodes()} was ended by {name}, so the others were, too.",
+                f"Rank {number} of {n * nodes} was ended by {name}, so the others were, too.",
                 file=sys.stderr,
             )
         sys.exit(code if code > 0 else 128 - code)

@@ -26,6 +26,8 @@ from longtail.models.ranks import fill_from_first, n_ranks, of_first, rank, shar
 
 # Texts that are computed, then kept: what a killed run loses at most.
 PORTION = 512
+# The code that computes them.
+MODELS = Path(classifier.__file__).parent
 
 
 def device() -> str:
@@ -73,7 +75,12 @@ def features_of(
     """
     fast = fast and computes_bf16(device())
     encoder = encoder_digest(model.encoder, model.tokenizer)
-    facts = {"encoder": encoder, "length": params.max_length, "fast": fast, "code": _code_digest()}
+    facts = {
+        "encoder": encoder,
+        "length": params.max_length,
+        "fast": fast,
+        "code": code_digest(MODELS),
+    }
     width = N_POOLS * model.encoder.config.hidden_size
     store = TextStore.cached("features", facts, width, np.float16 if fast else np.float32)
 
@@ -112,9 +119,10 @@ def features_of(
     return features
 
 
-def _code_digest() -> str:
-    """What computes the features: after a change of it, those of the code before are not used."""
-    digest = hashlib.sha256(f"{torch.__version__} {transformers.__version__}".encode())
-    for path in sorted(Path(classifier.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
+def code_digest(folder: Path) -> str:
+    """A digest of the code in a folder and of the libraries that it computes with."""
+    versions = (torch.__version__, transformers.__version__, np.__version__)
+    digest = hashlib.sha256(str(versions).encode())
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     return digest.hexdigest()

@@ -100,7 +100,7 @@ def finetune(
             _loss(make_loss, train),
             _documents(model, train),
             Documents(model.tokenize(val.texts), val.targets),
-            how=_how(params),
+            how=fine_tuning(params),
             checkpoints=checkpoints,
             objective=params.objective,
             seed=params.seed,
@@ -121,7 +121,7 @@ def finetune_again(
             _loss(make_loss, docs),
             _documents(model, docs),
             n_epochs,
-            how=_how(params),
+            how=fine_tuning(params),
             checkpoints=checkpoints,
             seed=params.seed,
             progress=show,
@@ -143,7 +143,8 @@ def _documents(model: Classifier, part: Part) -> Documents:
     return Documents(model.tokenize(part.texts), part.targets, part.doubt)
 
 
-def _how(params: Params) -> FineTuning:
+def fine_tuning(params: Params) -> FineTuning:
+    """The settings of `fine_tune` and `refit`."""
     return FineTuning(**params.finetune.model_dump(exclude={"refit"}))
 
 

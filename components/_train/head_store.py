@@ -18,6 +18,7 @@ import torch
 
 import longtail
 from components._frame.scratch import cache_folder, scratch
+from components._train.features import code_digest
 from longtail.evaluation.sparse_scores import ScoreMatrix, SparseScores
 from longtail.models.classifier import Head
 from longtail.models.heads import Fitted
@@ -27,6 +28,7 @@ from longtail.models.precision import computes_bf16
 MOST_BYTES = 2**30
 # What is larger is not kept.
 LARGEST = MOST_BYTES // 4
+LONGTAIL = Path(longtail.__file__).parent
 
 
 class HeadStore:
@@ -36,8 +38,8 @@ class HeadStore:
     without running code. Where nothing can be written, as on a full disk, nothing is kept.
 
     Args:
-        folder: of the files; its name stands for what a head depends on besides what `cross_fit`
-            is given.
+        folder: of the files; its name is a digest of what a head depends on besides what
+            `cross_fit` is given.
 
     Attributes:
         counts: of heads that were `known` and that were `put`.
@@ -51,9 +53,9 @@ class HeadStore:
     def cached(cls, device: str) -> HeadStore:
         """The store in the cache folder, of heads that this code trains on this device."""
         facts = {
-            "versions": [torch.__version__, np.__version__],
             "device": [device, computes_bf16(device), _processor(device)],
-            "code": _code_digest(),
+            # Of longtail all that trains and scores heads, and of this room what keeps them.
+            "code": [code_digest(folder) for folder in (LONGTAIL, Path(__file__).parent)],
         }
         try:
             return cls(scratch("heads", facts, ()))
@@ -86,7 +88,9 @@ class HeadStore:
     def put(self, key: str, fitted: Fitted) -> None:
         """Keep a round, unless it is too large, or no numbers."""
         self.counts["put"] += 1
-        if not self.usable or _n_bytes(fitted.scores) > LARGEST or not _finite(fitted):
+        # Told before a copy is made.
+        large = _values(fitted.scores).nbytes > LARGEST
+        if not self.usable or large or not _finite(fitted):
             return
         path = self.folder / key
         data = io.BytesIO()
@@ -147,11 +151,6 @@ def _unpacked(kept: dict[str, Any]) -> Fitted:
     return Fitted(head, scores, kept["history"])
 
 
-def _n_bytes(scores: ScoreMatrix) -> int:
-    """Without what a sparse matrix has beside its values; told before a copy is made."""
-    return int(_values(scores).nbytes)
-
-
 def _finite(fitted: Fitted) -> bool:
     weights = [] if fitted.head is None else fitted.head.parameters()
     finite = bool(np.isfinite(_values(fitted.scores)).all())
@@ -167,12 +166,3 @@ def _processor(device: str) -> str:
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-
-
-def _code_digest() -> str:
-    """What trains, scores, and keeps heads: what other code has trained is trained again."""
-    digest = hashlib.sha256(Path(__file__).read_bytes())
-    folder = Path(longtail.__file__).parent
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
-    return digest.hexdigest()

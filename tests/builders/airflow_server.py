@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tests.builders.faulty_server import free_port
 from tests.builders.nights import environment
 from tests.builders.paths import ROOT
 
@@ -55,12 +55,6 @@ class Server:
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

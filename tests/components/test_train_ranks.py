@@ -6,7 +6,6 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from components._frame.component import stage_command
 from components._frame.pipeline import load_stages
 from components.train import run
 from dags._process import ProcessOperator
+from tests.builders.faulty_server import free_port
 from tests.builders.paths import ROOT
 from tests.builders.small_project import (
     LABELS,
@@ -97,14 +97,11 @@ def start(folder: Path, **env: str) -> subprocess.Popen[str]:
 
 def start_machines(folder: Path) -> list[subprocess.Popen[str]]:
     """Start the stage twice, with the variables that Kubeflow Trainer gives each machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     given = {
         "PET_NNODES": "2",
         "PET_NPROC_PER_NODE": "auto",
         "PET_MASTER_ADDR": "127.0.0.1",
-        "PET_MASTER_PORT": str(port),
+        "PET_MASTER_PORT": str(free_port()),
         "OMP_NUM_THREADS": "1",
     }
     return [start(folder, **given, PET_NODE_RANK=str(number)) for number in range(2)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from components._frame import ranks
 from components._frame.component import stage_command
 from components._frame.progress import progress
 from longtail.errors import DataError, ParameterError
+from tests.builders.faulty_server import free_port
 from tests.builders.paths import ROOT
 
 
@@ -127,9 +127,7 @@ def joining(start_seconds: float, **env: str) -> subprocess.Popen[str]:
         "    with ranks.joined('train'): print('joined')\n"
         "guarded('train', act)"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     given = {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     machines = {"PET_NNODES": "2", "PET_NODE_RANK": "0", "PET_MASTER_ADDR": "127.0.0.1"}
     return subprocess.Popen(

@@ -28,6 +28,7 @@ from components._formats.json_file import read_json
 from components._registry import client as registry
 from components._registry import evidence
 from longtail.evaluation.metrics import apply_thresholds
+from tests.builders.faulty_server import free_port
 from tests.builders.paths import ROOT
 from tests.builders.registry_workspace import WORDS, build
 
@@ -51,9 +52,7 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         )
         register.register(settings)
         registry.connect().set_registered_model_alias("longtail", "champion", "1")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         Path("tmp").mkdir()
         log = stack.enter_context(Path("server.log").open("w"))
         server = subprocess.Popen(

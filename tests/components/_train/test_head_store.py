@@ -209,7 +209,7 @@ def test_each_code_version_and_device_has_a_folder(tmp_path, monkeypatch) -> Non
     assert own.parent == tmp_path / "heads"
     assert own == HeadStore.cached("cpu").folder
     for where, name, other in (
-        (head_store, "_code_digest", lambda: "x"),
+        (head_store, "code_digest", lambda _: "x"),
         (head_store, "computes_bf16", lambda device: "neither"),
         (torch.backends.cpu, "get_cpu_capability", lambda: "NEON"),
         (torch, "__version__", "1.0"),
