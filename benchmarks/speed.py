@@ -1,12 +1,13 @@
 """What a night costs, by stage: the first run, and nights after it that bring some documents.
 
     python -m benchmarks.speed run FOLDER [--code NAME] [--new 100 …] [--synthetic DOCS LABELS]
-    python -m benchmarks.speed table
+    python -m benchmarks.speed {table,curve}
 
 The default corpus (or a synthetic one) without documents drawn at random is the first run's; the
 next nights bring these. Every command runs as a process of its own, with a cache in FOLDER; what
-has run there is not run again. FOLDER/speed.jsonl gets a line per command; NAME says which code, or
-which corpus, was measured. `table` prints results/speed.jsonl.
+has run there is not run again. FOLDER/speed.jsonl gets a line per command; NAME says which code was
+measured, or begins with "synthetic". Of results/speed.jsonl `table` prints the nights of the
+default corpus, and `curve` those of synthetic ones.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from components._frame.pipeline import load_stages
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(__file__).parent / "results" / "speed.jsonl"
-FIRST = "first"
+FIRST, SYNTHETIC = "first", "synthetic"
 Row = dict[str, Any]
 
 
@@ -101,10 +102,10 @@ def _lines(path: Path) -> list[Row]:
 
 def table() -> str:
     """CPU seconds of each command with all its processes, in parentheses seconds of wall time."""
-    rows = _lines(RESULTS)
     cells = {
         (row["code"], row["night"], row["stage"]): f"{row['cpu']:g} ({row['wall']:g})"
-        for row in rows
+        for row in _lines(RESULTS)
+        if not row["code"].startswith(SYNTHETIC)
     }
     columns = list(dict.fromkeys(key[:2] for key in cells))
     lines = ["| | " + " | ".join(f"{night}, {code}" for code, night in columns) + " |"]
@@ -112,6 +113,22 @@ def table() -> str:
     for stage in _commands():
         found = [cells.get((*column, stage), "not run") for column in columns]
         lines.append(f"| `{stage}` | " + " | ".join(found) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def curve() -> str:
+    """CPU seconds of each night of synthetic corpora by command, and of all with the wall time."""
+    nights: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in _lines(RESULTS):
+        if row["code"].startswith(SYNTHETIC):
+            nights.setdefault((row["code"], row["night"]), {})[row["stage"]] = row
+    names = _commands()
+    lines = ["| corpus | night | " + " | ".join(f"`{name}`" for name in names) + " | all |"]
+    lines.append("|---|---|" + "---|" * (len(names) + 1))
+    for (code, night), by_stage in nights.items():
+        cpu, wall = (sum(by_stage[name][kind] for name in names) for kind in ("cpu", "wall"))
+        cells = [f"{by_stage[name]['cpu']:.0f}" for name in names]
+        lines.append(f"| {code} | {night} | {' | '.join(cells)} | {cpu:.0f} ({wall:.0f}) |")
     return "\n".join(lines) + "\n"
 
 
@@ -127,11 +144,12 @@ if __name__ == "__main__":
     running.add_argument("--code", default="this")
     running.add_argument("--new", type=int, nargs="+", default=[100], help="documents per night")
     running.add_argument("--synthetic", type=int, nargs=2, metavar=("DOCS", "LABELS"))
-    commands.add_parser("table")
+    for printed in (table, curve):
+        commands.add_parser(printed.__name__).set_defaults(printed=printed)
     given = parser.parse_args()
     if given.command == "run":
         size = given.synthetic
         made = ["synthetic", "--docs", str(size[0]), "--labels", str(size[1])] if size else ["auto"]
         run(given.folder.resolve(), given.code, given.new, made)
     else:
-        print(table(), end="")
+        print(given.printed(), end="")

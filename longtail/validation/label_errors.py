@@ -17,6 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 
 from longtail.validation.neighbors import nearest
 
@@ -103,7 +104,10 @@ def text_features(texts: Sequence[str], n_features: int, seed: int) -> np.ndarra
         return np.ones((len(texts), 1), dtype=np.float32)
     rank = min(n_features, min(tfidf.shape) - 1)
     if rank >= 1:
-        reduced = TruncatedSVD(rank, n_iter=3, random_state=seed).fit_transform(tfidf)
+        # Threads wait for each other hundreds of times: where another process computes as well, that
+        # took twenty times as long as one thread takes.
+        with threadpool_limits(1, user_api="blas"):
+            reduced = TruncatedSVD(rank, n_iter=3, random_state=seed).fit_transform(tfidf)
     else:
         reduced = tfidf.toarray()  # one word or one document: nothing to reduce
     length = np.linalg.norm(reduced, axis=1, keepdims=True)

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 from sklearn.linear_model import Ridge
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from longtail.corpora.reuters import reuters_records
 from longtail.spreadsheet import harmless, original
+from longtail.validation import label_errors
 from longtail.validation.duplicates import (
     duplicate_groups,
     mixed_groups,
@@ -265,6 +267,28 @@ def test_planted_label_errors_lead_both_lists() -> None:
         assert len(pairs) >= 8
         assert [s.score for s in ranked] == sorted((s.score for s in ranked), reverse=True)
     assert found == suspects(text_features(texts, 50, 0), targets, 10)
+
+
+def test_texts_are_reduced_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several took twenty times as long beside another process, and their sums differ."""
+    seen: list[int] = []
+
+    class Watched(label_errors.TruncatedSVD):
+        def fit_transform(self, tfidf: sp.csr_matrix, y: None = None) -> np.ndarray:
+            pools = threadpool_info()
+            seen.extend(pool["num_threads"] for pool in pools if pool["user_api"] == "blas")
+            return super().fit_transform(tfidf, y)
+
+    monkeypatch.setattr(label_errors, "TruncatedSVD", Watched)
+    rng = np.random.default_rng(0)
+    texts = [" ".join(f"w{i}" for i in rng.integers(900, size=30)) for _ in range(600)]
+    with threadpool_limits(2, user_api="blas"):
+        of_two = text_features(texts, 64, 0)
+    with threadpool_limits(1, user_api="blas"):
+        of_one = text_features(texts, 64, 0)
+    assert len(seen) >= 2
+    assert set(seen) == {1}
+    assert of_two.tobytes() == of_one.tobytes()
 
 
 def test_rare_labels_are_not_judged() -> None:
