@@ -104,8 +104,8 @@ def text_features(texts: Sequence[str], n_features: int, seed: int) -> np.ndarra
         return np.ones((len(texts), 1), dtype=np.float32)
     rank = min(n_features, min(tfidf.shape) - 1)
     if rank >= 1:
-        # Threads wait for each other hundreds of times: where another process computes as well, that
-        # took twenty times as long as one thread takes.
+        # Threads wait for each other hundreds of times: where other processes compute as well, that
+        # took twenty times as long as one thread.
         with threadpool_limits(1, user_api="blas"):
             reduced = TruncatedSVD(rank, n_iter=3, random_state=seed).fit_transform(tfidf)
     else:
