@@ -15,6 +15,7 @@ from components._formats.choices import (
     ChoiceRecord,
     KeepChoice,
     read_choices,
+    staying,
     write_choice,
 )
 from components._formats.corpus import read_corpus
@@ -74,6 +75,11 @@ def run(
     settings |= {"scores": scores.model_dump(mode="json")} | found.basis
     basis = Basis(docs=len(docs.ids), labels=labels, settings=settings)
     kept = last.kept("baseline", basis, params.costs, params.keep_choice)
+    ahead = last.ahead("baseline", basis, params.keep_choice)
+
+    def value(row: dict[str, float]) -> float:
+        return row["mean_f1"] + ahead.get(row["C"], 0.0)
+
     with progress("SVM", "classifiers") as show:
         fitted, held_out, tried = fit_svm(
             docs.texts,
@@ -81,6 +87,7 @@ def run(
             plan,
             costs=[float(kept.chosen)] if kept else params.costs,
             max_terms=params.max_terms,
+            value=value,
             keep=scores.keep,
             n_jobs=cpu_count(),
             progress=show,
@@ -91,11 +98,12 @@ def run(
     _write(val_scores, labels, found.scored, held_out)
     on_test = scores.keep.scored(lambda rows: fitted.scores(test.texts[rows]), test.targets)
     _write(test_scores, labels, test, on_test)
-    best = max(tried, key=lambda row: row["mean_f1"])
+    best = max(tried, key=value)
     scores_of = {f"{row['C']:g}": row["mean_f1"] for row in tried}
     anew = ChoiceRecord(chosen=best["C"], since=last.night, scores=scores_of, basis=basis)
     write_choice(kept or anew, choice)
     how = f"kept since {kept.since}" if kept else f"{len(tried)} tried"
+    how += staying(best["C"], {row["C"]: row["mean_f1"] for row in tried}, ahead)
     points = []
     if params.learning_curve:
         points = _points(found, _dates(corpus, docs), held_out, best["C"], params, scores.keep)

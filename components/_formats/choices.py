@@ -1,5 +1,8 @@
 """What stages chose and from what, as it travels from one night to the next.
 
+A choice is kept for some nights. When it is made anew, what was chosen stays unless another
+candidate is better by a margin: held-out scores of neighboring candidates differ by chance.
+
 Each stage that chooses writes its `choice.json`. The next `ingest` lays them beside the corpus, in
 `data/choices.json`, with the date of its night; `validate` checks that file and passes it on. So
 the date and the choices are data like the corpus: no stage asks a clock.
@@ -7,7 +10,7 @@ the date and the choices are data like the corpus: no stage asks a clock.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,12 +25,13 @@ FILE = "choices.json"
 
 
 class KeepChoice(Section):
-    """How long a choice is kept; 0 in either makes it anew in every run."""
+    """How long a choice is kept, 0 in either makes it anew in every run; and what ends it then."""
 
     growth: float = Field(
         ge=0, le=1000, description="growth of train and val, or of changed labels, that ends it"
     )
     days: int = Field(ge=0, le=36_500, description="days after which it is made anew")
+    margin: float = Field(ge=0, le=1, description="score by which another has to be better then")
 
 
 class Basis(Section):
@@ -71,14 +75,24 @@ class Choices(Section):
             return None
         return last
 
+    def ahead(self, stage: str, basis: Basis, keep: KeepChoice) -> dict[str | float, float]:
+        """What is added to the score of the stage's last choice, if its settings are tonight's."""
+        last = self.made.get(stage)
+        if last is None or _changed(last.basis, basis):
+            return {}
+        return {last.chosen: keep.margin}
+
+
+def _changed(then: Basis, now: Basis) -> list[str]:
+    names = sorted(now.settings.keys() | then.settings.keys())
+    return [name for name in names if now.settings.get(name) != then.settings.get(name)]
+
 
 def _why_not(
     last: ChoiceRecord, basis: Basis, candidates: Collection[str | float], keep: KeepChoice
 ) -> str | None:
     then = last.basis
-    names = sorted(basis.settings.keys() | then.settings.keys())
-    changed = [name for name in names if basis.settings.get(name) != then.settings.get(name)]
-    if changed:
+    if changed := _changed(then, basis):
         return f"what it rests on has changed ({', '.join(changed)})"
     if last.chosen not in candidates:
         return f"the candidates are {', '.join(map(str, candidates))}"
@@ -100,6 +114,16 @@ def _too_old(last: ChoiceRecord, night: date | None, keep: KeepChoice) -> str | 
     if days < 0:
         return f"tonight, {night}, is before that"
     return None if days < keep.days else f"that is {days} days ago"
+
+
+def staying(
+    chosen: str | float, tried: Mapping[Any, float], ahead: Mapping[str | float, float]
+) -> str:
+    """What is said where the last choice stays although another one is a little better."""
+    behind = max(tried.values()) - tried[chosen]
+    if not 0 < behind <= ahead.get(chosen, 0.0):
+        return ""
+    return f", the last choice, {100 * behind:.1f} points behind the best"
 
 
 def write_choice(choice: ChoiceRecord, path: Path) -> None:

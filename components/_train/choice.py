@@ -1,8 +1,9 @@
-"""Which loss is taken: the best on held-out documents as it would be served."""
+"""Which loss is taken: the best on held-out documents as it would be served, or the last one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import scipy.sparse as sp
 
@@ -23,6 +24,7 @@ class Choice:
         rule: how scores become labels.
         params: of `train`; names the loss or the objective that decides on it.
         keep: what is kept of the scores.
+        ahead: what the last choice has ahead of the others, in the metric that decides.
     """
 
     baseline: ScoreMatrix
@@ -30,6 +32,7 @@ class Choice:
     rule: Rule
     params: Params
     keep: Keep = EVERYTHING
+    ahead: Mapping[str | float, float] = field(default_factory=dict)
 
     def served(self, scores: ScoreMatrix) -> Tuned:
         """What would be served of a model with these scores."""
@@ -48,4 +51,4 @@ class Choice:
         """The loss that the parameters name, or the best; the first of equally good ones."""
         if self.params.loss != "auto":
             return self.params.loss
-        return max(served, key=lambda name: self.value(served[name]))
+        return max(served, key=lambda name: self.value(served[name]) + self.ahead.get(name, 0.0))

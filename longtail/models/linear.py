@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from longtail.models.progress import Progress, silent
 from longtail.splitting.rounds import Plan
 from longtail.validation.duplicates import UNSPACED
 
+MEAN_F1 = itemgetter("mean_f1")
 BLOCK = 64  # labels fitted together; bounds the memory beside the coefficients
 # Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.
 NEVER = -20.0
@@ -60,7 +62,7 @@ def fit_svm(
     *,
     costs: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
     max_terms: int = 100_000,
-    objective: str = "mean_f1",
+    value: Callable[[dict[str, float]], float] = MEAN_F1,
     keep: Keep = EVERYTHING,
     n_jobs: int = 2,
     progress: Progress = silent,
@@ -77,7 +79,7 @@ def fit_svm(
         plan: who learns from which of them.
         costs: values of C to try; at least one.
         max_terms: number of terms at most, the most frequent ones.
-        objective: `micro_f1`, `macro_f1` or `mean_f1` of the documents that the first round scores.
+        value: of a cost's row (see Returns), the highest is chosen, the first of equals.
         keep: what is kept of the scores.
         n_jobs: threads that fit labels at the same time; the result is the same for any number.
         progress: called with the hyperplanes done and in total.
@@ -85,8 +87,8 @@ def fit_svm(
             1 − doubt, as a factor of C; None: all count 1.
 
     Returns:
-        The model, the scores `(n_scored, n_labels)` of `plan.scored`, and one row per cost: `C`,
-        `micro_f1`, `macro_f1`, `mean_f1`.
+        The model, the scores `(n_scored, n_labels)` of `plan.scored`, and a row per cost: `C`, and
+        `micro_f1`, `macro_f1`, `mean_f1` of the documents that the first round scores.
 
     Raises:
         DataError: no term is left.
@@ -112,7 +114,7 @@ def fit_svm(
         for at, (cost, candidate) in enumerate(zip(costs, fit(learned, costs), strict=True)):
             scores = scores_of(candidate, scored)
             rows.append({"C": cost, **validation_f1(scores, targets[scored])})
-            if not at or rows[at][objective] > rows[chosen][objective]:
+            if not at or value(rows[at]) > value(rows[chosen]):
                 chosen, model, held_out = at, candidate, [scores]
         for learned, scored in others:
             [model] = fit(learned, costs[chosen : chosen + 1])

@@ -283,9 +283,10 @@ def test_with_folds_train_and_val_are_scored_out_of_fold(stage, tmp_path):
     )
 
 
-def carry(tmp_path: Path, out: Path, night: str) -> ChoiceRecord:
+def carry(tmp_path: Path, out: Path, night: str, **changes: Any) -> ChoiceRecord:
     """Lay the choice that `out` made on the night before, as `ingest` does; and return it."""
-    choice = read_choice(out / "choice.json").model_copy(update={"since": date(2026, 11, 28)})
+    changes["since"] = date(2026, 11, 28)
+    choice = read_choice(out / "choice.json").model_copy(update=changes)
     choices = Choices(night=date.fromisoformat(night), made={"train": choice})
     write_choices(choices, tmp_path / "choices.json")
     return choice
@@ -323,6 +324,28 @@ def test_a_kept_loss_is_trained_alone_and_gives_the_same_model(stage, tmp_path, 
     assert facts_of(third)["kept_since"] is None
     assert facts_of(third)["val"] == facts_of(first)["val"]
     assert str(read_choice(third / "choice.json").since) == "2026-12-05"
+
+
+def test_the_last_loss_stays_unless_another_is_better_by_the_margin(stage, tmp_path, capsys):
+    """By the metric that decides, also against BCE, which is trained beside the candidates."""
+    how = ("head", 15, "auto", ("db", "zlpr"))
+    first = stage("first", *how)
+    tried = read_choice(first / "choice.json").scores
+    worst, best = min(tried, key=tried.get), max(tried, key=tried.get)
+    behind = tried[best] - tried[worst]
+    assert behind > 0.001
+    for margin, chosen in ((behind + 1e-4, worst), (behind - 1e-4, best)):
+        carry(tmp_path, first, "2026-12-05", chosen=worst)  # a week later
+        capsys.readouterr()
+        again = stage(f"again {margin}", *how, keep={"margin": margin})
+        assert (facts_of(again)["loss"], facts_of(again)["kept_since"]) == (chosen, None)
+        made = read_choice(again / "choice.json")
+        assert (made.chosen, made.scores, str(made.since)) == (chosen, tried, "2026-12-05")
+        for part in ("val", "test"):
+            same = again / "comparison" / chosen / part
+            assert files_of(again / f"{part}_scores") == files_of(same)
+    named = stage("named", "head", 15, best, keep={"margin": 1.0})
+    assert facts_of(named)["loss"] == best
 
 
 def test_a_head_is_trained_once_whatever_is_changed_around_it(stage, tmp_path, capsys):

@@ -49,6 +49,7 @@ def test_only_one_rate_of_a_loss_was_looked_at_on_test() -> None:
         ("crossfit.md", "crossfit", crossfit.table),
         ("suspects.md", "suspects", suspects.table),
         ("speed.md", "speed", speed.table),
+        ("speed.md", "curve", speed.curve),
         ("costs.md", "costs", costs.table),
         ("annotation.md", "annotation", lambda: annotation.table(annotation.read_rows())),
     ],
@@ -58,7 +59,7 @@ def test_the_pages_made_of_one_table_show_the_committed_lines(
 ) -> None:
     text = Path(PAGE).with_name(name).read_text(encoding="utf-8")
     shown = text.split(f"<!-- {mark} -->\n")[1].split(f"<!-- /{mark} -->")[0]
-    assert shown == made(), f"copy what `benchmarks.{mark}.table()` gives"
+    assert shown == made(), f"copy between the marks {mark} of {name} what the benchmark prints"
 
 
 def test_the_throughput_benchmark_trains_with_the_settings_of_the_stage() -> None:

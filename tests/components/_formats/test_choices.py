@@ -18,6 +18,7 @@ from components._formats.choices import (
     KeepChoice,
     read_choice,
     read_choices,
+    staying,
     write_choice,
     write_choices,
 )
@@ -45,7 +46,7 @@ def kept(night: str | None = "2026-11-29", **changes: Any) -> ChoiceRecord | Non
     choice = CHOSEN.model_copy(update={"since": given["since"]})
     choices = Choices(night=date.fromisoformat(night) if night else None, made={"train": choice})
     basis = Basis(docs=given["docs"], labels=given["labels"], settings=given["settings"])
-    keep = KeepChoice(growth=given["growth"], days=given["days"])
+    keep = KeepChoice(growth=given["growth"], days=given["days"], margin=0.005)
     assert choices.kept("baseline", basis, given["candidates"], keep) is None
     return choices.kept("train", basis, given["candidates"], keep)
 
@@ -71,7 +72,7 @@ def test_a_choice_whose_file_has_a_digest_for_its_labels_is_made_anew(
     then = CHOSEN.model_dump(mode="json")
     then["basis"]["labels"] = "20, sha256 07d2f55f3e7b679e"
     choices = Choices(night=CHOSEN.since, made={"train": ChoiceRecord.model_validate(then)})
-    keep = KeepChoice(growth=0.1, days=7)
+    keep = KeepChoice(growth=0.1, days=7, margin=0.005)
     assert choices.kept("train", CHOSEN.basis, ["db"], keep) is None
     assert "is not kept: its labels are not known." in capsys.readouterr().out
 
@@ -113,7 +114,8 @@ def test_the_limit_itself_ends_it_whatever_floats_make_of_it() -> None:
             update={"basis": Basis(docs=100, labels=LABELS, settings=SETTINGS)}
         )
     }
-    choices, keep = Choices(night=CHOSEN.since, made=made), KeepChoice(growth=0.07, days=7)
+    choices = Choices(night=CHOSEN.since, made=made)
+    keep = KeepChoice(growth=0.07, days=7, margin=0.005)
     for docs, is_kept in ((106, True), (107, False)):
         found = choices.kept(
             "train", Basis(docs=docs, labels=LABELS, settings=SETTINGS), ["db"], keep
@@ -124,6 +126,33 @@ def test_the_limit_itself_ends_it_whatever_floats_make_of_it() -> None:
 @pytest.mark.parametrize("limits", [{"growth": 0}, {"days": 0}])
 def test_zero_makes_it_anew_on_the_same_night(limits: dict[str, float]) -> None:
     assert kept("2026-11-28", **limits) is None
+
+
+def test_the_last_choice_is_ahead_however_old_unless_its_settings_have_changed() -> None:
+    keep = KeepChoice(growth=0.1, days=7, margin=0.02)
+    choices = Choices(night=date(2027, 11, 28), made={"train": CHOSEN})
+    grown = Basis(docs=9000, labels=["new"], settings=SETTINGS)
+    assert choices.kept("train", grown, ["db", "cb"], keep) is None
+    assert choices.ahead("train", grown, keep) == {"db": 0.02}
+    assert choices.ahead("baseline", grown, keep) == {}
+    other = Basis(docs=1000, labels=LABELS, settings=SETTINGS | {"rate": 0.2})
+    assert choices.ahead("train", other, keep) == {}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "ahead", "said"),
+    [
+        ("db", {"db": 0.02}, ", the last choice, 1.5 points behind the best"),
+        ("db", {"db": 0.01}, ""),  # the parameters name it
+        ("db", {}, ""),
+        ("cb", {"cb": 0.02}, ""),  # the best itself
+        ("cb", {"db": 0.01}, ""),
+    ],
+)
+def test_it_is_said_that_the_last_choice_stays(
+    chosen: str, ahead: dict[str | float, float], said: str
+) -> None:
+    assert staying(chosen, {"db": 0.5, "cb": 0.515}, ahead) == said
 
 
 def test_a_written_file_is_read_back_and_people_can_read_it(tmp_path: Path) -> None:

@@ -122,6 +122,41 @@ def test_a_kept_cost_is_not_compared_and_gives_the_same_model(tmp_path: Path) ->
     assert read_choice(second / "choice.json").since == night
 
 
+@pytest.mark.parametrize(("margin", "cost"), [(0.12, 4.0), (0.11, 0.01)])
+def test_the_last_cost_stays_unless_another_is_better_by_the_margin(
+    margin: float, cost: float, tmp_path: Path
+) -> None:
+    rng, words = np.random.default_rng(4), " ".join(WORDS.values()).split()
+    own = [group.split()[0] for group in WORDS.values()]
+    texts = [
+        " ".join([*rng.choice(words, 4), own[i % 3] if rng.random() < 0.6 else ""])
+        for i in range(30)
+    ]
+    inputs, how = write_inputs(tmp_path, texts), {"costs": [0.01, 4.0]}
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert fit(first, *inputs, **how).startswith("C = 0.01 (2 tried), ")
+    made = read_choice(first / "choice.json")
+    assert made.scores == {
+        "0.01": pytest.approx(0.6303, abs=1e-4),
+        "4": pytest.approx(0.5191, abs=1e-4),
+    }
+    last = made.model_copy(update={"since": date(2026, 11, 28), "chosen": 4.0})
+    second.mkdir()
+    night = date(2026, 12, 28)
+    write_choices(Choices(night=night, made={"baseline": last}), second / "choices.json")
+    keep = {"growth": 0.1, "days": 7, "margin": margin}
+    found = fit(second, *inputs, **how, keep_choice=keep)
+    stays = ", the last choice, 11.1 points behind the best" if cost == 4.0 else ""
+    assert found.startswith(f"C = {cost:g} (2 tried{stays}), ")
+    anew = read_choice(second / "choice.json")
+    assert (anew.chosen, anew.since, anew.scores) == (cost, night, made.scores)
+    fit(tmp_path / "alone", *inputs, costs=[cost])
+    for name in ("model", "val", "test"):
+        for path in sorted((second / name).rglob("*")):
+            same = tmp_path / "alone" / path.relative_to(second)
+            assert path.read_bytes() == same.read_bytes()
+
+
 def test_a_cost_chosen_on_val_is_not_kept_once_there_are_folds(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
