@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from joblib import cpu_count  # what a container allows
+from scipy.special import expit
 from tokenizers import Tokenizer
 
 from longtail.models.batching import token_budget_batches
 from longtail.models.beginning import enough
 
-FILE, TOKENIZER = "model.onnx", "tokenizer.json"
+FILE, TOKENIZER, LOGITS = "model.onnx", "tokenizer.json", "logits"
 BATCH_TOKENS = 320  # 512 and 1,024 take longer (docs/benchmarks/serving.md)
 
 
@@ -56,7 +57,7 @@ class OnnxClassifier:
             padded = np.zeros(mask.shape, dtype=np.int64)
             padded[mask] = np.concatenate([ids[row] for row in rows])
             batch = {"input_ids": padded, "attention_mask": mask.astype(np.int64)}
-            return self.session.run(None, batch)[0]
+            return expit(self.session.run([LOGITS], batch)[0])
 
         out = np.empty((len(texts), len(self.labels)), dtype=np.float32)
         with ThreadPoolExecutor(n_jobs or cpu_count()) as pool:

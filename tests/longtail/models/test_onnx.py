@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -53,6 +54,23 @@ def test_onnx_runtime_scores_as_pytorch_does(model, tmp_path, monkeypatch):
         np.testing.assert_allclose(found, expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 1e-3, "the texts must differ in their scores"
     assert served.scores([]).shape == (0, 12)
+
+
+@pytest.mark.parametrize("shift", [-14.0, 13.0])
+def test_scores_near_0_and_1_are_as_exact_as_pytorchs(model, tmp_path, shift):
+    """A blend mixes logits: 6e-8 of a score of 6e-7 were 3e-4 of what was served."""
+    model = copy.deepcopy(model)
+    n_members = 2 if len(model.head.similarities) else 1
+    model.head.layers[-1].get_parameter("bias").data += n_members * shift
+    export(model, tmp_path)
+    found, expected = onnx_classifier.load(tmp_path).scores(TEXTS), model.scores(TEXTS)
+    step = 2**-24
+    assert ((expected if shift < 0 else 1 - expected) < 500 * step).sum() > 50
+    if shift < 0:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=0)
+    else:
+        assert (found == expected).mean() > 0.95
+        np.testing.assert_allclose(found, expected, rtol=0, atol=step)
 
 
 def test_a_long_text_is_cut_before_it_is_tokenized(model, tmp_path):
