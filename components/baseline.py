@@ -104,9 +104,7 @@ def run(
     write_choice(kept or anew, choice)
     how = f"kept since {kept.since}" if kept else f"{len(tried)} tried"
     how += staying(best["C"], {row["C"]: row["mean_f1"] for row in tried}, ahead)
-    points = []
-    if params.learning_curve:
-        points = _points(found, _dates(corpus, docs), held_out, best["C"], params, scores.keep)
+    points = _points(found, _dates(corpus, docs), held_out, best["C"], params, scores.keep)
     write_curve(curve, rows_of(docs, plan.rounds[0][1]).ids, labels, points)
     return (
         f"C = {best['C']:g} ({how}), {len(fitted.terms):,} terms, held-out micro/"
@@ -125,7 +123,9 @@ def _dates(corpus: Path, docs: Part) -> np.ndarray:
 def _points(
     found: Learned, dates: np.ndarray, scores: ScoreMatrix, cost: float, params: Params, keep: Keep
 ) -> list[CurvePoint]:
-    """The learning curve: the first round of the plan with fewer documents, then as it was."""
+    """The learning curve, if wanted: the first round with fewer documents, then as it was."""
+    if not params.learning_curve:
+        return []
     docs, plan = found
     rows, scored = plan.rounds[0]
     subsets = [rows[subset] for subset in nested(dates[rows], SEED)]

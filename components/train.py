@@ -83,9 +83,8 @@ def run(
     if profile == "finetune":
         trained = finetune_best(trained, losses, parts, found.docs, params, judge)
     elif params.head.label_names and not kept:  # what is only compared is as old as the choice
-        loss = judge.of(trained.served)
         compared[WITHOUT_LABEL_NAMES] = scores_without_label_names(
-            loss, losses, features, found, params, scores.keep
+            judge.of(trained.served), losses, features, found, params, scores.keep
         )
     chosen = judge.of(trained.served)
     if rank():
