@@ -202,12 +202,13 @@ def table(rows: list[Row]) -> str:
     ]
     for corpus in sorted({row["corpus"] for row in rows}):
         random = {name: curves(rows, corpus, RANDOM, f"test_{name}") for name in ("tail", "micro")}
-        goal = random["tail"].mean(axis=0)[-1]
         own = dict.fromkeys(row["strategy"] for row in rows if row["corpus"] == corpus)
         for strategy in own:
             tail, micro = (curves(rows, corpus, strategy, f"test_{name}") for name in random)
-            needed, at, n = share_needed(tail.mean(axis=0), goal), _at(tail), len(tail)
-            cells = [corpus, f"`{strategy}`", f"{n}", f"{needed:.0%}"]
+            at, n = _at(tail), len(tail)
+            needed = share_needed(tail.mean(axis=0), random["tail"][:n].mean(axis=0)[-1])
+            share = f"{needed:.0%}" if math.isfinite(needed) else "never"
+            cells = [corpus, f"`{strategy}`", f"{n}", share]
             for ours, theirs in (
                 (tail[:, at], random["tail"][:n, -1]),
                 (micro[:, at], random["micro"][:n, at]),

@@ -276,15 +276,15 @@ class Mixtures:
             (self.base_tp + self.tp @ mixture, self.base_pred + self.pred @ mixture)
             for mixture in (challenger, champion)
         ]
-        values = [float(self._mean_f1(*(part[:, None] for part in side))[0]) for side in sides]
+        a, b = (float(self._mean_f1(*(part[:, None] for part in side))[0]) for side in sides)
         apart = sp.diags_array((challenger.astype(float) - champion) / 2)
         up = [(part @ apart).tocsr() @ self.signs for part in (self.tp, self.pred)]
-        middle = [(a + b)[:, None] / 2 for a, b in zip(*sides, strict=True)]
+        middle = [(one + other)[:, None] / 2 for one, other in zip(*sides, strict=True)]
         nulls = [
             self._mean_f1(*(m + sign * u for m, u in zip(middle, up, strict=True)))
             for sign in (1, -1)
         ]
-        return sign_flips.Null(*values, nulls[0] - nulls[1])
+        return sign_flips.Null(a, b, nulls[0] - nulls[1])
 
     def _mean_f1(self, tp: np.ndarray, pred: np.ndarray) -> np.ndarray:
         macro = (2 * tp / np.maximum(pred + self.positives, 1)).sum(axis=0)

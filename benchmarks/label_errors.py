@@ -87,7 +87,7 @@ def main(path: Path) -> None:
                 figures = " | ".join(f"{value:.2f}" for value in (*found, every))
                 print(f"| {seed} | {model} | {kind} | {base:.4f} | {figures} |")
     started = time.perf_counter()
-    le.suspects(corpus["text"].tolist(), dirty, 500, 256, 0)
+    le.suspects(features, dirty, 500)
     print(f"suspects(): {time.perf_counter() - started:.1f} s")
 
 

@@ -127,7 +127,7 @@ def by_rare_suspects(trial: Trial) -> sp.csr_matrix:
 
     def choose(given: sp.csr_matrix, done: set[int]) -> list[int]:
         freq = class_frequencies(given)
-        found = suspects(trial.texts, given, EVERY, 256, 0)
+        found = suspects(text_features(trial.texts, 256, 0), given, EVERY)
         found.sort(key=lambda s: -s.score / max(freq[s.label], 1))
         return list(by_document([s for s in found if s.document not in done]))[:SIZE]
 

@@ -77,8 +77,8 @@ def run(
     kept = last.kept("baseline", basis, params.costs, params.keep_choice)
     ahead = last.ahead("baseline", basis, params.keep_choice)
 
-    def value(row: dict[str, float]) -> float:
-        return row["mean_f1"] + ahead.get(row["C"], 0.0)
+    def value(row: dict[str, float]) -> tuple[float, bool]:
+        return row["mean_f1"] + ahead.get(row["C"], 0.0), row["C"] in ahead
 
     with progress("SVM", "classifiers") as show:
         fitted, held_out, tried = fit_svm(

@@ -25,13 +25,13 @@ FILE = "choices.json"
 
 
 class KeepChoice(Section):
-    """How long a choice is kept, 0 in either makes it anew in every run; and what ends it then."""
+    """How long a choice is kept (growth or days of 0: not at all), and what replaces it then."""
 
     growth: float = Field(
         ge=0, le=1000, description="growth of train and val, or of changed labels, that ends it"
     )
     days: int = Field(ge=0, le=36_500, description="days after which it is made anew")
-    margin: float = Field(ge=0, le=1, description="score by which another has to be better then")
+    margin: float = Field(ge=0, le=1, description="score by which another has to be better")
 
 
 class Basis(Section):
@@ -121,9 +121,9 @@ def staying(
 ) -> str:
     """What is said where the last choice stays although another one is a little better."""
     behind = max(tried.values()) - tried[chosen]
-    if not 0 < behind <= ahead.get(chosen, 0.0):
+    if behind <= 0 or chosen not in ahead:
         return ""
-    return f", the last choice, {100 * behind:.1f} points behind the best"
+    return f"; {chosen} stays, {100 * behind:.2f} points behind the best"
 
 
 def write_choice(choice: ChoiceRecord, path: Path) -> None:

@@ -48,7 +48,11 @@ class Choice:
         return served.val[self.params.objective]
 
     def of(self, served: dict[str, Tuned]) -> str:
-        """The loss that the parameters name, or the best; the first of equally good ones."""
+        """The loss that the parameters name, or the best; of equals the last choice, if any."""
         if self.params.loss != "auto":
             return self.params.loss
-        return max(served, key=lambda name: self.value(served[name]) + self.ahead.get(name, 0.0))
+        return max(served, key=lambda name: self._rank(name, self.value(served[name])))
+
+    def _rank(self, name: str, value: float) -> tuple[float, bool]:
+        """The last choice wins over one that is as good with what it has ahead."""
+        return value + self.ahead.get(name, 0.0), name in self.ahead

@@ -49,7 +49,9 @@ def finetune_best(
     others learn once more, from `docs`, which are train and val: their scores of val, by which all
     choices are made, stay those of the model that has not seen val.
     """
-    names = [choice.of(heads.served)]
+    others = {name: served for name, served in heads.served.items() if name != COMPARED}
+    # Two, so that the last choice's margin decides between fine-tuned models, not before.
+    names = [choice.of(others or heads.served)]
     names += [COMPARED] if COMPARED in heads.models and COMPARED not in names else []
     found = replace(
         heads,

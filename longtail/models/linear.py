@@ -62,7 +62,7 @@ def fit_svm(
     *,
     costs: Sequence[float] = (0.25, 0.5, 1.0, 2.0, 4.0),
     max_terms: int = 100_000,
-    value: Callable[[dict[str, float]], float] = MEAN_F1,
+    value: Callable[[dict[str, float]], Any] = MEAN_F1,
     keep: Keep = EVERYTHING,
     n_jobs: int = 2,
     progress: Progress = silent,

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer
 from longtail.models.batching import token_budget_batches
 from longtail.models.beginning import enough
 
-FILE, TOKENIZER, LOGITS = "model.onnx", "tokenizer.json", "logits"
+FILE, TOKENIZER = "model.onnx", "tokenizer.json"
+SCORES, LOGITS = "scores", "logits"  # what the graph gives
 BATCH_TOKENS = 320  # 512 and 1,024 take longer (docs/benchmarks/serving.md)
 
 

@@ -13,25 +13,27 @@ from torch import Tensor, nn
 
 from longtail.errors import ParameterError
 from longtail.models.classifier import Classifier
-from longtail.models.onnx_classifier import FILE, LOGITS, TOKENIZER
+from longtail.models.onnx_classifier import FILE, LOGITS, SCORES, TOKENIZER
 
 OPSET = 17
 
 
-class _Logits(nn.Module):
+class _Scorer(nn.Module):
     def __init__(self, model: Classifier) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.model.logits(input_ids, attention_mask).float()
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.model.logits(input_ids, attention_mask).float()
+        return logits.sigmoid(), logits
 
 
 def export(model: Classifier, folder: Path, *, int8: bool = False) -> None:
-    """Write the graph from token ids and mask to logits, config.json and the tokenizer files.
+    """Write the graph from token ids and mask to σ(z) and z, and the files of config and tokenizer.
 
-    `onnx_classifier.load` reads the folder. Not to σ(z): ONNX Runtime's is a multiple of 6e-8, so a
-    tenth off where it is 6e-7, and a blend with the baseline mixes logits.
+    `onnx_classifier.load` reads the folder, and uses z: ONNX Runtime's σ(z) is a multiple of 6e-8,
+    so a tenth off where it is 6e-7, and a blend with the baseline mixes logits. σ(z) comes first,
+    which older code takes, where a version registered with it is loaded into the same process.
 
     Args:
         model: moved to the CPU and set to evaluation mode.
@@ -84,15 +86,17 @@ def _trace(model: Classifier, path: Path) -> None:
     mask = torch.ones_like(ids)
     mask[1, 9:] = 0  # a mask of all ones would be traced as no mask
     names = ["input_ids", "attention_mask"]
-    axes = {name: {0: "batch", 1: "seq_len"} for name in names} | {LOGITS: {0: "batch"}}
+    axes = {name: {0: "batch", 1: "seq_len"} for name in names} | {
+        name: {0: "batch"} for name in (SCORES, LOGITS)
+    }
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # shapes that tracing takes as constants; tests check them
         torch.onnx.export(
-            _Logits(model),
+            _Scorer(model),
             (ids, mask),
             str(path),  # given a Path, torch writes no graph above 2 GiB
             input_names=names,
-            output_names=[LOGITS],
+            output_names=[SCORES, LOGITS],
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,

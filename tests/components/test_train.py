@@ -31,6 +31,7 @@ from components._formats.corpus import FOLD, write_corpus
 from components._formats.scores import Scores, read_scores, write_scores
 from components._formats.scores_params import Params as ScoresParams
 from components._thresholds_params import Params as ThresholdsParams
+from components._train.choice import Choice
 from components._train.params import Params
 from components.train import run
 from longtail import label_matrix
@@ -38,6 +39,7 @@ from longtail.errors import DataError, ParameterError
 from longtail.evaluation.metrics import apply_thresholds, compute
 from longtail.models import classifier
 from longtail.models.blending import WEIGHTS, blend
+from longtail.models.served import Tuned
 from longtail.thresholds import tune
 from tests.builders.params import stage_params
 from tests.builders.small_project import LABELS, small_corpus, small_params, write_encoder
@@ -86,7 +88,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         section["head"]["epochs"] = head_epochs
         section.update(loss=loss, losses=list(losses))
         out = tmp_path / name
-        run(
+        said = run(
             corpus=tmp_path / "corpus.parquet",
             assignment=tmp_path / "assignment.parquet",
             label_weights=tmp_path / "label_weights.parquet",
@@ -110,6 +112,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             ),
             thresholds=stage_params(ThresholdsParams, "thresholds", thresholds),
         )
+        print(said)
         return out
 
     yield run_stage
@@ -338,14 +341,24 @@ def test_the_last_loss_stays_unless_another_is_better_by_the_margin(stage, tmp_p
         carry(tmp_path, first, "2026-12-05", chosen=worst)  # a week later
         capsys.readouterr()
         again = stage(f"again {margin}", *how, keep={"margin": margin})
+        stays = f"; {worst} stays, {100 * behind:.2f} points behind the best\n"
+        assert (stays in capsys.readouterr().out) == (chosen == worst)
         assert (facts_of(again)["loss"], facts_of(again)["kept_since"]) == (chosen, None)
         made = read_choice(again / "choice.json")
         assert (made.chosen, made.scores, str(made.since)) == (chosen, tried, "2026-12-05")
         for part in ("val", "test"):
             same = again / "comparison" / chosen / part
             assert files_of(again / f"{part}_scores") == files_of(same)
-    named = stage("named", "head", 15, best, keep={"margin": 1.0})
-    assert facts_of(named)["loss"] == best
+    alone = stage("alone", "head", 15, "db", keep={"days": 0})
+    carry(tmp_path, alone, "2026-12-05")
+    capsys.readouterr()
+    again = stage("named again", "head", 15, "db", keep={"days": 0, "margin": 1.0})
+    assert facts_of(again)["loss"] == "db"
+    assert " stays" not in capsys.readouterr().out
+    # As good with what it has ahead: the last choice stays, wherever it is listed.
+    equal = Choice(None, None, None, stage_params(Params, "train", {}), ahead={"zlpr": 0.0})
+    served = {name: Tuned(0.0, np.zeros(1), {"mean_f1": 0.5}) for name in ("db", "zlpr")}
+    assert equal.of(served) == "zlpr"
 
 
 def test_a_head_is_trained_once_whatever_is_changed_around_it(stage, tmp_path, capsys):

@@ -142,9 +142,8 @@ def test_the_last_choice_is_ahead_however_old_unless_its_settings_have_changed()
 @pytest.mark.parametrize(
     ("chosen", "ahead", "said"),
     [
-        ("db", {"db": 0.02}, ", the last choice, 1.5 points behind the best"),
-        ("db", {"db": 0.01}, ""),  # the parameters name it
-        ("db", {}, ""),
+        ("db", {"db": 0.02}, "; db stays, 1.50 points behind the best"),
+        ("db", {}, ""),  # the parameters name it
         ("cb", {"cb": 0.02}, ""),  # the best itself
         ("cb", {"db": 0.01}, ""),
     ],

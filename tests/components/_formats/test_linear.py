@@ -146,7 +146,7 @@ def test_the_last_cost_stays_unless_another_is_better_by_the_margin(
     write_choices(Choices(night=night, made={"baseline": last}), second / "choices.json")
     keep = {"growth": 0.1, "days": 7, "margin": margin}
     found = fit(second, *inputs, **how, keep_choice=keep)
-    stays = ", the last choice, 11.1 points behind the best" if cost == 4.0 else ""
+    stays = "; 4.0 stays, 11.12 points behind the best" if cost == 4.0 else ""
     assert found.startswith(f"C = {cost:g} (2 tried{stays}), ")
     anew = read_choice(second / "choice.json")
     assert (anew.chosen, anew.since, anew.scores) == (cost, night, made.scores)

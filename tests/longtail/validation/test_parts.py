@@ -286,7 +286,6 @@ def test_texts_are_reduced_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> Non
         of_two = text_features(texts, 64, 0)
     with threadpool_limits(1, user_api="blas"):
         of_one = text_features(texts, 64, 0)
-    assert len(seen) >= 2
     assert set(seen) == {1}
     assert of_two.tobytes() == of_one.tobytes()
 
