@@ -117,18 +117,19 @@ def table() -> str:
 
 
 def curve() -> str:
-    """CPU seconds of each night of synthetic corpora by command, and of all with the wall time."""
+    """CPU seconds of each night of synthetic corpora, of all with the wall time, and by command."""
     nights: dict[tuple[str, str], dict[str, Row]] = {}
     for row in _lines(RESULTS):
         if row["code"].startswith(SYNTHETIC):
             nights.setdefault((row["code"], row["night"]), {})[row["stage"]] = row
     names = _commands()
-    lines = ["| corpus | night | " + " | ".join(f"`{name}`" for name in names) + " | all |"]
+    lines = ["| corpus | night | all | " + " | ".join(f"`{name}`" for name in names) + " |"]
     lines.append("|---|---|" + "---|" * (len(names) + 1))
     for (code, night), by_stage in nights.items():
         cpu, wall = (sum(by_stage[name][kind] for name in names) for kind in ("cpu", "wall"))
         cells = [f"{by_stage[name]['cpu']:.0f}" for name in names]
-        lines.append(f"| {code} | {night} | {' | '.join(cells)} | {cpu:.0f} ({wall:.0f}) |")
+        size = code.removeprefix(f"{SYNTHETIC}, ")
+        lines.append(f"| {size} | {night} | {cpu:.0f} ({wall:.0f}) | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
