@@ -37,7 +37,7 @@ NIGHT_MB, MODEL_MB = 2.0, 1.0
 SHOWN = 12
 
 
-def dvc_here(folder: Path, *argv: str) -> str:
+def dvc_here(cwd: Path, *argv: str) -> str:
     """`dags._workspace.dvc` in a fork of this process, which has imported DVC already."""
     from dvc.cli import main
 
@@ -45,7 +45,7 @@ def dvc_here(folder: Path, *argv: str) -> str:
         sys.stdout.flush()
         child = os.fork()
         if child == 0:
-            os.chdir(folder)
+            os.chdir(cwd)
             os.dup2(output.fileno(), 1)
             code = main(list(argv))
             sys.stdout.flush()
@@ -184,7 +184,7 @@ def main() -> None:
     os.environ |= {**settings.store, "LONGTAIL_CACHE": f"{settings.state}/cache"}
     os.environ |= {"DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(ROOT)}
     ws.dvc = _tools.dvc = dvc_here
-    _retention.dvc = dvc_here  # type: ignore[attr-defined]
+    _retention.dvc = dvc_here
     (folder / "source").mkdir()
     make_project(folder / "project")
     empty, totals, used = disk(folder), [], []
@@ -206,4 +206,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -15,7 +15,6 @@ from components._formats.choices import (
     ChoiceRecord,
     KeepChoice,
     read_choices,
-    staying,
     write_choice,
 )
 from components._formats.corpus import read_corpus
@@ -75,10 +74,10 @@ def run(
     settings |= {"scores": scores.model_dump(mode="json")} | found.basis
     basis = Basis(docs=len(docs.ids), labels=labels, settings=settings)
     kept = last.kept("baseline", basis, params.costs, params.keep_choice)
-    ahead = last.ahead("baseline", basis, params.keep_choice)
+    lead = last.lead("baseline", basis, params.keep_choice)
 
     def value(row: dict[str, float]) -> tuple[float, bool]:
-        return row["mean_f1"] + ahead.get(row["C"], 0.0), row["C"] in ahead
+        return lead.rank(row["C"], row["mean_f1"])
 
     with progress("SVM", "classifiers") as show:
         fitted, held_out, tried = fit_svm(
@@ -103,8 +102,8 @@ def run(
     anew = ChoiceRecord(chosen=best["C"], since=last.night, scores=scores_of, basis=basis)
     write_choice(kept or anew, choice)
     how = f"kept since {kept.since}" if kept else f"{len(tried)} tried"
-    how += staying(best["C"], {row["C"]: row["mean_f1"] for row in tried}, ahead)
-    points = _points(found, _dates(corpus, docs), held_out, best["C"], params, scores.keep)
+    how += lead.said(best["C"], {row["C"]: row["mean_f1"] for row in tried})
+    points = _points(found, corpus, held_out, best["C"], params, scores.keep)
     write_curve(curve, rows_of(docs, plan.rounds[0][1]).ids, labels, points)
     return (
         f"C = {best['C']:g} ({how}), {len(fitted.terms):,} terms, held-out micro/"
@@ -121,12 +120,13 @@ def _dates(corpus: Path, docs: Part) -> np.ndarray:
 
 
 def _points(
-    found: Learned, dates: np.ndarray, scores: ScoreMatrix, cost: float, params: Params, keep: Keep
+    found: Learned, corpus: Path, scores: ScoreMatrix, cost: float, params: Params, keep: Keep
 ) -> list[CurvePoint]:
     """The learning curve, if wanted: the first round with fewer documents, then as it was."""
     if not params.learning_curve:
         return []
     docs, plan = found
+    dates = _dates(corpus, docs)
     rows, scored = plan.rounds[0]
     subsets = [rows[subset] for subset in nested(dates[rows], SEED)]
     points = []

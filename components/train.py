@@ -13,8 +13,8 @@ from components._formats.assignment import Part, read_parts
 from components._formats.choices import (
     Basis,
     ChoiceRecord,
+    Lead,
     read_choices,
-    staying,
     write_choice,
 )
 from components._formats.comparison import WITHOUT_LABEL_NAMES
@@ -73,8 +73,8 @@ def run(
     kept = last.kept("train", basis, params.candidates, params.keep_choice)
     losses = make_losses([str(kept.chosen)] if kept else params.candidates, mu, params)
     baseline = scores_of(baseline_val_scores, scored.ids, labels)
-    ahead = last.ahead("train", basis, params.keep_choice) if params.loss == "auto" else {}
-    judge = Choice(baseline, scored.targets, thresholds.rule, params, scores.keep, ahead)
+    lead = last.lead("train", basis, params.keep_choice) if params.loss == "auto" else Lead()
+    judge = Choice(baseline, scored.targets, thresholds.rule, params, scores.keep, lead)
 
     start = pretrained(labels, params)
     features = all_features(start, parts, found, params)
@@ -101,7 +101,7 @@ def run(
     tried = {name: judge.value(served) for name, served in trained.served.items()}
     anew = ChoiceRecord(chosen=chosen, since=last.night, scores=tried, basis=basis)
     write_choice(kept or anew, choice)
-    return _found(trained, chosen, params, found, kept) + staying(chosen, tried, ahead)
+    return _found(trained, chosen, params, found, kept) + lead.said(chosen, tried)
 
 
 def _checked_parts(

@@ -88,7 +88,7 @@ class World:
                 if code in (401, 403):  # issued before the clock was set back, it is of the future
                     with suppress(OSError, ValueError):
                         self.server.login()
-                elif code < 500:
+                elif isinstance(error, urllib.error.HTTPError) and code < 500:
                     raise RuntimeError(f"{path}: {error.read().decode()[:500]}") from None
                 time.sleep(2)
         raise RuntimeError(f"Airflow's API does not answer {path}")

@@ -11,6 +11,7 @@ the date and the choices are data like the corpus: no stage asks a clock.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
@@ -56,6 +57,31 @@ class ChoiceRecord(Section):
     basis: Basis
 
 
+@dataclass(frozen=True)
+class Lead:
+    """What the last choice has ahead of the other candidates when all are tried again.
+
+    Attributes:
+        last: the candidate; None: none is ahead.
+        margin: by which another one has to be better.
+    """
+
+    last: str | float | None = None
+    margin: float = 0.0
+
+    def rank(self, candidate: str | float, score: float) -> tuple[float, bool]:
+        """What candidates are compared by; of equals the last choice wins."""
+        is_last = candidate == self.last
+        return score + self.margin * is_last, is_last
+
+    def said(self, chosen: str | float, tried: Mapping[Any, float]) -> str:
+        """What is said where the last choice stays although another one is a little better."""
+        behind = max(tried.values()) - tried[chosen]
+        if behind <= 0 or chosen != self.last:
+            return ""
+        return f"; {chosen} stays, {100 * behind:.2f} points behind the best"
+
+
 class Choices(Section):
     """The last run's choices, by stage, and the night that goes on from them."""
 
@@ -75,12 +101,12 @@ class Choices(Section):
             return None
         return last
 
-    def ahead(self, stage: str, basis: Basis, keep: KeepChoice) -> dict[str | float, float]:
-        """What is added to the score of the stage's last choice, if its settings are tonight's."""
+    def lead(self, stage: str, basis: Basis, keep: KeepChoice) -> Lead:
+        """The lead of the stage's last choice, if its settings are tonight's."""
         last = self.made.get(stage)
         if last is None or _changed(last.basis, basis):
-            return {}
-        return {last.chosen: keep.margin}
+            return Lead()
+        return Lead(last.chosen, keep.margin)
 
 
 def _changed(then: Basis, now: Basis) -> list[str]:
@@ -114,16 +140,6 @@ def _too_old(last: ChoiceRecord, night: date | None, keep: KeepChoice) -> str | 
     if days < 0:
         return f"tonight, {night}, is before that"
     return None if days < keep.days else f"that is {days} days ago"
-
-
-def staying(
-    chosen: str | float, tried: Mapping[Any, float], ahead: Mapping[str | float, float]
-) -> str:
-    """What is said where the last choice stays although another one is a little better."""
-    behind = max(tried.values()) - tried[chosen]
-    if behind <= 0 or chosen not in ahead:
-        return ""
-    return f"; {chosen} stays, {100 * behind:.2f} points behind the best"
 
 
 def write_choice(choice: ChoiceRecord, path: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import scipy.sparse as sp
 
+from components._formats.choices import Lead
 from components._train.params import Params
 from longtail.evaluation.keeping import EVERYTHING, Keep
 from longtail.evaluation.sparse_scores import ScoreMatrix
@@ -24,7 +24,7 @@ class Choice:
         rule: how scores become labels.
         params: of `train`; names the loss or the objective that decides on it.
         keep: what is kept of the scores.
-        ahead: what the last choice has ahead of the others, in the metric that decides.
+        lead: of the last choice, in the metric that decides.
     """
 
     baseline: ScoreMatrix
@@ -32,7 +32,7 @@ class Choice:
     rule: Rule
     params: Params
     keep: Keep = EVERYTHING
-    ahead: Mapping[str | float, float] = field(default_factory=dict)
+    lead: Lead = Lead()
 
     def served(self, scores: ScoreMatrix) -> Tuned:
         """What would be served of a model with these scores."""
@@ -51,8 +51,4 @@ class Choice:
         """The loss that the parameters name, or the best; of equals the last choice, if any."""
         if self.params.loss != "auto":
             return self.params.loss
-        return max(served, key=lambda name: self._rank(name, self.value(served[name])))
-
-    def _rank(self, name: str, value: float) -> tuple[float, bool]:
-        """The last choice wins over one that is as good with what it has ahead."""
-        return value + self.ahead.get(name, 0.0), name in self.ahead
+        return max(served, key=lambda name: self.lead.rank(name, self.value(served[name])))

@@ -24,6 +24,7 @@ from components._formats.assignment import Part
 from components._formats.choices import (
     ChoiceRecord,
     Choices,
+    Lead,
     read_choice,
     write_choices,
 )
@@ -349,14 +350,15 @@ def test_the_last_loss_stays_unless_another_is_better_by_the_margin(stage, tmp_p
         for part in ("val", "test"):
             same = again / "comparison" / chosen / part
             assert files_of(again / f"{part}_scores") == files_of(same)
-    alone = stage("alone", "head", 15, "db", keep={"days": 0})
-    carry(tmp_path, alone, "2026-12-05")
+    alone = stage("alone", "head", 3, "db", keep={"days": 0})
+    tried = carry(tmp_path, alone, "2026-12-05").scores
+    assert tried["bce"] > tried["db"]
     capsys.readouterr()
-    again = stage("named again", "head", 15, "db", keep={"days": 0, "margin": 1.0})
+    again = stage("named again", "head", 3, "db", keep={"days": 0, "margin": 1.0})
     assert facts_of(again)["loss"] == "db"
     assert " stays" not in capsys.readouterr().out
     # As good with what it has ahead: the last choice stays, wherever it is listed.
-    equal = Choice(None, None, None, stage_params(Params, "train", {}), ahead={"zlpr": 0.0})
+    equal = Choice(None, None, None, stage_params(Params, "train", {}), lead=Lead("zlpr"))
     served = {name: Tuned(0.0, np.zeros(1), {"mean_f1": 0.5}) for name in ("db", "zlpr")}
     assert equal.of(served) == "zlpr"
 

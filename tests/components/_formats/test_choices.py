@@ -16,9 +16,9 @@ from components._formats.choices import (
     ChoiceRecord,
     Choices,
     KeepChoice,
+    Lead,
     read_choice,
     read_choices,
-    staying,
     write_choice,
     write_choices,
 )
@@ -133,25 +133,23 @@ def test_the_last_choice_is_ahead_however_old_unless_its_settings_have_changed()
     choices = Choices(night=date(2027, 11, 28), made={"train": CHOSEN})
     grown = Basis(docs=9000, labels=["new"], settings=SETTINGS)
     assert choices.kept("train", grown, ["db", "cb"], keep) is None
-    assert choices.ahead("train", grown, keep) == {"db": 0.02}
-    assert choices.ahead("baseline", grown, keep) == {}
+    assert choices.lead("train", grown, keep) == Lead("db", 0.02)
+    assert choices.lead("baseline", grown, keep) == Lead(None, 0.0)
     other = Basis(docs=1000, labels=LABELS, settings=SETTINGS | {"rate": 0.2})
-    assert choices.ahead("train", other, keep) == {}
+    assert choices.lead("train", other, keep) == Lead(None, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("chosen", "ahead", "said"),
+    ("chosen", "lead", "said"),
     [
-        ("db", {"db": 0.02}, "; db stays, 1.50 points behind the best"),
-        ("db", {}, ""),  # the parameters name it
-        ("cb", {"cb": 0.02}, ""),  # the best itself
-        ("cb", {"db": 0.01}, ""),
+        ("db", Lead("db", 0.02), "; db stays, 1.50 points behind the best"),
+        ("db", Lead(), ""),  # the parameters name it
+        ("cb", Lead("cb", 0.02), ""),  # the best itself
+        ("cb", Lead("db", 0.01), ""),
     ],
 )
-def test_it_is_said_that_the_last_choice_stays(
-    chosen: str, ahead: dict[str | float, float], said: str
-) -> None:
-    assert staying(chosen, {"db": 0.5, "cb": 0.515}, ahead) == said
+def test_it_is_said_that_the_last_choice_stays(chosen: str, lead: Lead, said: str) -> None:
+    assert lead.said(chosen, {"db": 0.5, "cb": 0.515}) == said
 
 
 def test_a_written_file_is_read_back_and_people_can_read_it(tmp_path: Path) -> None:
