@@ -9,8 +9,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
+import pytest
 import yaml
 
 from components._formats.corpus import write_corpus
@@ -112,7 +112,7 @@ def assert_same(found: Path, reference: Path) -> None:
         assert len(expected) > 5
         for key, value in expected.items():
             if isinstance(value, float):
-                np.testing.assert_allclose(actual[key], value, atol=1e-6, rtol=0, err_msg=key)
+                assert actual[key] == pytest.approx(value, abs=1e-6, rel=0), key
             else:
                 assert actual[key] == value, key
 

@@ -86,14 +86,15 @@ def tiny_classifier(labels: list[str]) -> classifier.Classifier:
         sep_token="[SEP]",
     )
     torch.manual_seed(0)
-    settings = {"num_hidden_layers": 2, "hidden_size": 16, "num_attention_heads": 2}
     bert = BertConfig(
         vocab_size=len(vocabulary),
+        num_hidden_layers=2,
+        hidden_size=16,
+        num_attention_heads=2,
         intermediate_size=32,
         max_position_embeddings=64,
         # Not BERT's 0.02: features that hardly vary would magnify rounding when standardised.
         initializer_range=0.3,
-        **settings,
     )
     return classifier.build(
         BertModel(bert), tokenizer, labels, hidden=0, dropout=0.0, max_length=32
