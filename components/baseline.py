@@ -24,7 +24,7 @@ from components._formats.linear import write_linear
 from components._formats.scores import Scores, write_scores
 from components._formats.scores_params import Params as ScoresParams
 from components._frame.component import Input, Output, main
-from components._frame.params import Section
+from components._frame.params import MOST_DOCS, Section
 from components._frame.progress import progress
 from components._frame.scratch import share_compiled
 from longtail import thresholds
@@ -45,6 +45,9 @@ class Params(Section):
     )
     keep_choice: KeepChoice
     max_terms: int = Field(ge=1, le=10_000_000, description="most frequent terms kept")
+    negatives: int = Field(
+        ge=1, le=MOST_DOCS, description="documents without its label that a classifier learns from"
+    )
     learning_curve: bool = Field(
         description="true or false: also fit on fewer documents, for the page of annotation"
     )
@@ -86,6 +89,7 @@ def run(
             plan,
             costs=[float(kept.chosen)] if kept else params.costs,
             max_terms=params.max_terms,
+            negatives=params.negatives,
             value=value,
             keep=scores.keep,
             n_jobs=cpu_count(),
@@ -136,7 +140,8 @@ def _points(
             try:
                 _, own, _ = fit_svm(
                     docs.texts, docs.targets, plan_of_subset, costs=[cost],
-                    max_terms=params.max_terms, keep=keep, n_jobs=cpu_count(), doubt=docs.doubt,
+                    max_terms=params.max_terms, negatives=params.negatives, keep=keep,
+                    n_jobs=cpu_count(), doubt=docs.doubt,
                 )  # fmt: skip
             except DataError:  # so few documents that no two share a word
                 continue

@@ -1,4 +1,7 @@
-"""Reads and writes the linear baseline, a folder with `linear.npz` and `terms.json`."""
+"""Reads and writes the linear baseline: a folder with `linear.npz`, `coef.npz`, and `terms.json`.
+
+`coef.npz` has coefficients that are sparse, as of very many labels; else they are in `linear.npz`.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 
 from components._frame.files import written
 from longtail.models.linear import LinearModel
@@ -17,11 +21,17 @@ def write_linear(path: Path, labels: list[str], model: LinearModel) -> None:
         folder.mkdir()
         names = {"terms": model.terms, "labels": labels}
         (folder / "terms.json").write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
-        np.savez(folder / "linear.npz", idf=model.idf, coef=model.coef, intercept=model.intercept)
+        arrays = {"idf": model.idf, "intercept": model.intercept}
+        if isinstance(model.coef, sp.csr_matrix):
+            sp.save_npz(folder / "coef.npz", model.coef, compressed=False)
+        else:
+            arrays["coef"] = model.coef
+        np.savez(folder / "linear.npz", allow_pickle=False, **arrays)
 
 
 def read_linear(path: Path) -> LinearModel:
     """The model in the folder `path`; no pickle is ever read."""
     names = json.loads((path / "terms.json").read_text(encoding="utf-8"))
     with np.load(path / "linear.npz", allow_pickle=False) as arrays:
-        return LinearModel(names["terms"], arrays["idf"], arrays["coef"], arrays["intercept"])
+        coef = arrays["coef"] if "coef" in arrays else sp.load_npz(path / "coef.npz")
+        return LinearModel(names["terms"], arrays["idf"], coef, arrays["intercept"])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tempfile
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import transformers
 from joblib import cpu_count
@@ -26,6 +30,8 @@ from longtail.models.ranks import fill_from_first, n_ranks, of_first, rank, shar
 
 # Texts that are computed, then kept: what a killed run loses at most.
 PORTION = 512
+# Texts that are looked up at a time.
+AT_ONCE = 20_000
 # The code that computes them.
 MODELS = Path(classifier.__file__).parent
 
@@ -71,7 +77,10 @@ def features_of(
         model: its encoder is used.
         texts: in any order; equal ones are computed once.
         params: of the stage.
-        fast: in bf16, see `extract_features`; what is served is not.
+        fast: in bf16, and kept as float16, see `extract_features`; what is served is not.
+
+    Returns:
+        A memory map, float32 or float16.
     """
     fast = fast and computes_bf16(device())
     encoder = encoder_digest(model.encoder, model.tokenizer)
@@ -84,16 +93,18 @@ def features_of(
     width = N_POOLS * model.encoder.config.hidden_size
     store = TextStore.cached("features", facts, width, np.float16 if fast else np.float32)
 
+    first: dict[str, int] = {}
+    for row, text in enumerate(texts):
+        first.setdefault(text, row)
+    features = _on_disk((len(texts), width), store.dtype)
+    # The longest first: in a batch of similar lengths little is padding. Never in the order of a
+    # set, which is another one in each process: a feature's last digits depend on its batch.
+    new = of_first(lambda: sorted(_unknown(first, store, features), key=len, reverse=True))
+    print(f"features: {len(first) - len(new):,} texts in the cache, {len(new):,} to compute")
+
     def extract(portions: Sequence[list[str]]) -> list[np.ndarray]:
         return [extract_features(model, p, fast=fast, n_jobs=cores()) for p in portions]
 
-    known = store.known(texts) if rank() == 0 else {}
-    # The longest first: in a batch of similar lengths little is padding. Never in the order of a
-    # set, which is another one in each process: a feature's last digits depend on its batch.
-    new = of_first(
-        lambda: sorted(dict.fromkeys(t for t in texts if t not in known), key=len, reverse=True)
-    )
-    print(f"features: {len(known):,} texts in the cache, {len(new):,} to compute", flush=True)
     with progress("features", "documents") as show:
         # Whole portions for each rank: their features do not depend on the number of ranks.
         portions = [new[start : start + PORTION] for start in range(0, len(new), PORTION)]
@@ -102,21 +113,50 @@ def features_of(
             for portion, computed in zip(some, shared(extract, some), strict=True):
                 if rank() == 0:
                     store.put(portion, computed)
-                    known |= zip(portion, computed.astype(store.dtype), strict=True)
+                    features[[first[text] for text in portion]] = computed
             show(sum(map(len, portions[: start + len(some)])), len(new))
-    features = np.empty((len(texts), width), dtype=np.float32)
-    if rank() == 0:
-        for row, text in enumerate(texts):
-            features[row] = known[text]
+    for row, text in enumerate(texts):
+        if first[text] != row:
+            features[row] = features[first[text]]
     fill_from_first(features)
-    wrong = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if wrong.size:
+    _refuse_non_finite(features, texts, params.encoder)
+    return features
+
+
+def _unknown(first: dict[str, int], store: TextStore, features: np.ndarray) -> list[str]:
+    """The texts that the store does not know; those that it does are filled in, each in its row."""
+    texts, unknown = list(first), []
+    for start in range(0, len(texts), AT_ONCE):
+        some = texts[start : start + AT_ONCE]
+        known = store.known(some)
+        for text, vector in known.items():
+            features[first[text]] = vector
+        unknown += [text for text in some if text not in known]
+    return unknown
+
+
+def _refuse_non_finite(features: np.ndarray, texts: Sequence[str], encoder: str) -> None:
+    wrong: list[int] = []
+    for start in range(0, len(features), AT_ONCE):
+        finite = np.isfinite(features[start : start + AT_ONCE]).all(axis=1)
+        wrong += (start + np.flatnonzero(~finite)).tolist()
+    if wrong:
         raise DataError(
-            f"The encoder {params.encoder!r} gives {wrong.size:,} of {len(texts):,} texts "
+            f"The encoder {encoder!r} gives {len(wrong):,} of {len(texts):,} texts "
             f"features that are no numbers, the first of them {texts[wrong[0]]!r:.80}; choose "
             "another encoder."
         )
-    return features
+
+
+def _on_disk(shape: tuple[int, int], dtype: npt.DTypeLike) -> np.memmap:
+    """An array in a temporary file that ends with it: it may be larger than memory."""
+    descriptor, name = tempfile.mkstemp(prefix="longtail-features-")
+    # All of it now: a disk that is full later kills the process without a word.
+    os.posix_fallocate(descriptor, 0, max(1, shape[0] * shape[1] * np.dtype(dtype).itemsize))
+    os.close(descriptor)
+    array = np.memmap(name, dtype, "r+", shape=shape)
+    weakref.finalize(array, os.unlink, name)
+    return array
 
 
 def code_digest(folder: Path) -> str:

@@ -30,6 +30,10 @@ class Keep:
     best_labels: int
     floor: float
 
+    def is_all(self, n_labels: int) -> bool:
+        """Whether every score is kept."""
+        return n_labels <= self.best_labels
+
     def scored(self, score: Callable[[slice], Floats], targets: sp.csr_matrix) -> ScoreMatrix:
         """Score documents in blocks, and keep what is to be kept of each.
 
@@ -45,7 +49,7 @@ class Keep:
             DataError: a score is NaN or infinite.
         """
         n_docs, n_labels = targets.shape
-        if n_labels <= self.best_labels:
+        if self.is_all(n_labels):
             return score(slice(0, n_docs))
         self.check(targets)
         height = block_height(n_labels)

@@ -22,6 +22,7 @@ from transformers import (
 
 from longtail.models.batching import CPU_TOKENS, GPU_TOKENS, token_budget_batches
 from longtail.models.beginning import beginning
+from longtail.models.lazy_rows import Rows, blocks, total
 from longtail.models.progress import no_bars
 from longtail.models.threads import each_in_a_thread
 
@@ -70,18 +71,24 @@ class LabelSimilarity(nn.Module):
         self.register_buffer("std", torch.ones(n_labels))
 
     @torch.no_grad()
-    def fit(self, names: Tensor, texts: Tensor) -> None:
+    def fit(self, names: Tensor, texts: Rows) -> None:
         """Start from the vectors of the label names and of the train texts.
 
         Args:
             names: `(n_labels, width)`.
-            texts: `(n_docs, width)`.
+            texts: `(n_docs, features)`, the first `width` of which are taken.
         """
+        width = names.shape[1]
         self.prototypes.copy_(functional.normalize(names, dim=1))
-        texts = functional.normalize(texts.to(self.prototypes), dim=1)
-        center = texts.mean(0)
+
+        def vectors() -> Iterator[Tensor]:
+            return (functional.normalize(block[:, :width], dim=1) for block in blocks(texts))
+
+        center = total(block.sum(0) for block in vectors()) / len(texts)
         # Mean and variance of all cosines, without the (n_docs, n_labels) matrix of them.
-        covariance = (texts - center).T @ (texts - center) / len(texts)
+        apart = (block - center for block in vectors())
+        covariance = total(block.T @ block for block in apart) / len(texts)
+        center, covariance = center.to(self.prototypes), covariance.to(self.prototypes)
         self.mean.copy_(self.prototypes @ center)
         variance = ((self.prototypes @ covariance) * self.prototypes).sum(1)
         self.std.copy_(variance.clamp_min(1e-12).sqrt())
@@ -133,15 +140,17 @@ class Head(nn.Module):
             self.layers.extend([nn.Linear(n_features, hidden), nn.GELU(), nn.Dropout(dropout)])
         self.layers.append(nn.Linear(hidden or n_features, n_labels))
 
-    def standardize_by(self, features: Tensor) -> None:
+    def standardize_by(self, features: Rows) -> None:
         """Take mean and standard deviation from the train features `(n_docs, n_features)`."""
-        self.mean.copy_(features.mean(0))
+        mean = total(block.sum(0) for block in blocks(features)) / len(features)
+        squares = total(((block - mean) ** 2).sum(0) for block in blocks(features))
+        self.mean.copy_(mean)
         # Never divide a dead feature (MiniLM has nine, with weights of 1e-9) by a tiny number: the
         # first steps of fine-tuning wake it up, and it would drown out all others.
-        std = features.std(0, correction=0)
+        std = (squares / len(features)).sqrt()
         self.std.copy_(std.clamp_min(max(0.1 * float(std.mean()), 1e-6)))
 
-    def name_labels(self, names: Tensor, features: Tensor) -> None:
+    def name_labels(self, names: Tensor, features: Rows) -> None:
         """Start the label similarities from the features of the label names.
 
         Args:
@@ -149,7 +158,7 @@ class Head(nn.Module):
             features: of train, `(n_docs, n_features)`.
         """
         for similarity in self.similarities:
-            cast(LabelSimilarity, similarity).fit(names[:, : self.width], features[:, : self.width])
+            cast(LabelSimilarity, similarity).fit(names[:, : self.width], features)
 
     def start_from_prior(self, class_freq: Tensor, train_num: int) -> None:
         """Set the last bias to the labels' log odds, smoothed by one document on each side."""

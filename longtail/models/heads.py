@@ -18,6 +18,7 @@ from longtail.evaluation.selection import validation_f1
 from longtail.evaluation.sparse_scores import ScoreMatrix, stacked, taken
 from longtail.frequency import class_frequencies
 from longtail.models.classifier import Head
+from longtail.models.lazy_rows import LazyRows
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
 from longtail.models.ranks import shared
@@ -76,19 +77,19 @@ class Examples:
     """What is learned from.
 
     Attributes:
-        features: `(n_docs, n_features)`.
+        features: `(n_docs, n_features)`, float32 or float16; may be a memory map.
         targets: 0/1 CSR `(n_docs, n_labels)`.
         doubt: CSR float32 `(n_docs, n_labels)`: an entry counts 1 − doubt; None: all count 1.
     """
 
-    features: np.ndarray
+    features: np.ndarray | LazyRows
     targets: sp.csr_matrix
     doubt: sp.csr_matrix | None = None
 
     def at(self, rows: Rows) -> Examples:
         """Some documents."""
         doubt = None if self.doubt is None else self.doubt[rows]
-        return Examples(self.features[rows], self.targets[rows], doubt)
+        return Examples(LazyRows(self.features, rows), self.targets[rows], doubt)
 
     def answers(self, rows: Rows) -> list[np.ndarray]:
         """Targets of some documents, and what they count unless it is 1, `(n_rows, n_labels)`."""
@@ -148,10 +149,9 @@ def new_head(examples: Examples, shape: HeadShape, seed: int) -> Head:
     n_docs, n_features = examples.features.shape
     n_labels = examples.targets.shape[1]
     head = Head(n_features, n_labels, shape.hidden, shape.dropout, shape.names is not None)
-    features = torch.from_numpy(examples.features)
-    head.standardize_by(features)
+    head.standardize_by(examples.features)
     if shape.names is not None:
-        head.name_labels(torch.tensor(shape.names), features)
+        head.name_labels(torch.tensor(shape.names), examples.features)
     head.start_from_prior(torch.tensor(class_frequencies(examples.targets)), n_docs)
     return head
 
@@ -340,7 +340,7 @@ def kept_scores(head: Head, examples: Examples, keep: Keep) -> ScoreMatrix:
 
 
 @torch.inference_mode()
-def predict(head: Head, features: np.ndarray, *, batch_size: int = 1024) -> np.ndarray:
+def predict(head: Head, features: np.ndarray | LazyRows, *, batch_size: int = 1024) -> np.ndarray:
     """Scores σ(z) `(n_docs, n_labels)` float32 of `features` `(n_docs, n_features)`."""
     head.eval()
     parts = [

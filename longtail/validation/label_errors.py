@@ -25,7 +25,8 @@ CHARACTERS_READ = 50_000  # of each text
 MAX_FEATURES = 50_000
 RIDGE = 10.0
 LEAST_SUPPORT = 5  # documents; a label with fewer cannot be predicted and is skipped
-BLOCK = 256  # labels scored at a time
+BLOCK = 256  # labels scored at a time, at most
+CELLS = 25_600_000  # documents × labels scored at a time: bounds the memory
 
 
 @dataclass(frozen=True)
@@ -134,8 +135,9 @@ def leave_one_out(
     gram = features.T @ features + ridge * np.eye(features.shape[1], dtype=features.dtype)
     projected = np.linalg.solve(gram, features.T).T
     leverage = np.einsum("kf,kf->k", projected, features)[:, None]
-    for start in range(0, len(columns), BLOCK):
-        block = columns[start : start + BLOCK]
+    size = min(BLOCK, max(1, CELLS // len(features)))
+    for start in range(0, len(columns), size):
+        block = columns[start : start + size]
         y = targets[:, block].toarray().astype(features.dtype)
         yield block, (projected @ (features.T @ y) - leverage * y) / (1 - leverage)
 

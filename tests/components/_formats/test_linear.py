@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.sparse as sp
 from pydantic import ValidationError
 from scipy.special import expit
 
@@ -174,14 +175,17 @@ def test_a_cost_chosen_on_val_is_not_kept_once_there_are_folds(
     assert "(2 tried)" in found
 
 
-def test_the_same_inputs_give_the_same_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("best_labels", "n_files"), [(1000, 10), (2, 19)])
+def test_the_same_inputs_give_the_same_bytes(
+    tmp_path: Path, best_labels: int, n_files: int
+) -> None:
     inputs = write_inputs(tmp_path)
     contents = []
     for name in ("one", "two"):
-        fit(tmp_path / name, *inputs, costs=[1.0])
+        fit(tmp_path / name, *inputs, {"best_labels": best_labels}, costs=[1.0])
         files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
         contents.append({path.relative_to(tmp_path / name): path.read_bytes() for path in files})
-    assert len(contents[0]) == 10
+    assert len(contents[0]) == n_files
     assert contents[0] == contents[1]
 
 
@@ -206,17 +210,20 @@ def test_costs_must_be_positive_numbers(costs: list[float]) -> None:
         stage_params(Params, "baseline", {"costs": costs})
 
 
-def test_a_linear_folder_comes_back_exactly(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_matrix])
+def test_a_linear_folder_comes_back_exactly(tmp_path: Path, kind: type) -> None:
     model = LinearModel(
         ["größe", "zwei"],
         np.array([1.5, 2.5], np.float32),
-        np.array([[1, -1], [0.1, 0.2]], np.float32),
+        kind(np.array([[1, -1], [0.1, 0]], np.float32)),
         np.array([0.0, -20.0], np.float32),
     )
     write_linear(tmp_path / "model", ["a", "b"], model)
     back = read_linear(tmp_path / "model")
     assert back.terms == model.terms
-    for name in ("idf", "coef", "intercept"):
+    assert type(back.coef) is type(model.coef)
+    assert (back.coef != model.coef).sum() == 0
+    for name in ("idf", "intercept"):
         np.testing.assert_array_equal(getattr(back, name), getattr(model, name))
     # A single word has a normalized TF-IDF of 1, so the margin is coefficient + intercept.
     np.testing.assert_allclose(back.scores(["Größe", ""]), expit([[1, -21], [0, -20]]), rtol=1e-5)
