@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import transformers
 from joblib import cpu_count
@@ -18,6 +14,7 @@ from torch import nn
 
 from components._frame.progress import progress
 from components._frame.ranks import n_local_ranks
+from components._frame.temporary_array import temporary_array
 from components._frame.text_store import TextStore
 from components._train.params import Params
 from longtail.errors import DataError
@@ -96,7 +93,7 @@ def features_of(
     first: dict[str, int] = {}
     for row, text in enumerate(texts):
         first.setdefault(text, row)
-    features = _on_disk((len(texts), width), store.dtype)
+    features = temporary_array((len(texts), width), store.dtype)
     # The longest first: in a batch of similar lengths little is padding. Never in the order of a
     # set, which is another one in each process: a feature's last digits depend on its batch.
     new = of_first(lambda: sorted(_unknown(first, store, features), key=len, reverse=True))
@@ -146,17 +143,6 @@ def _refuse_non_finite(features: np.ndarray, texts: Sequence[str], encoder: str)
             f"features that are no numbers, the first of them {texts[wrong[0]]!r:.80}; choose "
             "another encoder."
         )
-
-
-def _on_disk(shape: tuple[int, int], dtype: npt.DTypeLike) -> np.memmap:
-    """An array in a temporary file that ends with it: it may be larger than memory."""
-    descriptor, name = tempfile.mkstemp(prefix="longtail-features-")
-    # All of it now: a disk that is full later kills the process without a word.
-    os.posix_fallocate(descriptor, 0, max(1, shape[0] * shape[1] * np.dtype(dtype).itemsize))
-    os.close(descriptor)
-    array = np.memmap(name, dtype, "r+", shape=shape)
-    weakref.finalize(array, os.unlink, name)
-    return array
 
 
 def code_digest(folder: Path) -> str:

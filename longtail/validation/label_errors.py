@@ -170,5 +170,8 @@ def _best(rank: np.ndarray, candidate: np.ndarray, top: int) -> list[tuple[int, 
     """The `top` candidates with the highest rank, as (document, label, rank)."""
     rows, columns = np.nonzero(candidate)
     values = rank[rows, columns]
+    if len(values) > top:  # there may be millions
+        high = np.flatnonzero(values >= np.partition(values, -top)[-top])
+        rows, columns, values = rows[high], columns[high], values[high]
     order = np.argsort(-values, kind="stable")[:top]
     return [(int(rows[o]), int(columns[o]), float(values[o])) for o in order]

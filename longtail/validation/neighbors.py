@@ -75,20 +75,36 @@ def _most_similar(
     Returns:
         The largest cosine similarities `(n_docs, n)`, −1 where there are fewer, and whose they are.
     """
-    n_docs, n_probes = clusters.shape
+    n_docs = len(clusters)
     similarity = np.full((n_docs, n), -1, dtype=vectors.dtype)
     found = np.zeros((n_docs, n), dtype=np.int64)
-    for cluster in range(int(clusters.max(initial=0)) + 1):
-        inside = np.flatnonzero(clusters[:, 0] == cluster)
-        asking = np.flatnonzero((clusters == cluster).any(axis=1))
+    # Clusters beyond the last one that is anybody's own have nobody inside.
+    own, probed = _documents_by_cluster(clusters[:, :1]), _documents_by_cluster(clusters)
+    for inside, asking in zip(own, probed, strict=False):
         rows_at_a_time = max(1, SIMILARITIES // max(1, len(inside)))
         for start in range(0, len(asking), rows_at_a_time):
             rows = asking[start : start + rows_at_a_time]
             new = vectors[rows] @ vectors[inside].T
-            new[rows[:, None] == inside] = -1
-            both = np.hstack([similarity[rows], new])
-            best = np.argpartition(-both, n - 1, axis=1)[:, :n]
+            _, here, itself = np.intersect1d(rows, inside, True, return_indices=True)
+            new[here, itself] = -1
+            best = _highest(new, n)  # first, so that only these are copied
+            both = np.hstack([similarity[rows], np.take_along_axis(new, best, axis=1)])
+            names = np.hstack([found[rows], inside[best]])
+            best = _highest(both, n)
             similarity[rows] = np.take_along_axis(both, best, axis=1)
-            names = np.hstack([found[rows], np.broadcast_to(inside, new.shape)])
             found[rows] = np.take_along_axis(names, best, axis=1)
     return similarity, found
+
+
+def _highest(values: np.ndarray, n: int) -> np.ndarray:
+    """Columns of the n highest values of each row, or of all, in any order."""
+    if values.shape[1] <= n:
+        return np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    return np.argpartition(values, -n, axis=1)[:, -n:]
+
+
+def _documents_by_cluster(clusters: np.ndarray) -> list[np.ndarray]:
+    """The documents, ascending, that have each cluster in their row of `clusters`."""
+    order = np.argsort(clusters, axis=None, kind="stable")
+    sizes = np.bincount(clusters.ravel())
+    return np.split(order // clusters.shape[1], np.cumsum(sizes)[:-1])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -163,6 +165,22 @@ def test_fast_and_exact_features_are_not_confused(params, monkeypatch) -> None:
     np.testing.assert_array_equal(features_of(texts, params, fast=True), fast)
     difference = np.abs(fast - exact) / exact.std()
     assert 0 < difference.max() < 0.2
+
+
+def test_features_are_in_a_file_that_ends_with_them(params, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(features, "AT_ONCE", 7)
+    texts = [*documents()["val"].texts, *documents()["val"].texts[::-1]]
+    found = features_of(texts, params)
+    assert isinstance(found, np.memmap) and found.dtype == np.float32
+    [path] = tmp_path.glob("longtail-array-*")
+    assert path.stat().st_size == found.nbytes
+    np.testing.assert_array_equal(found[:20], found[:19:-1], "a text that comes again")
+    there = np.array(found)
+    del found
+    gc.collect()
+    assert not list(tmp_path.glob("longtail-array-*"))
+    np.testing.assert_array_equal(features_of(texts, params), there, "from the cache")
 
 
 @pytest.fixture

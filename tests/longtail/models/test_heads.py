@@ -236,6 +236,22 @@ def test_processes_and_threads_change_nothing():
     np.testing.assert_array_equal(again.scores, found[0].scores)
 
 
+def test_features_in_a_file_are_those_in_memory(tmp_path):
+    """Half precision, read by two processes; weights are those of the same numbers in float32."""
+    many = toy(3000, 2)
+    half = many.features.astype(np.float16)
+    file = np.memmap(tmp_path / "features", np.float16, "w+", shape=half.shape)
+    file[:] = half
+    plan = make_plan(np.arange(3000) % 2, np.zeros(3000, bool))
+    found = [
+        cross_fit(replace(many, features=own), plan, LOSSES, shape=SHAPE, how=HOW, n_jobs=n)["bce"]
+        for own, n in ((half.astype(np.float32), 1), (file, 2))
+    ]
+    np.testing.assert_array_equal(found[0].scores, found[1].scores)
+    for one, other in zip(found[0].head.parameters(), found[1].head.parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 class Remembering(dict):
     """Keeps rounds, and counts what it knew."""
 

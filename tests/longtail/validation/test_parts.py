@@ -252,7 +252,7 @@ def test_leave_one_out_is_refitting_without_the_document() -> None:
         np.testing.assert_allclose(scores[k], model.predict(features[[k]])[0], atol=1e-9)
 
 
-def test_planted_label_errors_lead_both_lists() -> None:
+def test_planted_label_errors_lead_both_lists(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     topics = rng.integers(4, size=400)
     texts = [" ".join(f"t{topic}w{i}" for i in rng.integers(30, size=12)) for topic in topics]
@@ -267,6 +267,22 @@ def test_planted_label_errors_lead_both_lists() -> None:
         assert len(pairs) >= 8
         assert [s.score for s in ranked] == sorted((s.score for s in ranked), reverse=True)
     assert found == suspects(text_features(texts, 50, 0), targets, 10)
+    for cells in (1, 800):  # a label at a time, two labels at a time
+        monkeypatch.setattr(label_errors, "CELLS", cells)
+        again = suspects(text_features(texts, 50, 0), targets, 10)
+        assert [(s.kind, s.document, s.label) for s in again] == [
+            (s.kind, s.document, s.label) for s in found
+        ]
+        assert [s.score for s in again] == pytest.approx([s.score for s in found], abs=1e-4)
+
+
+@given(st.lists(st.sampled_from([0.0, 1.0, 2.0, 3.0]), max_size=40), st.integers(1, 10))
+def test_the_best_candidates_are_the_first_of_all_in_order(values: list[float], top: int) -> None:
+    rank = np.array(values).reshape(-1, 2 if len(values) % 2 == 0 else 1)
+    candidate = rank != 1
+    cells = [(k, i, float(rank[k, i])) for k, i in zip(*np.nonzero(candidate), strict=True)]
+    expected = sorted(cells, key=lambda cell: -cell[2])[:top]
+    assert label_errors._best(rank, candidate, top) == expected
 
 
 def test_texts_are_reduced_in_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
