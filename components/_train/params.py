@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator
 
 from components._formats.choices import KeepChoice
 from components._formats.comparison import COMPARED
-from components._frame.params import Section, Seed
+from components._frame.params import MOST_DOCS, Section, Seed
 from longtail.losses import LOSSES, make_loss
 
 
@@ -21,6 +21,9 @@ class HeadParams(Section):
     epochs: int = Field(ge=1, le=10_000, description="passes over the documents")
     batch_size: int = Field(ge=1, le=1_000_000, description="documents per batch")
     bf16: bool = Field(description="mixed precision, if the device supports it")
+    negatives: int = Field(
+        ge=1, le=MOST_DOCS, description="labels that no document of a batch has and it learns from"
+    )
 
 
 class FineTuneParams(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from numbers import Real
 from typing import NamedTuple
@@ -114,6 +115,25 @@ class MultiLabelLoss(nn.Module):
             weights = None if weights is None else weights.to(logits.dtype)
             total = self.entries(logits, targets, positives, weights)
         return total * (self.loss_weight / (logits.numel() if self.reduction == "mean" else 1))
+
+    def of_labels(self, columns: Tensor) -> MultiLabelLoss:
+        """The part of the loss that some labels have, as a loss of these labels.
+
+        Their frequencies stay what they are among all labels, and a mean stays one over the entries
+        of all labels. Documents have no other labels than these.
+
+        Args:
+            columns: `(n_columns,)` int.
+        """
+        part = copy.deepcopy(self)
+        for module in part.modules():
+            for name, buffer in module.named_buffers(recurse=False):
+                if buffer.shape[-1] == self.n_labels:
+                    setattr(module, name, buffer[..., columns])
+        part.n_labels = len(columns)
+        if self.reduction == "mean":
+            part.loss_weight *= len(columns) / self.n_labels
+        return part
 
     def _check_shapes(self, logits: Tensor, **others: Tensor | None) -> None:
         expected = f"(batch, {self.n_labels})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from longtail.models.progress import no_bars
 from longtail.models.threads import each_in_a_thread
 
 N_POOLS = 4
+Columns: TypeAlias = Tensor | slice
+EVERY = slice(None)
 
 
 class ClassifierConfig(PretrainedConfig):
@@ -93,10 +95,10 @@ class LabelSimilarity(nn.Module):
         variance = ((self.prototypes @ covariance) * self.prototypes).sum(1)
         self.std.copy_(variance.clamp_min(1e-12).sqrt())
 
-    def forward(self, texts: Tensor) -> Tensor:
+    def forward(self, texts: Tensor, labels: Columns = EVERY) -> Tensor:
         texts = functional.normalize(texts @ self.projection, dim=1)
-        cosine = texts @ functional.normalize(self.prototypes, dim=1).T
-        return self.weight * (cosine - self.mean) / self.std
+        cosine = texts @ functional.normalize(self.prototypes[labels], dim=1).T
+        return self.weight[labels] * (cosine - self.mean[labels]) / self.std[labels]
 
 
 class Head(nn.Module):
@@ -166,12 +168,20 @@ class Head(nn.Module):
         with torch.no_grad():
             self.layers[-1].get_parameter("bias").copy_(torch.logit(prior))
 
-    def ensemble(self, features: Tensor) -> list[Tensor]:
-        """Logits of each ensemble head; each gets its own loss, so none relies on another."""
-        logits = self.layers((features - self.mean) / self.std)
+    def ensemble(self, features: Tensor, labels: Columns = EVERY) -> list[Tensor]:
+        """Logits of each ensemble head; each gets its own loss, so none relies on another.
+
+        Args:
+            features: `(batch, n_features)`.
+            labels: which columns are wanted.
+        """
+        units = self.layers[:-1]((features - self.mean) / self.std)
+        last = cast(nn.Linear, self.layers[-1])
+        logits = functional.linear(units, last.weight[labels], last.bias[labels])
         if not self.similarities:
             return [logits]
-        beside, alone = (similarity(features[:, : self.width]) for similarity in self.similarities)
+        vectors = features[:, : self.width]
+        beside, alone = (similarity(vectors, labels) for similarity in self.similarities)
         return [logits + beside, alone]
 
     def forward(self, features: Tensor) -> Tensor:

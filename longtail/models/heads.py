@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import joblib
 import numpy as np
@@ -17,11 +18,13 @@ from longtail.evaluation.keeping import EVERYTHING, Keep
 from longtail.evaluation.selection import validation_f1
 from longtail.evaluation.sparse_scores import ScoreMatrix, stacked, taken
 from longtail.frequency import class_frequencies
-from longtail.models.classifier import Head
+from longtail.losses.base import MultiLabelLoss
+from longtail.models.classifier import EVERY, Columns, Head
 from longtail.models.lazy_rows import LazyRows
 from longtail.models.precision import computes_bf16
 from longtail.models.progress import Progress, silent
 from longtail.models.ranks import shared
+from longtail.models.sampling import sampled
 from longtail.models.threads import one_thread
 from longtail.splitting.rounds import Plan, Rows
 
@@ -42,6 +45,8 @@ class HeadTraining:
         epochs: passes over the documents.
         batch_size: documents, at most; fewer where an epoch would have fewer than 32 batches.
         bf16: mixed precision, if the device computes in it.
+        negatives: labels that a batch is learned from, at most, beside those that its documents
+            have; see `longtail.models.sampling`.
     """
 
     learning_rate: float
@@ -49,6 +54,7 @@ class HeadTraining:
     epochs: int
     batch_size: int
     bf16: bool
+    negatives: int = sys.maxsize
 
     def batch_of(self, n_docs: int) -> int:
         """Documents per batch where there are so many in all.
@@ -95,6 +101,12 @@ class Examples:
         """Targets of some documents, and what they count unless it is 1, `(n_rows, n_labels)`."""
         targets = self.targets[rows].toarray()
         return [targets] if self.doubt is None else [targets, 1 - self.doubt[rows].toarray()]
+
+    def labels_of(self, rows: Rows) -> np.ndarray:
+        """Whether any of some documents has each label, `(n_labels,)` bool."""
+        having = np.zeros(self.targets.shape[1], dtype=bool)
+        having[self.targets[rows].indices] = True
+        return having
 
 
 class Fitted(NamedTuple):
@@ -322,16 +334,36 @@ def _one_epoch(
     size = how.batch_of(len(order))
     for start in range(0, len(order), size):
         rows = order[start : start + size]
-        answers = [_tensor(part, head) for part in train.answers(rows)]
+        own, answers, labels = _of_batch(loss, train, rows, head, how, generator)
         with mixed:
-            ensemble = head.ensemble(_tensor(train.features[rows], head))
-        value = torch.stack([loss(logits.float(), *answers) for logits in ensemble]).mean()
+            ensemble = head.ensemble(_tensor(train.features[rows], head), labels)
+        value = torch.stack([own(logits.float(), *answers) for logits in ensemble]).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
         schedule.step()
         total += value.item() * len(rows)
     return total / len(order)
+
+
+def _of_batch(
+    loss: nn.Module,
+    train: Examples,
+    rows: Rows,
+    head: Head,
+    how: HeadTraining,
+    generator: np.random.Generator,
+) -> tuple[nn.Module, list[Tensor], Columns]:
+    """The loss of a batch, what it is given beside the logits, and the labels that these are of."""
+    some = sampled(train.labels_of(rows), how.negatives, generator)
+    if some is None:
+        return loss, [_tensor(part, head) for part in train.answers(rows)], EVERY
+    labels, counts = some
+    targets, *weights = (part[:, labels] for part in train.answers(rows))
+    weight = counts * weights[0] if weights else np.broadcast_to(counts, targets.shape)
+    columns = torch.from_numpy(labels).to(head.mean.device)
+    part = cast(MultiLabelLoss, loss).of_labels(columns)
+    return part, [_tensor(targets, head), _tensor(weight, head)], columns
 
 
 def kept_scores(head: Head, examples: Examples, keep: Keep) -> ScoreMatrix:

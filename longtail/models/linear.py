@@ -21,7 +21,7 @@ from longtail.evaluation.keeping import EVERYTHING, Keep
 from longtail.evaluation.selection import validation_f1
 from longtail.evaluation.sparse_scores import ScoreMatrix, stacked, taken
 from longtail.models.progress import Progress, silent
-from longtail.models.sampling import sampled_documents
+from longtail.models.sampling import sampled
 from longtail.splitting.rounds import Plan
 from longtail.validation.duplicates import UNSPACED
 
@@ -228,10 +228,12 @@ def _of_block(
     from longtail.models.svm import hyperplanes
 
     weights = None if doubt is None else 1 - doubt.toarray()
-    sampled = sampled_documents(targets, limits.negatives, [SEED, number])
-    if sampled is None:
+    having = np.zeros(targets.shape[0], dtype=bool)
+    having[targets.indices] = True
+    some = sampled(having, limits.negatives, np.random.default_rng([SEED, number]))
+    if some is None:
         return hyperplanes(x, targets.toarray(), cost, weights=weights)
-    rows, counts = sampled
+    rows, counts = some
     ones = np.ones((1, targets.shape[1]), dtype=np.float32)
     weights = counts[:, None] * (ones if weights is None else weights[rows])
     return hyperplanes(x[rows], targets[rows].toarray(), cost, weights=weights)

@@ -335,3 +335,26 @@ def test_impossible_frequencies_are_rejected(
 ) -> None:
     with pytest.raises(ParameterError, match=message):
         make_loss("db", class_freq, train_num)
+
+
+SEPARABLE = [(n, o) for n, o in VARIANTS if n != "zlpr" and "weight_norm" not in o]
+
+
+@pytest.mark.parametrize(("name", "options"), SEPARABLE)
+def test_the_parts_that_labels_have_add_up(name, options):
+    """Labels 1, 3, and 5 are all that the documents have, as they must be in every part."""
+    loss = make_loss(name, CLASS_FREQ, N_DOCS, **options)
+    logits, rows = draw_logits(), [0, 2, 4]
+
+    def part(*columns: int) -> torch.Tensor:
+        chosen = torch.tensor(columns)
+        return loss.of_labels(chosen)(logits[rows][:, chosen], TARGETS[rows][:, chosen])
+
+    whole = loss(logits[rows], TARGETS[rows])
+    parts = [part(0, 1, 3, 5), part(1, 2, 3, 5), part(1, 3, 4, 5)]
+    torch.testing.assert_close(sum(parts) - 2 * part(1, 3, 5), whole)
+    [slope] = torch.autograd.grad(part(1, 2, 3, 5), logits)
+    [expected] = torch.autograd.grad(whole, logits)
+    torch.testing.assert_close(slope[:, [1, 2, 3, 5]], expected[:, [1, 2, 3, 5]])
+    assert not slope[:, [0, 4]].any()
+    torch.testing.assert_close(loss(logits[rows], TARGETS[rows]), whole)

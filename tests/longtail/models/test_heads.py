@@ -13,7 +13,9 @@ from torch import nn
 
 from longtail.evaluation.keeping import Keep
 from longtail.evaluation.selection import validation_f1
+from longtail.frequency import class_frequencies
 from longtail.losses import make_loss
+from longtail.models import heads
 from longtail.models.classifier import Head
 from longtail.models.heads import (
     Examples,
@@ -26,6 +28,7 @@ from longtail.models.heads import (
     train_head,
 )
 from longtail.models.progress import Progress, silent
+from longtail.models.threads import one_thread
 from longtail.splitting.rounds import make_plan
 
 
@@ -250,6 +253,60 @@ def test_features_in_a_file_are_those_in_memory(tmp_path):
     np.testing.assert_array_equal(found[0].scores, found[1].scores)
     for one, other in zip(found[0].head.parameters(), found[1].head.parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def many_labels(n_docs=400, n_labels=60, n_features=16):
+    """Labels of falling frequency, each with a direction of its own."""
+    rng = np.random.default_rng(5)
+    share = 1 / np.arange(1, n_labels + 1)
+    cells = np.zeros((n_docs, n_labels), np.int8)
+    for k in range(n_docs):
+        cells[k, rng.choice(n_labels, rng.integers(1, 3), p=share / share.sum())] = 1
+    features = cells @ rng.normal(size=(n_labels, n_features)) + 0.3 * rng.normal(
+        size=(n_docs, n_features)
+    )
+    return Examples(features.astype(np.float32), sp.csr_matrix(cells))
+
+
+NAMED = HeadShape(8, 0.0, np.random.default_rng(0).normal(size=(60, 16)).astype(np.float32))
+
+
+@pytest.mark.parametrize("shape", [NAMED, HeadShape(0, 0.0, None)])
+@pytest.mark.parametrize("doubted", [False, True])
+def test_the_loss_of_some_labels_is_on_average_that_of_all(shape, doubted):
+    examples = many_labels()
+    if doubted:
+        doubt = 0.5 * (np.random.default_rng(1).random((400, 60)) < 0.2).astype(np.float32)
+        examples = replace(examples, doubt=sp.csr_matrix(doubt))
+    head = new_head(examples, shape, seed=0)
+    loss = make_loss("bce", class_frequencies(examples.targets), 400)
+    torch.nn.init.normal_(head.layers[-1].weight, std=2.0)  # as far apart as trained ones
+    rows, rng = np.arange(8), np.random.default_rng(0)
+
+    def value(how):
+        own, answers, labels = heads._of_batch(loss, examples, rows, head, how, rng)
+        ensemble = head.ensemble(torch.tensor(examples.features[rows]), labels)
+        return float(torch.stack([own(logits, *answers) for logits in ensemble]).mean().detach())
+
+    every = value(HOW)
+    assert value(replace(HOW, negatives=59)) == every, "as many as there are"
+    drawn = [value(replace(HOW, negatives=10)) for _ in range(400)]
+    assert np.std(drawn) > 0.01 * every
+    assert np.mean(drawn) == pytest.approx(every, abs=4 * np.std(drawn) / 400**0.5)
+
+
+@pytest.mark.parametrize("shape", [NAMED, HeadShape(8, 0.0, None)])
+def test_a_head_learns_from_some_labels_of_each_batch(shape):
+    examples = many_labels(600)
+    how = HeadTraining(learning_rate=0.05, weight_decay=0.0, epochs=8, batch_size=32, bf16=False)
+    f1 = []
+    for negatives in (60, 20):
+        with one_thread("cpu"):
+            head = new_head(examples, shape, seed=0)
+            loss = make_loss("bce", class_frequencies(examples.targets), 600)
+            train_head(head, loss, examples, how=replace(how, negatives=negatives))
+        f1.append(validation_f1(predict(head, examples.features), examples.targets)["micro_f1"])
+    assert f1[0] > 0.75 and f1[1] > f1[0] - 0.05
 
 
 class Remembering(dict):

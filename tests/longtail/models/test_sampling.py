@@ -1,4 +1,4 @@
-"""Documents drawn for the classifiers of a few labels, and what is learned from them."""
+"""What is drawn from many negatives, and the SVMs that are learned from it."""
 
 from __future__ import annotations
 
@@ -12,42 +12,36 @@ from sklearn.svm import LinearSVC
 
 from longtail.evaluation.keeping import Keep
 from longtail.models.linear import BLOCK, LEAST, SEED, TFIDF, LinearModel, fit_svm
-from longtail.models.sampling import sampled_documents
+from longtail.models.sampling import sampled
 from longtail.splitting.rounds import Plan
 
 
-def targets_of(seed: int, n_docs: int, n_labels: int, share: float) -> sp.csc_matrix:
-    rng = np.random.default_rng(seed)
-    return sp.csc_matrix((rng.random((n_docs, n_labels)) < share).astype(np.int8))
-
-
-@given(st.integers(0, 2**32), st.integers(2, 60), st.integers(1, 60), st.sampled_from([0, 0.1, 1]))
-def test_documents_with_a_label_are_all_there_and_the_rest_counts_as_many_as_there_were(
-    seed: int, n_docs: int, negatives: int, share: float
+@given(st.integers(0, 2**32), st.lists(st.booleans(), min_size=1), st.integers(1, 30))
+def test_what_is_kept_is_there_and_the_rest_counts_as_many_as_there_were(
+    seed: int, kept: list[bool], others: int
 ) -> None:
-    targets = targets_of(seed, n_docs, 3, share)
-    having = np.flatnonzero(targets.toarray().any(axis=1))
-    found = sampled_documents(targets, negatives, [seed])
-    if n_docs - len(having) <= negatives:
+    having = np.array(kept)
+    found = sampled(having, others, np.random.default_rng(seed))
+    if (~having).sum() <= others:
         assert found is None
         return
     assert found is not None
-    rows, counts = found
-    assert (np.diff(rows) > 0).all() and set(having) <= set(rows.tolist())
-    assert len(rows) == len(having) + negatives
-    assert counts.sum() == pytest.approx(n_docs, rel=1e-5)
-    np.testing.assert_array_equal(counts[np.isin(rows, having)], 1)
+    positions, counts = found
+    assert (np.diff(positions) > 0).all() and set(np.flatnonzero(having)) <= set(positions.tolist())
+    assert len(positions) == having.sum() + others
+    assert counts.dtype == np.float32 and counts.sum() == pytest.approx(len(kept), rel=1e-5)
+    np.testing.assert_array_equal(counts[having[positions]], 1)
 
 
-def test_a_sum_over_documents_is_right_on_average() -> None:
-    targets = targets_of(0, 300, 2, 0.05)
-    values = np.random.default_rng(1).exponential(size=300)
+def test_a_sum_is_right_on_average() -> None:
+    rng = np.random.default_rng(0)
+    having, values = rng.random(300) < 0.1, rng.exponential(size=300)
     sums = []
-    for seed in range(2000):
-        found = sampled_documents(targets, 40, [seed])
+    for _ in range(2000):
+        found = sampled(having, 40, rng)
         assert found is not None
-        rows, counts = found
-        sums.append(counts @ values[rows])
+        positions, counts = found
+        sums.append(counts @ values[positions])
     error = np.std(sums) / np.sqrt(len(sums))
     assert np.mean(sums) == pytest.approx(values.sum(), abs=4 * error)
     assert 0 < np.std(sums) < 0.2 * values.sum()
@@ -93,7 +87,10 @@ def test_a_sampled_label_is_what_scikit_learn_fits_to_its_weighted_documents(cor
     freq = np.diff(targets.tocsc().indptr)
     order = np.argsort(-freq, kind="stable")
     block = order[BLOCK : (freq > 0).sum()]
-    rows, counts = sampled_documents(targets.tocsc()[:, block], 200, [SEED, 1])
+    having = targets[:, block].toarray().any(axis=1)
+    found = sampled(having, 200, np.random.default_rng([SEED, 1]))
+    assert found is not None
+    rows, counts = found
     assert len(rows) < 500
     x = TfidfVectorizer(min_df=2, **TFIDF).fit_transform(texts)
     for label in block[:3]:
