@@ -1,8 +1,8 @@
 """What the SVM loses if a label learns from some of the documents without it.
 
 `python -m benchmarks.negatives FOLDER [NEGATIVES…]` fits train and scores val of a folder in which
-`validate` and `split` have run, at C = 1 in one thread, with every number of negatives, with all of
-them, and with all but no small coefficients.
+`validate` and `split` have run, at C = 1 in one thread: with every number of negatives and with all
+of them, each with all coefficients and without the small ones.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ def fit_linear(data: Data, found: Learned) -> tuple[np.ndarray, np.ndarray]:
     costs = load_params("baseline", BaselineParams)
     model, held_out, _ = fit_svm(
         found.docs.texts, found.docs.targets, found.plan, costs=costs.costs,
-        max_terms=costs.max_terms, n_jobs=os.cpu_count() or 1,
+        max_terms=costs.max_terms, negatives=costs.negatives, n_jobs=os.cpu_count() or 1,
     )  # fmt: skip
     return held_out, model.scores(data.parts["test"].texts)
 

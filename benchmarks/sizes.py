@@ -28,7 +28,7 @@ def settings(own: list[str]) -> dict[str, Any]:
         *sections, name = path.split(".")
         section = params
         for one in sections:
-            section = section[one]
+            section = section.get(one, {})
         assert name in section, f"params.yaml has no {path}"
         section[name] = yaml.safe_load(value)
     return params

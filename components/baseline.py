@@ -46,7 +46,9 @@ class Params(Section):
     keep_choice: KeepChoice
     max_terms: int = Field(ge=1, le=10_000_000, description="most frequent terms kept")
     negatives: int = Field(
-        ge=1, le=MOST_DOCS, description="documents without its label that a classifier learns from"
+        ge=1,
+        le=MOST_DOCS,
+        description="documents without any of 64 labels that these learn from, at most",
     )
     learning_curve: bool = Field(
         description="true or false: also fit on fewer documents, for the page of annotation"

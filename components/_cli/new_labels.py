@@ -81,6 +81,7 @@ def likeness(texts: Sequence[str], labels: Sequence[str], allowed: AllowedLabels
     told = allowed.descriptions
     words = [f"{as_words(name)}. {told[name]}" if name in told else as_words(name)
              for name in labels]  # fmt: skip
-    ours = features_of(model, texts, params, fast=True)[:, :width]
+    # In half precision, as they are kept, the square of a length may be too large.
+    ours = features_of(model, texts, params, fast=True)[:, :width].astype(np.float32)
     theirs = extract_features(model, words)[:, :width]
     return normalize(ours) @ normalize(theirs).T

@@ -21,12 +21,12 @@ def write_linear(path: Path, labels: list[str], model: LinearModel) -> None:
         folder.mkdir()
         names = {"terms": model.terms, "labels": labels}
         (folder / "terms.json").write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
-        arrays = {"idf": model.idf, "intercept": model.intercept}
-        if isinstance(model.coef, sp.csr_matrix):
-            sp.save_npz(folder / "coef.npz", model.coef, compressed=False)
+        idf, coef, intercept = model.idf, model.coef, model.intercept
+        if isinstance(coef, sp.csr_matrix):
+            sp.save_npz(folder / "coef.npz", coef, compressed=False)
+            np.savez(folder / "linear.npz", idf=idf, intercept=intercept)
         else:
-            arrays["coef"] = model.coef
-        np.savez(folder / "linear.npz", allow_pickle=False, **arrays)
+            np.savez(folder / "linear.npz", idf=idf, coef=coef, intercept=intercept)
 
 
 def read_linear(path: Path) -> LinearModel:

@@ -21,7 +21,7 @@ def temporary_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.memmap:
     What killed processes left there is deleted first.
 
     Raises:
-        OSError: there is no room for all of it.
+        OSError: there is no room for all of it; the message says where and how much.
     """
     _delete_left_behind()
     descriptor, name = _held_file()
@@ -31,9 +31,10 @@ def temporary_array(shape: tuple[int, ...], dtype: npt.DTypeLike) -> np.memmap:
             # All of it now: a disk that is full later would kill the process without a word.
             os.posix_fallocate(descriptor, 0, size)
         array = np.memmap(name, dtype, "r+", shape=shape)
-    except OSError:
+    except OSError as error:
         _end(descriptor, name)
-        raise
+        why = f"{error.strerror}: {size / 1e9:.1f} GB are needed in $TMPDIR"
+        raise OSError(error.errno, why, tempfile.gettempdir()) from None
     weakref.finalize(array, _end, descriptor, name)
     return array
 
@@ -55,6 +56,8 @@ def _end(descriptor: int, name: str) -> None:
 
 def _delete_left_behind() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if not path.is_file():
+            continue
         with suppress(OSError), path.open("rb") as file:  # somebody else's, or in use
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

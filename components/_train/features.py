@@ -97,7 +97,10 @@ def features_of(
     # The longest first: in a batch of similar lengths little is padding. Never in the order of a
     # set, which is another one in each process: a feature's last digits depend on its batch.
     new = of_first(lambda: sorted(_unknown(first, store, features), key=len, reverse=True))
-    print(f"features: {len(first) - len(new):,} texts in the cache, {len(new):,} to compute")
+    print(
+        f"features: {len(first) - len(new):,} texts in the cache, {len(new):,} to compute",
+        flush=True,
+    )
 
     def extract(portions: Sequence[list[str]]) -> list[np.ndarray]:
         return [extract_features(model, p, fast=fast, n_jobs=cores()) for p in portions]

@@ -22,7 +22,9 @@ class HeadParams(Section):
     batch_size: int = Field(ge=1, le=1_000_000, description="documents per batch")
     bf16: bool = Field(description="mixed precision, if the device supports it")
     negatives: int = Field(
-        ge=1, le=MOST_DOCS, description="labels that no document of a batch has and it learns from"
+        ge=1,
+        le=MOST_DOCS,
+        description="labels of none of its documents that a batch learns from, at most",
     )
 
 

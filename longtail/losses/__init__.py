@@ -195,7 +195,7 @@ def asl(
 
 def zlpr(freq: Frequencies) -> nn.Module:
     """Zero-bounded log-sum-exp and pairwise rank loss (see `ZLPR`); it ignores the frequencies."""
-    return ZLPR()
+    return ZLPR(len(freq.n))
 
 
 def logit_adjusted(freq: Frequencies, *, tau: float = 1.0) -> nn.Module:

@@ -55,7 +55,14 @@ class ZLPR(nn.Module):
     log(1 + Σ_{y_i=1} e^{−z_i}) + log(1 + Σ_{y_j=0} e^{z_j}) for each document. The sum counts a
     document once for each of its n_labels entries, so the mean over entries is the paper's mean
     over documents. The weight of an entry multiplies its e^{±z}.
+
+    Args:
+        n_labels: how many there are, also where the loss is computed for some of them.
     """
+
+    def __init__(self, n_labels: int) -> None:
+        super().__init__()
+        self.n_labels = n_labels
 
     def forward(
         self,
@@ -71,4 +78,4 @@ class ZLPR(nn.Module):
         false_alarms = (logs + logits).where(~is_positive & some, -math.inf).logsumexp(1)
         # log(1 + e^x); linear above 40, which is exact in float64 too
         both = F.softplus(missed, threshold=40) + F.softplus(false_alarms, threshold=40)
-        return logits.shape[1] * both.sum()
+        return self.n_labels * both.sum()

@@ -73,24 +73,16 @@ class LabelSimilarity(nn.Module):
         self.register_buffer("std", torch.ones(n_labels))
 
     @torch.no_grad()
-    def fit(self, names: Tensor, texts: Rows) -> None:
+    def fit(self, names: Tensor, center: Tensor, covariance: Tensor) -> None:
         """Start from the vectors of the label names and of the train texts.
 
         Args:
             names: `(n_labels, width)`.
-            texts: `(n_docs, features)`, the first `width` of which are taken.
+            center: `(width,)`, mean of the texts' vectors, each of length 1.
+            covariance: `(width, width)` of them.
         """
-        width = names.shape[1]
         self.prototypes.copy_(functional.normalize(names, dim=1))
-
-        def vectors() -> Iterator[Tensor]:
-            return (functional.normalize(block[:, :width], dim=1) for block in blocks(texts))
-
-        center = total(block.sum(0) for block in vectors()) / len(texts)
         # Mean and variance of all cosines, without the (n_docs, n_labels) matrix of them.
-        apart = (block - center for block in vectors())
-        covariance = total(block.T @ block for block in apart) / len(texts)
-        center, covariance = center.to(self.prototypes), covariance.to(self.prototypes)
         self.mean.copy_(self.prototypes @ center)
         variance = ((self.prototypes @ covariance) * self.prototypes).sum(1)
         self.std.copy_(variance.clamp_min(1e-12).sqrt())
@@ -159,8 +151,16 @@ class Head(nn.Module):
             names: `(n_labels, n_features)`.
             features: of train, `(n_docs, n_features)`.
         """
+
+        def vectors() -> Iterator[Tensor]:
+            return (functional.normalize(block, dim=1) for block in blocks(features, self.width))
+
+        center = total(block.sum(0) for block in vectors()) / len(features)
+        apart = (block - center for block in vectors())
+        covariance = total(block.T @ block for block in apart) / len(features)
+        moments = [moment.to(self.mean) for moment in (center, covariance)]
         for similarity in self.similarities:
-            cast(LabelSimilarity, similarity).fit(names[:, : self.width], features)
+            cast(LabelSimilarity, similarity).fit(names[:, : self.width], *moments)
 
     def start_from_prior(self, class_freq: Tensor, train_num: int) -> None:
         """Set the last bias to the labels' log odds, smoothed by one document on each side."""

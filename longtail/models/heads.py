@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 import joblib
 import numpy as np
 import scipy.sparse as sp
 import torch
 from joblib import Parallel, delayed
-from torch import Tensor, nn
+from torch import Tensor
 
 from longtail.evaluation.keeping import EVERYTHING, Keep
 from longtail.evaluation.selection import validation_f1
@@ -32,7 +32,7 @@ from longtail.splitting.rounds import Plan, Rows
 SMALL = 20_000
 # Batches per epoch, at least, as long as they have LEAST documents: few documents, many steps.
 BATCHES, LEAST = 32, 8
-MakeLoss = Callable[[np.ndarray, int], nn.Module]
+MakeLoss = Callable[[np.ndarray, int], MultiLabelLoss]
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,12 @@ class Examples:
         doubt = None if self.doubt is None else self.doubt[rows]
         return Examples(LazyRows(self.features, rows), self.targets[rows], doubt)
 
-    def answers(self, rows: Rows) -> list[np.ndarray]:
+    def answers(self, rows: Rows, labels: Rows | slice = EVERY) -> list[np.ndarray]:
         """Targets of some documents, and what they count unless it is 1, `(n_rows, n_labels)`."""
-        targets = self.targets[rows].toarray()
-        return [targets] if self.doubt is None else [targets, 1 - self.doubt[rows].toarray()]
+        targets = self.targets[rows][:, labels].toarray()
+        if self.doubt is None:
+            return [targets]
+        return [targets, 1 - self.doubt[rows][:, labels].toarray()]
 
     def labels_of(self, rows: Rows) -> np.ndarray:
         """Whether any of some documents has each label, `(n_labels,)` bool."""
@@ -271,7 +273,7 @@ def _fit(
 
 def train_head(
     head: Head,
-    loss: nn.Module,
+    loss: MultiLabelLoss,
     train: Examples,
     *,
     how: HeadTraining,
@@ -319,7 +321,7 @@ def train_head(
 
 def _one_epoch(
     head: Head,
-    loss: nn.Module,
+    loss: MultiLabelLoss,
     train: Examples,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
@@ -347,22 +349,22 @@ def _one_epoch(
 
 
 def _of_batch(
-    loss: nn.Module,
+    loss: MultiLabelLoss,
     train: Examples,
     rows: Rows,
     head: Head,
     how: HeadTraining,
     generator: np.random.Generator,
-) -> tuple[nn.Module, list[Tensor], Columns]:
+) -> tuple[MultiLabelLoss, list[Tensor], Columns]:
     """The loss of a batch, what it is given beside the logits, and the labels that these are of."""
     some = sampled(train.labels_of(rows), how.negatives, generator)
     if some is None:
         return loss, [_tensor(part, head) for part in train.answers(rows)], EVERY
     labels, counts = some
-    targets, *weights = (part[:, labels] for part in train.answers(rows))
+    targets, *weights = train.answers(rows, labels)
     weight = counts * weights[0] if weights else np.broadcast_to(counts, targets.shape)
     columns = torch.from_numpy(labels).to(head.mean.device)
-    part = cast(MultiLabelLoss, loss).of_labels(columns)
+    part = loss.of_labels(columns)
     return part, [_tensor(targets, head), _tensor(weight, head)], columns
 
 

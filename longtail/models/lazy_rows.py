@@ -44,10 +44,10 @@ class LazyRows:
 Rows: TypeAlias = Tensor | np.ndarray | LazyRows
 
 
-def blocks(rows: Rows) -> Iterator[Tensor]:
-    """All rows, some at a time, in float64."""
+def blocks(rows: Rows, width: int | None = None) -> Iterator[Tensor]:
+    """All rows, some at a time, in float64; only the first `width` columns, if it is given."""
     for start in range(0, len(rows), AT_ONCE):
-        yield torch.as_tensor(rows[start : start + AT_ONCE]).double()
+        yield torch.as_tensor(rows[start : start + AT_ONCE])[:, :width].double()
 
 
 def total(parts: Iterable[Tensor]) -> Tensor:

@@ -29,7 +29,7 @@ MEAN_F1 = itemgetter("mean_f1")
 BLOCK = 64  # labels fitted together; bounds the memory beside the coefficients
 # Where the scores of so many labels are not all kept, smaller coefficients are not either, as in
 # Babbar & Schölkopf 2017, "DiSMEC: Distributed Sparse Machines for Extreme Multi-label
-# Classification" (their Δ is 0.01; F1 on val is no lower with 0.03, docs/log.md).
+# Classification" (their Δ is 0.01; F1 on val is no lower with 0.03, docs/decisions/0019).
 LEAST = 0.03
 SEED = 0  # of the documents that stand for others
 # Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.

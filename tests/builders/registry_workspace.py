@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 import torch
 import yaml
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -124,8 +126,13 @@ def build(
     blend_weight: float = 0.0,
     data_seed: int = 1,
     shift: int = 0,
+    sparse: bool = False,
 ) -> None:
-    """Write the workspace `folder`; `shift` rotates which documents are train, val and test."""
+    """Write the workspace `folder`.
+
+    `shift` rotates which documents are train, val and test; the SVM's coefficients are `sparse`, as
+    of very many labels.
+    """
     frame = corpus(labels=labels, seed=data_seed)
     parts = np.roll(np.repeat(["train", "val", "test"], [200, 60, 140]), shift)
     targets = encode(frame["labels"].tolist(), labels)
@@ -140,6 +147,8 @@ def build(
     learned = np.concatenate([rows["train"], rows["val"]])
     plan = make_plan(np.full(len(learned), -1), np.arange(len(learned)) >= len(rows["train"]))
     svm, _, _ = fit_svm(texts["train"] + texts["val"], targets[learned], plan, n_jobs=1)
+    if sparse:
+        svm = replace(svm, coef=sp.csr_matrix(svm.coef))
     val = blend(model.scores(texts["val"]), svm.scores(texts["val"]), blend_weight)
     thresholds = tune(val, targets[rows["val"]])
     base = tune(svm.scores(texts["val"]), targets[rows["val"]])

@@ -196,6 +196,22 @@ def test_max_terms_keeps_the_most_frequent_words(tmp_path: Path) -> None:
     assert len(terms) == 4 and set(terms) <= set(" ".join(WORDS.values()).split())
 
 
+def test_negatives_are_asked_for_by_the_stage(tmp_path: Path) -> None:
+    """A label learns from its documents, the others' of its block, and one more at most."""
+    words = "ship harbor wave cloud plane bird tall wide".split()
+    texts = [f"{words[i % 8]} {words[i % 5]} {words[i % 3]}" for i in range(30)]
+    corpus, assignment = write_inputs(tmp_path, texts)
+    table = pq.read_table(corpus).to_pandas()
+    table["labels"] = [[] if i % 3 == 0 else labels for i, labels in enumerate(table["labels"])]
+    write_corpus(table, corpus)
+    found = []
+    for negatives in (1, 2, 30):
+        fit(tmp_path / str(negatives), corpus, assignment, costs=[1.0], negatives=negatives)
+        found.append(read_linear(tmp_path / str(negatives) / "model").coef)
+    assert all(np.abs(found[-1] - sampled).max() > 1e-3 for sampled in found[:2])
+    assert np.abs(found[0] - found[1]).max() > 1e-3
+
+
 def test_texts_without_a_common_word_are_bad_data_and_nothing_is_written(tmp_path: Path) -> None:
     inputs = write_inputs(tmp_path, [f"single{i}" for i in range(30)])
     with pytest.raises(DataError, match="No word occurs in two of the 18 texts learned from"):

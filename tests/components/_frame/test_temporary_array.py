@@ -76,6 +76,7 @@ def test_a_disk_without_room_is_told_and_nothing_is_left(folder: Path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(OSError, match="No space left"):
-        temporary_array((3, 4), np.float32)
+    with pytest.raises(OSError, match="No space left .*: 4.8 GB are needed in ") as caught:
+        temporary_array((300, 4_000_000), np.float32)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(folder))
     assert files(folder) == []

@@ -27,9 +27,9 @@ URI = "models:/longtail/1"
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A workspace with a registered, blended model."""
+    """A workspace with a registered, blended model, whose SVM is that of very many labels."""
     home = tmp_path_factory.mktemp("serving")
-    build(home, wrong=2, blend_weight=0.3)
+    build(home, wrong=2, blend_weight=0.3, sparse=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(home)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
@@ -168,7 +168,7 @@ def test_nothing_of_the_version_is_a_pickle(home: Path):
     folder = Path(mlflow.artifacts.download_artifacts(URI))
     names = {path.name for path in folder.rglob("*") if path.is_file()}
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".bin", ".pt"))]
-    assert {"model.safetensors", "linear.npz", "thresholds.json"} <= names
+    assert {"model.safetensors", "linear.npz", "coef.npz", "thresholds.json"} <= names
 
 
 def test_the_signature_names_input_output_and_parameters(home: Path):

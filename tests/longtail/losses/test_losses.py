@@ -337,6 +337,22 @@ def test_impossible_frequencies_are_rejected(
         make_loss("db", class_freq, train_num)
 
 
+def test_zlpr_of_some_labels_is_near_that_of_all():
+    """Its sum over labels is inside a logarithm, so it is not exact; once it was a share of it."""
+    torch.manual_seed(0)
+    logits, targets = torch.randn(8, 2000), torch.zeros(8, 2000)
+    targets[:, 0] = 1
+    for reduction in ("mean", "sum"):
+        loss = make_loss("zlpr", [5.0] * 2000, N_DOCS, reduction=reduction)
+        drawn = []
+        for _ in range(50):
+            some = torch.cat([torch.tensor([0]), 1 + torch.randperm(1999)[:199]])
+            counts = torch.where(some == 0, 1.0, 1999 / 199).expand(8, -1)
+            drawn.append(loss.of_labels(some)(logits[:, some], targets[:, some], counts))
+        whole = loss(logits, targets)
+        torch.testing.assert_close(torch.stack(drawn).mean(), whole, rtol=0.01, atol=0)
+
+
 SEPARABLE = [(n, o) for n, o in VARIANTS if n != "zlpr" and "weight_norm" not in o]
 
 

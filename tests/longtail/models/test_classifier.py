@@ -108,10 +108,11 @@ def test_texts_are_cut_at_max_length(model):
 
 def test_similarity_statistics_equal_those_of_the_whole_cosine_matrix():
     generator = torch.Generator().manual_seed(0)
-    names = torch.randn(5, 7, generator=generator)
-    texts = torch.randn(40, 7, generator=generator) * 3 + 1
-    similarity = LabelSimilarity(7, 5, weight=2.0)
-    similarity.fit(names, texts)
+    names = torch.randn(5, 28, generator=generator)
+    features = torch.randn(40, 28, generator=generator) * 3 + 1
+    head = Head(28, 5, 0, 0.0, label_names=True)
+    head.name_labels(names, features)
+    similarity, names, texts = head.similarities[0], names[:, :7], features[:, :7]
     a, b = texts.double().numpy(), names.double().numpy()
     cosine = (a @ b.T) / np.outer(np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1))
     np.testing.assert_allclose(similarity.mean, cosine.mean(0), atol=1e-6)
@@ -122,7 +123,7 @@ def test_similarity_statistics_equal_those_of_the_whole_cosine_matrix():
 
 def test_similarity_projects_the_text_before_it_is_compared():
     similarity = LabelSimilarity(2, 2, weight=1.0)
-    similarity.fit(torch.eye(2), torch.tensor([[3.0, 4.0], [1.0, 0.0]]))
+    similarity.fit(torch.eye(2), torch.tensor([0.8, 0.4]), torch.tensor([[0.04, 0], [0, 0.16]]))
     mean, std = similarity.mean.numpy(), similarity.std.numpy()
     with torch.no_grad():
         similarity.projection.copy_(torch.tensor([[0.0, 2.0], [1.0, 0.0]]))
