@@ -285,10 +285,10 @@ def test_each_svm_gets_the_weights_of_its_documents(
     for at, rows in enumerate(expected):
         columns = targets[rows].T.tolist()
         parts = found[at * step : (at + 1) * step]
-        parts.sort(
-            key=lambda part: columns.index(part[0][:, 0].tolist())
-        )  # threads end in any order
+        # Labels come by their frequency, and threads end in any order.
         own, counted = (np.hstack(part) for part in zip(*parts, strict=True))
+        order = np.argsort([columns.index(column) for column in own.T.tolist()])
+        own, counted = own[:, order], counted[:, order]
         np.testing.assert_array_equal(own, targets[rows])
         np.testing.assert_allclose(counted, weights[rows], rtol=1e-4)
 

@@ -198,7 +198,7 @@ def test_max_terms_keeps_the_most_frequent_words(tmp_path: Path) -> None:
 
 def test_negatives_are_asked_for_by_the_stage(tmp_path: Path) -> None:
     """A label learns from its documents, the others' of its block, and one more at most."""
-    words = "ship harbor wave cloud plane bird tall wide".split()
+    words = ["ship", "harbor", "wave", "cloud", "plane", "bird", "tall", "wide"]
     texts = [f"{words[i % 8]} {words[i % 5]} {words[i % 3]}" for i in range(30)]
     corpus, assignment = write_inputs(tmp_path, texts)
     table = pq.read_table(corpus).to_pandas()
