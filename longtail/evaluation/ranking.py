@@ -26,14 +26,26 @@ from longtail.evaluation.score_blocks import (
 )
 
 
+def top_hits(scores: ScoreMatrix, targets: Binary, k: int) -> npt.NDArray[np.int8]:
+    """Whether each of a document's k highest scores is a true label's, best first.
+
+    Returns:
+        0/1 `(n_docs, min(k, n_labels))`.
+
+    Raises:
+        ParameterError: k < 1.
+    """
+    found = [hit for hit, _ in _hits(scores, targets, k)]
+    return np.concatenate([np.zeros((0, min(k, scores.shape[1])), dtype=np.int8), *found])
+
+
 def hits_at_k(scores: ScoreMatrix, targets: Binary, k: int) -> npt.NDArray[np.int64]:
     """How many of a document's true labels are among its k highest scores, `(n_docs,)`.
 
     Raises:
         ParameterError: k < 1.
     """
-    found = [hit.sum(axis=1, dtype=np.int64) for hit, _ in _hits(scores, targets, k)]
-    return np.concatenate([np.zeros(0, dtype=np.int64), *found])
+    return top_hits(scores, targets, k).sum(axis=1, dtype=np.int64)
 
 
 def precision_at_k(scores: ScoreMatrix, targets: Binary, k: int = 5) -> float:

@@ -20,7 +20,7 @@ import scipy.sparse as sp
 from longtail.errors import DataError
 from longtail.evaluation.intervals import intervals
 from longtail.evaluation.metrics import counts, pair
-from longtail.evaluation.ranking import hits_at_k
+from longtail.evaluation.ranking import top_hits
 from longtail.evaluation.score_blocks import Binary
 from longtail.evaluation.sparse_scores import ScoreMatrix
 from longtail.evaluation.value_masks import Mask, value_masks
@@ -170,7 +170,10 @@ def slice_table(
     evaluation = Evaluation(found, truth, freq, head, tail, metadata or {}, groups)
     parts = _parts(evaluation)
     values = _values(evaluation, parts, {"n_draws": n_draws, "seed": seed, "level": level})
-    hits = {} if scores is None else {k: hits_at_k(scores, truth, k) for k in RANKS}
+    hits = {}
+    if scores is not None:
+        top = top_hits(scores, truth, max(RANKS))
+        hits = {k: top[:, :k].sum(axis=1, dtype=np.int64) for k in RANKS}
     return [_row(part, truth, values[part.kind, part.name], hits) for part in parts]
 
 
