@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from benchmarks.sizes import settings
+
 # List prices on demand, Linux, us-east-1, June 2026: an eighth of m7i.2xlarge (8 vcpus, 32 GiB),
 # g5.xlarge (one A10G, 24 GB).
 VCPU_HOUR, GPU_HOUR = 0.4032 / 8, 1.006
@@ -18,8 +20,9 @@ VCPU_HOUR, GPU_HOUR = 0.4032 / 8, 1.006
 DOCS, LABELS = 12_619, 393
 FEATURES, HIDDEN, PROTOTYPE = 1536, 512, 768
 LEARNED = 0.8  # share of the documents in train and val
-NEGATIVES = 200_000  # of `baseline`, in params.yaml
-MOST_LABELS = 2_300  # of a batch: the 2,000 negatives of params.yaml, and those of its documents
+PARAMS = settings([])
+NEGATIVES = PARAMS["baseline"]["negatives"]
+MOST_LABELS = PARAMS["train"]["head"]["negatives"] + 300  # of a batch: and its documents' own
 GPU_FLOPS = 15e12  # of an A10G in bf16, a fifth of its peak: an assumption
 FLOPS_PER_DOC = 2 * 10.6e6 * 85  # MiniLM's layers, 85 tokens
 

@@ -54,9 +54,9 @@ def main(folder: Path, corpus: Path, width: int = 128) -> None:
             num_attention_heads=1,
             intermediate_size=1,
             initializer_range=1.0,
-        )  # fmt: skip
+        )
     )
-    with torch.no_grad():  # where a word stands, and in which sentence, is no part of a bag
+    with torch.no_grad():  # a bag has no order, and no sentences
         model.embeddings.position_embeddings.weight.zero_()
         model.embeddings.token_type_embeddings.weight.zero_()
         layer = model.encoder.layer[0]

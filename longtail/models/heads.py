@@ -97,18 +97,16 @@ class Examples:
         doubt = None if self.doubt is None else self.doubt[rows]
         return Examples(LazyRows(self.features, rows), self.targets[rows], doubt)
 
-    def answers(self, rows: Rows, labels: Rows | slice = EVERY) -> list[np.ndarray]:
-        """Targets of some documents, and what they count unless it is 1, `(n_rows, n_labels)`."""
-        targets = self.targets[rows][:, labels].toarray()
-        if self.doubt is None:
-            return [targets]
-        return [targets, 1 - self.doubt[rows][:, labels].toarray()]
+    def answers(self, labels: Rows | slice = EVERY) -> list[np.ndarray]:
+        """Targets of some labels, and what they count unless it is 1, dense."""
+        targets = self.targets[:, labels].toarray()
+        return [targets] if self.doubt is None else [targets, 1 - self.doubt[:, labels].toarray()]
 
-    def labels_of(self, rows: Rows) -> np.ndarray:
-        """Whether any of some documents has each label, `(n_labels,)` bool."""
-        having = np.zeros(self.targets.shape[1], dtype=bool)
-        having[self.targets[rows].indices] = True
-        return having
+    def occurring(self) -> np.ndarray:
+        """Whether any document has each label, `(n_labels,)` bool."""
+        found = np.zeros(self.targets.shape[1], dtype=bool)
+        found[self.targets.indices] = True
+        return found
 
 
 class Fitted(NamedTuple):
@@ -335,33 +333,32 @@ def _one_epoch(
     total, order = 0.0, generator.permutation(len(train.features))
     size = how.batch_of(len(order))
     for start in range(0, len(order), size):
-        rows = order[start : start + size]
-        own, answers, labels = _of_batch(loss, train, rows, head, how, generator)
+        batch = train.at(order[start : start + size])
+        own, answers, labels = _of_batch(loss, batch, head, how, generator)
         with mixed:
-            ensemble = head.ensemble(_tensor(train.features[rows], head), labels)
+            ensemble = head.ensemble(_tensor(batch.features[:], head), labels)
         value = torch.stack([own(logits.float(), *answers) for logits in ensemble]).mean()
         optimizer.zero_grad(set_to_none=True)
         value.backward()
         optimizer.step()
         schedule.step()
-        total += value.item() * len(rows)
+        total += value.item() * len(batch.features)
     return total / len(order)
 
 
 def _of_batch(
     loss: MultiLabelLoss,
-    train: Examples,
-    rows: Rows,
+    batch: Examples,
     head: Head,
     how: HeadTraining,
     generator: np.random.Generator,
 ) -> tuple[MultiLabelLoss, list[Tensor], Columns]:
     """The loss of a batch, what it is given beside the logits, and the labels that these are of."""
-    some = sampled(train.labels_of(rows), how.negatives, generator)
+    some = sampled(batch.occurring(), how.negatives, generator)
     if some is None:
-        return loss, [_tensor(part, head) for part in train.answers(rows)], EVERY
+        return loss, [_tensor(part, head) for part in batch.answers()], EVERY
     labels, counts = some
-    targets, *weights = train.answers(rows, labels)
+    targets, *weights = batch.answers(labels)
     weight = counts * weights[0] if weights else np.broadcast_to(counts, targets.shape)
     columns = torch.from_numpy(labels).to(head.mean.device)
     part = loss.of_labels(columns)

@@ -31,7 +31,7 @@ BLOCK = 64  # labels fitted together; bounds the memory beside the coefficients
 # Babbar & Schölkopf 2017, "DiSMEC: Distributed Sparse Machines for Extreme Multi-label
 # Classification" (their Δ is 0.01; F1 on val is no lower with 0.03, docs/decisions/0019).
 LEAST = 0.03
-SEED = 0  # of the documents that stand for others
+SEED = 0  # of the documents that are drawn
 # Margin of a label that does not occur in train: σ(−20) ≈ 2e-9 is below any threshold.
 NEVER = -20.0
 # A term is a word of two characters or more. In scripts without spaces between words it is each

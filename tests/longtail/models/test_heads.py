@@ -284,7 +284,7 @@ def test_the_loss_of_some_labels_is_on_average_that_of_all(shape, doubted):
     rows, rng = np.arange(8), np.random.default_rng(0)
 
     def value(how):
-        own, answers, labels = heads._of_batch(loss, examples, rows, head, how, rng)
+        own, answers, labels = heads._of_batch(loss, examples.at(rows), head, how, rng)
         ensemble = head.ensemble(torch.tensor(examples.features[rows]), labels)
         return float(torch.stack([own(logits, *answers) for logits in ensemble]).mean().detach())
 
